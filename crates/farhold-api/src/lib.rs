@@ -1,0 +1,1 @@
+//! REST endpoints, declared once, and the protocol upgrades.

@@ -1,0 +1,1 @@
+//! Talking to a remote: pinned TLS, login, REST calls, reader sessions.

@@ -1,0 +1,1 @@
+//! Groups, snapshots, owners, locks and chunks of a datastore.

@@ -1,0 +1,1 @@
+//! Bytes and text to values and back: blobs, indexes, manifests, configuration text.

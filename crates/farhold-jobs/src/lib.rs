@@ -1,0 +1,1 @@
+//! What a scheduled or manual job does.

@@ -1,0 +1,1 @@
+//! Messages and state of backup and reader sessions, used by both ends.

@@ -1,0 +1,1 @@
+//! Pure decisions: what to sync, who may do what.

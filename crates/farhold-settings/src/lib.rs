@@ -1,0 +1,1 @@
+//! Stored configuration: load, lock, check, replace, hand out.

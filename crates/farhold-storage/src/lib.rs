@@ -1,0 +1,1 @@
+//! The storage trait with its guarantees, the local file system and the wrappers.

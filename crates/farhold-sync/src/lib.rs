@@ -1,0 +1,1 @@
+//! The sync engine: sources, targets, planner and pipeline.

@@ -1,0 +1,1 @@
+//! Worker tasks, their logs, abort, and job state.

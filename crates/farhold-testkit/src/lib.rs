@@ -1,0 +1,1 @@
+//! Fixtures, fake clock, scripted peers; only ever a dev-dependency.

@@ -1,0 +1,109 @@
+//! Names of the files of a snapshot.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::name::{NameError, is_safe_id, text_value};
+
+/// File name of the manifest.
+pub const MANIFEST_NAME: &str = "index.json.blob";
+/// File name of the client log; never listed in the manifest.
+pub const CLIENT_LOG_NAME: &str = "client.log.blob";
+/// File name of the file catalog.
+pub const CATALOG_NAME: &str = "catalog.pcat1.didx";
+/// File name of the master-key copy of the encryption key.
+pub const KEY_BLOB_NAME: &str = "rsa-encrypted.key.blob";
+
+/// How an archive is stored, told by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ArchiveKind {
+    /// `.fidx`: chunks of one size.
+    FixedIndex,
+    /// `.didx`: chunks of varying size.
+    DynamicIndex,
+    /// `.blob`: one small file.
+    Blob,
+}
+
+/// Name of a file of a snapshot: a plain file name ending in `.fidx`, `.didx` or `.blob`, at most 255 bytes.
+///
+/// It never contains a path separator and never starts with a dot, so joining it to a directory stays inside.
+///
+/// Source: `docs/spec/datastore-format.md` 2 and 11.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArchiveName(String);
+
+impl ArchiveName {
+    /// Returns the manifest's name.
+    pub fn manifest() -> Self {
+        Self(MANIFEST_NAME.to_owned())
+    }
+
+    /// Returns the client log's name.
+    pub fn client_log() -> Self {
+        Self(CLIENT_LOG_NAME.to_owned())
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns how this archive is stored.
+    pub fn kind(&self) -> ArchiveKind {
+        if self.0.ends_with(".fidx") {
+            ArchiveKind::FixedIndex
+        } else if self.0.ends_with(".didx") {
+            ArchiveKind::DynamicIndex
+        } else {
+            ArchiveKind::Blob
+        }
+    }
+
+    /// Returns the name with its last extension replaced, e.g. `a.img.fidx` and `tmp` give `a.img.tmp`.
+    pub fn with_extension(&self, extension: &str) -> String {
+        let stem = self.0.rsplit_once('.').map_or(self.0.as_str(), |(stem, _)| stem);
+        format!("{stem}.{extension}")
+    }
+}
+
+impl FromStr for ArchiveName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if !is_safe_id(text) {
+            return Err(NameError::Pattern);
+        }
+        if 255 < text.len() {
+            return Err(NameError::TooLong { max: 255 });
+        }
+        if [".fidx", ".didx", ".blob"].iter().any(|e| text.ends_with(e)) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Form("archive name must end in .fidx, .didx or .blob"))
+        }
+    }
+}
+
+impl fmt::Display for ArchiveName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_value!(ArchiveName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_file_names_with_a_known_ending_pass() {
+        let name: ArchiveName = "drive-scsi0.img.fidx".parse().unwrap();
+        assert_eq!((name.kind(), name.with_extension("tmp")), (ArchiveKind::FixedIndex, "drive-scsi0.img.tmp".into()));
+        for bad in
+            ["../../x.blob", "/etc/x.blob", ".hidden.blob", "a/b.fidx", "a.txt", "", ".blob", "a b.didx", "a\0.blob"]
+        {
+            assert!(bad.parse::<ArchiveName>().is_err(), "{bad}");
+        }
+    }
+}

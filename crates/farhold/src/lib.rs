@@ -1,0 +1,1 @@
+//! Farhold: a second, far-away copy of your backups.
