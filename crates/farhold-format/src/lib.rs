@@ -1,1 +1,3 @@
 //! Bytes and text to values and back: blobs, indexes, manifests, configuration text.
+
+pub mod upid;
