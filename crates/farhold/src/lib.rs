@@ -1,1 +1,7 @@
 //! Farhold: a second, far-away copy of your backups.
+//!
+//! The composition root. Everything that touches the outside world meets here: directories, clock, sockets, TLS,
+//! signals. The rooms below receive these as arguments.
+
+pub mod directories;
+pub mod system;
