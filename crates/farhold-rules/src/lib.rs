@@ -1,1 +1,4 @@
-//! Pure decisions: what to sync, who may do what.
+//! Pure decisions: what to sync, who may do what. No IO, no clock, no logging: facts come in, plans go out.
+
+pub mod namespace_map;
+pub mod sync_plan;

@@ -1,0 +1,251 @@
+//! What a sync does with the snapshots of one group: a pure function from listings to an ordered list of actions.
+//!
+//! The run executes the plan, a dry run prints it, tests compare it. Nothing here fetches or removes. The plan is made
+//! from the source's *unfiltered* listing, so that a snapshot which is only filtered, unreadable or in progress on the
+//! source never counts as vanished (`docs/spec/sync.md` C.1 FAULT 4, C.2 W19).
+//!
+//! Source: `docs/spec/sync.md` 5, 6, 8 and A.1.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use farhold_types::{CLIENT_LOG_NAME, CryptMode, Epoch, Group, GroupFilter, MANIFEST_NAME, SnapshotItem, VerifyState};
+
+/// Which snapshots of a group a job wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SelectionOptions {
+    /// Only the newest so many; counted after the two filters below.
+    pub transfer_last: Option<u64>,
+    /// Only snapshots whose last verification on the source was good.
+    pub verified_only: bool,
+    /// Only fully encrypted snapshots.
+    pub encrypted_only: bool,
+    /// Fetch local snapshots again that are known to be corrupt.
+    pub resync_corrupt: bool,
+}
+
+/// What is known about the soundness of a local snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalCondition {
+    /// Verified, or never verified.
+    NotKnownBad,
+    /// The last verification failed.
+    VerificationFailed,
+    /// The manifest is there but cannot be read.
+    UnreadableManifest,
+    /// There is no manifest: an interrupted transfer.
+    Unfinished,
+}
+
+/// A snapshot directory of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalSnapshot {
+    /// Its backup time.
+    pub time: Epoch,
+    /// Its condition.
+    pub condition: LocalCondition,
+    /// Whether it is protected from removal.
+    pub is_protected: bool,
+}
+
+/// What an action does with a snapshot, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Newer than everything finished on the target: fetch it.
+    Transfer,
+    /// The newest finished one on the target: compare manifests, fetch what changed.
+    Compare,
+    /// Known to be corrupt on the target: fetch everything again.
+    RefetchCorrupt,
+    /// Do nothing.
+    Skip(SkipReason),
+}
+
+/// Why a snapshot is skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// The source lists no size: the backup runs, or its manifest is unreadable.
+    InProgress,
+    /// Not verified as good on the source.
+    NotVerified,
+    /// Not fully encrypted.
+    NotEncrypted,
+    /// Older than the newest finished snapshot of the target.
+    AlreadySynced,
+    /// Older than the newest `transfer-last` ones.
+    TransferLast,
+}
+
+/// One decision about one snapshot of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// The snapshot as the source lists it.
+    pub item: SnapshotItem,
+    /// What to do.
+    pub kind: ActionKind,
+}
+
+/// Snapshots that were skipped for one reason, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkipClass {
+    /// The reason.
+    pub reason: SkipReason,
+    /// How many.
+    pub count: usize,
+    /// Time of the oldest.
+    pub oldest: Epoch,
+    /// Time of the newest.
+    pub newest: Epoch,
+}
+
+/// What to do with one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// Every snapshot that the source listed, ascending by time, no time twice.
+    pub actions: Vec<Action>,
+    /// Times that passed the filters (the set V of section 6), whether taken or not.
+    pub wanted: BTreeSet<Epoch>,
+}
+
+impl GroupPlan {
+    /// Returns the actions that move data, in the order in which they must be executed.
+    pub fn taken(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter().filter(|action| !matches!(action.kind, ActionKind::Skip(_)))
+    }
+
+    /// Returns the snapshots that are in progress or unreadable on the source, ascending by time.
+    pub fn in_progress(&self) -> impl Iterator<Item = &SnapshotItem> {
+        let wanted = ActionKind::Skip(SkipReason::InProgress);
+        self.actions.iter().filter(move |action| action.kind == wanted).map(|action| &action.item)
+    }
+
+    /// Returns the skip classes that the log names, "already synced" before "transfer-last". Empty classes are left out.
+    ///
+    /// Source: `docs/spec/sync.md` 6 step 9.
+    pub fn skip_classes(&self) -> Vec<SkipClass> {
+        let mut classes: BTreeMap<SkipReason, SkipClass> = BTreeMap::new();
+        for action in &self.actions {
+            let ActionKind::Skip(reason @ (SkipReason::AlreadySynced | SkipReason::TransferLast)) = action.kind else {
+                continue;
+            };
+            let time = action.item.backup_time;
+            let class = classes.entry(reason).or_insert(SkipClass { reason, count: 0, oldest: time, newest: time });
+            class.count += 1;
+            class.newest = time;
+        }
+        classes.into_values().collect()
+    }
+
+    /// Returns the local snapshots that the source does not list at all, ascending by time, protected ones included.
+    ///
+    /// Compared with the unfiltered listing: a snapshot that is in progress, unreadable or filtered on the source has
+    /// not vanished.
+    pub fn vanished(&self, local: &[LocalSnapshot]) -> Vec<LocalSnapshot> {
+        let listed: BTreeSet<Epoch> = self.actions.iter().map(|action| action.item.backup_time).collect();
+        let mut vanished: Vec<_> = local.iter().filter(|s| !listed.contains(&s.time)).copied().collect();
+        vanished.sort_by_key(|s| s.time);
+        vanished
+    }
+}
+
+/// Plans one group.
+///
+/// `source_items`: what the source lists, in any order. Items of other groups are dropped, of several with one time
+/// the first counts. `local`: all snapshot directories of the target's group, finished or not.
+///
+/// Source: `docs/spec/sync.md` 6 steps 2 to 8.
+pub fn plan_group(
+    group: &Group,
+    source_items: Vec<SnapshotItem>,
+    local: &[LocalSnapshot],
+    options: &SelectionOptions,
+) -> GroupPlan {
+    let mut items: BTreeMap<Epoch, SnapshotItem> = BTreeMap::new();
+    for item in source_items {
+        if item.backup_type == group.backup_type && item.backup_id == group.backup_id {
+            items.entry(item.backup_time).or_insert(item);
+        }
+    }
+    let newest_local = local.iter().filter(|s| s.condition != LocalCondition::Unfinished).map(|s| s.time).max();
+    let wanted: BTreeSet<Epoch> =
+        items.values().filter(|item| filtered_out(item, options).is_none()).map(|item| item.backup_time).collect();
+    let first_of_the_last = match options.transfer_last {
+        None => 0,
+        Some(last) => wanted.len().saturating_sub(usize::try_from(last).unwrap_or(usize::MAX)),
+    };
+    let mut position = 0;
+    let actions = items
+        .into_values()
+        .map(|item| {
+            if let Some(reason) = filtered_out(&item, options) {
+                return Action { item, kind: ActionKind::Skip(reason) };
+            }
+            let is_among_last = first_of_the_last <= position;
+            position += 1;
+            let time = item.backup_time;
+            let is_corrupt = options.resync_corrupt
+                && local.iter().any(|s| s.time == time && s.condition != LocalCondition::NotKnownBad);
+            let kind = if is_corrupt {
+                ActionKind::RefetchCorrupt
+            } else if newest_local.is_some_and(|newest| time < newest) {
+                ActionKind::Skip(SkipReason::AlreadySynced)
+            } else if newest_local == Some(time) {
+                ActionKind::Compare
+            } else if is_among_last {
+                ActionKind::Transfer
+            } else {
+                ActionKind::Skip(SkipReason::TransferLast)
+            };
+            Action { item, kind }
+        })
+        .collect();
+    GroupPlan { actions, wanted }
+}
+
+/// Returns why the options leave this snapshot out, whatever the target has.
+fn filtered_out(item: &SnapshotItem, options: &SelectionOptions) -> Option<SkipReason> {
+    if !item.is_finished() {
+        return Some(SkipReason::InProgress);
+    }
+    if options.verified_only && !item.verification.as_ref().is_some_and(|v| v.state == VerifyState::Ok) {
+        return Some(SkipReason::NotVerified);
+    }
+    if options.encrypted_only && !is_listed_encrypted(item) {
+        return Some(SkipReason::NotEncrypted);
+    }
+    None
+}
+
+/// Returns whether the listing shows a fully encrypted snapshot: the manifest signed, the log ignored, every other file
+/// encrypted. A stray file without a mode disqualifies.
+fn is_listed_encrypted(item: &SnapshotItem) -> bool {
+    let mut manifest_is_signed = false;
+    for file in &item.files {
+        match file.filename.as_str() {
+            MANIFEST_NAME => manifest_is_signed = file.crypt_mode == Some(CryptMode::SignOnly),
+            CLIENT_LOG_NAME => {}
+            _ if file.crypt_mode == Some(CryptMode::Encrypt) => {}
+            _ => return false,
+        }
+    }
+    manifest_is_signed
+}
+
+/// The groups of one namespace that a job handles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSelection {
+    /// Number of groups that the source listed.
+    pub total: usize,
+    /// Those in scope of the filters, in processing order, none twice.
+    pub selected: Vec<Group>,
+}
+
+/// Selects and orders the groups of a namespace. Source: `docs/spec/sync.md` 5.
+pub fn select_groups(listed: impl IntoIterator<Item = Group>, filters: &[GroupFilter]) -> GroupSelection {
+    let listed: BTreeSet<Group> = listed.into_iter().collect();
+    let total = listed.len();
+    let selected = listed.into_iter().filter(|group| GroupFilter::in_scope(filters, group)).collect();
+    GroupSelection { total, selected }
+}
+
+#[cfg(test)]
+mod tests;
