@@ -2,3 +2,9 @@
 
 pub mod task_log;
 pub mod upid;
+pub mod acl_file;
+pub mod config_error;
+pub mod config_schema;
+pub mod key_value;
+pub mod property_string;
+pub mod section_config;
