@@ -1,0 +1,323 @@
+//! The in-memory twin of the local file system, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::backend::{
+    DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, RecordLock, Staging, Stat, Storage,
+};
+use crate::error::StorageError;
+use crate::path::StorePath;
+
+#[derive(Debug, Clone)]
+struct Node {
+    content: Option<Bytes>,
+    mode: u32,
+    inode: u64,
+    accessed: u64,
+    modified: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tree {
+    nodes: BTreeMap<StorePath, Node>,
+    held: BTreeSet<StorePath>,
+    ticks: u64,
+}
+
+/// Files kept in memory. Times are ticks of an own counter, as nanoseconds, so that each change is later than the last.
+///
+/// Clones share the same files, like two processes that open the same directory; record locks never conflict.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStorage {
+    tree: Arc<Mutex<Tree>>,
+}
+
+impl Tree {
+    fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
+    }
+
+    fn missing(path: &StorePath) -> StorageError {
+        StorageError::NotFound { path: path.to_string() }
+    }
+
+    /// Checks that the directories above `path` exist and are directories.
+    fn check_parents(&self, path: &StorePath) -> Result<(), StorageError> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        self.check_dir(&parent)
+    }
+
+    fn check_dir(&self, path: &StorePath) -> Result<(), StorageError> {
+        if path.is_root() {
+            return Ok(());
+        }
+        self.check_parents(path)?;
+        match self.nodes.get(path) {
+            None => Err(Self::missing(path)),
+            Some(Node { content: Some(_), .. }) => Err(StorageError::NotADirectory { path: path.to_string() }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn file(&self, path: &StorePath) -> Result<&Bytes, StorageError> {
+        self.check_parents(path)?;
+        match self.nodes.get(path) {
+            None if path.is_root() => Err(StorageError::NotAFile { path: path.to_string() }),
+            None => Err(Self::missing(path)),
+            Some(node) => node.content.as_ref().ok_or_else(|| StorageError::NotAFile { path: path.to_string() }),
+        }
+    }
+
+    fn has_children(&self, path: &StorePath) -> bool {
+        self.nodes.keys().any(|other| other.is_below(path))
+    }
+
+    fn insert(&mut self, path: &StorePath, content: Option<Bytes>, mode: u32) {
+        let now = self.tick();
+        self.nodes.insert(path.clone(), Node { content, mode, inode: now, accessed: now, modified: now });
+    }
+}
+
+impl MemoryStorage {
+    /// Returns an empty storage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns all paths, sorted; directories end in `/`. For comparing states.
+    pub fn all_paths(&self) -> Vec<String> {
+        let slash = |node: &Node| if node.content.is_none() { "/" } else { "" };
+        self.lock().nodes.iter().map(|(path, node)| format!("{path}{}", slash(node))).collect()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn read(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
+        let tree = self.lock();
+        let content = tree.file(path)?;
+        if max_bytes < content.len() as u64 {
+            return Err(StorageError::TooLarge { path: path.to_string(), max_bytes });
+        }
+        Ok(content.clone())
+    }
+
+    fn read_start(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
+        let tree = self.lock();
+        let content = tree.file(path)?;
+        let length = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(content.len());
+        Ok(content.slice(..length))
+    }
+
+    fn stat(&self, path: &StorePath) -> Result<Stat, StorageError> {
+        let tree = self.lock();
+        tree.check_parents(path)?;
+        let root = Node { content: None, mode: DIRECTORY_MODE, inode: 0, accessed: 0, modified: 0 };
+        let node = match tree.nodes.get(path) {
+            Some(node) => node,
+            None if path.is_root() => &root,
+            None => return Err(Tree::missing(path)),
+        };
+        let time = |ticks: u64| FileTime { seconds: 0, nanoseconds: i64::try_from(ticks).unwrap_or(i64::MAX) };
+        Ok(Stat {
+            kind: if node.content.is_some() { EntryKind::File } else { EntryKind::Directory },
+            size_bytes: node.content.as_ref().map_or(0, |content| content.len() as u64),
+            mode: node.mode,
+            inode: node.inode,
+            accessed: time(node.accessed),
+            modified: time(node.modified),
+        })
+    }
+
+    fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        let tree = self.lock();
+        tree.check_dir(path)?;
+        let mut entries: Vec<Entry> = tree
+            .nodes
+            .iter()
+            .filter(|(other, _)| other.parent().as_ref() == Some(path))
+            .filter_map(|(other, node)| {
+                let kind = if node.content.is_some() { EntryKind::File } else { EntryKind::Directory };
+                Some(Entry { name: other.file_name()?.to_owned(), kind })
+            })
+            .collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn write_atomic(
+        &self,
+        path: &StorePath,
+        content: &[u8],
+        _durability: Durability,
+        staging: Staging<'_>,
+    ) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_parents(path)?;
+        if let Staging::In(directory) = staging {
+            tree.check_dir(directory)?;
+        }
+        if path.is_root() || tree.nodes.get(path).is_some_and(|node| node.content.is_none()) {
+            return Err(StorageError::NotAFile { path: path.to_string() });
+        }
+        tree.insert(path, Some(Bytes::copy_from_slice(content)), FILE_MODE);
+        Ok(())
+    }
+
+    fn create_exclusive(&self, path: &StorePath, content: &[u8]) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_parents(path)?;
+        if path.is_root() || tree.nodes.contains_key(path) {
+            return Err(StorageError::AlreadyExists { path: path.to_string() });
+        }
+        tree.insert(path, Some(Bytes::copy_from_slice(content)), FILE_MODE);
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_parents(path)?;
+        if path.is_root() || tree.nodes.contains_key(path) {
+            return Err(StorageError::AlreadyExists { path: path.to_string() });
+        }
+        tree.insert(path, None, mode);
+        Ok(())
+    }
+
+    fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_parents(from)?;
+        tree.check_parents(to)?;
+        let moved_is_dir = tree.nodes.get(from).ok_or_else(|| Tree::missing(from))?.content.is_none();
+        if from == to {
+            return Ok(());
+        }
+        match tree.nodes.get(to).map(|node| node.content.is_none()) {
+            Some(true) if !moved_is_dir => return Err(StorageError::NotAFile { path: to.to_string() }),
+            Some(false) if moved_is_dir => return Err(StorageError::NotADirectory { path: to.to_string() }),
+            Some(true) if tree.has_children(to) => return Err(StorageError::NotEmpty { path: to.to_string() }),
+            _ => {}
+        }
+        let moved: Vec<StorePath> =
+            tree.nodes.keys().filter(|path| *path == from || path.is_below(from)).cloned().collect();
+        for path in moved {
+            if let Some(node) = tree.nodes.remove(&path) {
+                let rest = &path.as_str()[from.as_str().len()..];
+                let target = format!("{to}{rest}").parse().expect("made of two valid paths");
+                tree.nodes.insert(target, node);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &StorePath) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.file(path)?;
+        tree.nodes.remove(path);
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &StorePath) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_dir(path)?;
+        if tree.has_children(path) {
+            return Err(StorageError::NotEmpty { path: path.to_string() });
+        }
+        tree.nodes.remove(path);
+        Ok(())
+    }
+
+    fn remove_tree(&self, path: &StorePath) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_dir(path)?;
+        tree.nodes.retain(|other, _| other != path && !other.is_below(path));
+        Ok(())
+    }
+
+    fn touch_atime(&self, path: &StorePath) -> Result<(), StorageError> {
+        let mut tree = self.lock();
+        tree.check_parents(path)?;
+        let now = tree.tick();
+        tree.nodes.get_mut(path).ok_or_else(|| Tree::missing(path))?.accessed = now;
+        Ok(())
+    }
+
+    fn sync_file(&self, path: &StorePath) -> Result<(), StorageError> {
+        self.lock().file(path).map(|_| ())
+    }
+
+    fn sync_all(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn record_lock(&self, path: &StorePath) -> Result<Box<dyn RecordLock>, StorageError> {
+        match self.create_exclusive(path, b"") {
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => Ok(Box::new(NoOtherProcess)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_hold_file(&self, path: &StorePath) -> Result<Option<Box<dyn FileHold>>, StorageError> {
+        match self.create_exclusive(path, b"") {
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        if !self.lock().held.insert(path.clone()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(MemoryHold { storage: self.clone(), path: path.clone() })))
+    }
+
+    fn local_root(&self) -> Option<&Path> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct NoOtherProcess;
+
+impl RecordLock for NoOtherProcess {
+    fn try_shared(&self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn try_exclusive(&self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn unlock(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemoryHold {
+    storage: MemoryStorage,
+    path: StorePath,
+}
+
+impl FileHold for MemoryHold {}
+
+impl Drop for MemoryHold {
+    fn drop(&mut self) {
+        self.storage.lock().held.remove(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_backend_passes_the_suite() {
+        crate::suite::run(&|| (Box::new(MemoryStorage::new()), Box::new(())));
+    }
+}

@@ -1,0 +1,232 @@
+//! The suite that every backend and every wrapper passes, and a repeatable random source for tests.
+
+use std::any::Any;
+use std::sync::Mutex;
+
+use farhold_types::Randomness;
+
+use crate::backend::{DIRECTORY_MODE, Durability, EntryKind, FILE_MODE, Staging, Storage};
+use crate::error::StorageError;
+use crate::path::StorePath;
+
+/// Random bytes that depend on nothing but the seed (xorshift). Only for tests.
+#[derive(Debug)]
+pub struct SeededRandomness(Mutex<u64>);
+
+impl SeededRandomness {
+    /// Returns the source with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
+    }
+}
+
+impl Randomness for SeededRandomness {
+    fn fill(&self, buffer: &mut [u8]) {
+        let mut state = self.0.lock().expect("no panic while locked");
+        for byte in buffer {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            *byte = state.to_be_bytes()[0];
+        }
+    }
+}
+
+/// Makes an empty storage, and whatever must live as long as it.
+pub type Make<'a> = &'a dyn Fn() -> (Box<dyn Storage>, Box<dyn Any>);
+
+fn path(text: &str) -> StorePath {
+    text.parse().expect("paths of the suite are valid")
+}
+
+/// Runs every check of the suite, each on a fresh storage.
+///
+/// # Panics
+/// A guarantee of [`Storage`] does not hold.
+pub fn run(make: Make<'_>) {
+    let checks: [fn(&dyn Storage); 9] = [
+        missing_entries_are_not_found,
+        atomic_writes_replace_and_leave_nothing_else,
+        staged_writes_land_at_the_target,
+        exclusive_creation_refuses_what_exists,
+        directories_are_made_and_listed_in_order,
+        renames_replace_files_and_move_trees,
+        removals_remove_exactly_what_they_name,
+        reads_are_bounded,
+        touching_moves_the_access_time_alone,
+    ];
+    for check in checks {
+        let (storage, _alive) = make();
+        check(&*storage);
+    }
+    let (storage, _alive) = make();
+    holds_exclude_each_other(&*storage);
+    let (storage, _alive) = make();
+    concurrent_replacements_never_show_a_mixture(&*storage);
+}
+
+fn names(storage: &dyn Storage, directory: &str) -> Vec<String> {
+    storage.list(&path(directory)).expect("listed").into_iter().map(|entry| entry.name).collect()
+}
+
+fn write(storage: &dyn Storage, at: &str, content: &[u8]) {
+    storage.write_atomic(&path(at), content, Durability::Cached, Staging::Beside).expect("written");
+}
+
+fn missing_entries_are_not_found(storage: &dyn Storage) {
+    for at in ["x", "x/y"] {
+        let at = path(at);
+        assert!(storage.read(&at, 1).expect_err("must fail").is_not_found());
+        assert!(storage.read_start(&at, 1).expect_err("must fail").is_not_found());
+        assert!(storage.stat(&at).expect_err("must fail").is_not_found());
+        assert!(storage.list(&at).expect_err("must fail").is_not_found());
+        assert!(storage.remove_file(&at).expect_err("must fail").is_not_found());
+        assert!(storage.remove_dir(&at).expect_err("must fail").is_not_found());
+        assert!(storage.remove_tree(&at).expect_err("must fail").is_not_found());
+        assert!(storage.touch_atime(&at).expect_err("must fail").is_not_found());
+        assert!(storage.sync_file(&at).expect_err("must fail").is_not_found());
+        assert!(storage.rename(&at, &path("z")).expect_err("must fail").is_not_found());
+    }
+    let inside = path("x/y");
+    let written = storage.write_atomic(&inside, b"", Durability::Cached, Staging::Beside);
+    assert!(written.expect_err("must fail").is_not_found());
+    assert!(storage.create_exclusive(&inside, b"").expect_err("must fail").is_not_found());
+    assert!(storage.create_dir(&inside, DIRECTORY_MODE).expect_err("must fail").is_not_found());
+    assert!(storage.try_hold_file(&inside).expect_err("must fail").is_not_found());
+    assert!(names(storage, "").is_empty());
+}
+
+fn atomic_writes_replace_and_leave_nothing_else(storage: &dyn Storage) {
+    storage.create_dir(&path("d"), DIRECTORY_MODE).expect("created");
+    for (content, durability) in [(&b"one"[..], Durability::Cached), (b"", Durability::Durable)] {
+        storage.write_atomic(&path("d/a.blob"), content, durability, Staging::Beside).expect("written");
+        assert_eq!(storage.read(&path("d/a.blob"), 10).expect("read"), content);
+        assert_eq!(names(storage, "d"), ["a.blob"]);
+    }
+    let stat = storage.stat(&path("d/a.blob")).expect("exists");
+    assert_eq!((stat.kind, stat.size_bytes, stat.mode), (EntryKind::File, 0, FILE_MODE));
+    storage.sync_file(&path("d/a.blob")).expect("flushed");
+    storage.sync_all().expect("flushed");
+    assert!(storage.write_atomic(&path("d"), b"x", Durability::Cached, Staging::Beside).is_err());
+    assert!(storage.write_atomic(&path("d/a.blob/x"), b"x", Durability::Cached, Staging::Beside).is_err());
+    assert_eq!(names(storage, ""), ["d"]);
+}
+
+fn staged_writes_land_at_the_target(storage: &dyn Storage) {
+    storage.create_dirs(&path("stage/one")).expect("created");
+    storage.create_dir(&path("d"), DIRECTORY_MODE).expect("created");
+    let stage = path("stage/one");
+    storage.write_atomic(&path("d/f"), b"x", Durability::Durable, Staging::In(&stage)).expect("written");
+    assert_eq!((names(storage, "d"), names(storage, "stage/one").len()), (vec!["f".to_owned()], 0));
+    let lost = storage.write_atomic(&path("missing/f"), b"x", Durability::Cached, Staging::In(&stage));
+    assert!(lost.expect_err("must fail").is_not_found());
+    assert!(names(storage, "stage/one").is_empty());
+    let unstaged = storage.write_atomic(&path("d/g"), b"x", Durability::Cached, Staging::In(&path("none")));
+    assert!(unstaged.expect_err("must fail").is_not_found());
+}
+
+fn exclusive_creation_refuses_what_exists(storage: &dyn Storage) {
+    storage.create_exclusive(&path("owner"), b"a").expect("created");
+    let again = storage.create_exclusive(&path("owner"), b"b");
+    assert!(matches!(again, Err(StorageError::AlreadyExists { .. })));
+    assert_eq!(storage.read(&path("owner"), 1).expect("read"), "a");
+}
+
+fn directories_are_made_and_listed_in_order(storage: &dyn Storage) {
+    storage.create_dirs(&path("b/c")).expect("created");
+    storage.create_dirs(&path("b/c")).expect("exists already");
+    storage.create_dir(&path("a"), 0o750).expect("created");
+    assert!(matches!(storage.create_dir(&path("a"), 0o750), Err(StorageError::AlreadyExists { .. })));
+    write(storage, "c", b"");
+    assert!(matches!(storage.create_dirs(&path("c")), Err(StorageError::NotADirectory { .. })));
+    assert!(matches!(storage.list(&path("c")), Err(StorageError::NotADirectory { .. })));
+    assert!(matches!(storage.stat(&path("c/x")), Err(StorageError::NotADirectory { .. })));
+    assert_eq!(names(storage, ""), ["a", "b", "c"]);
+    assert_eq!(storage.stat(&path("a")).expect("exists").mode, 0o750);
+    assert_eq!(storage.stat(&path("b/c")).expect("exists").mode, DIRECTORY_MODE);
+    assert_eq!(storage.stat(&StorePath::root()).expect("exists").kind, EntryKind::Directory);
+}
+
+fn renames_replace_files_and_move_trees(storage: &dyn Storage) {
+    storage.create_dirs(&path("a/b")).expect("created");
+    write(storage, "a/b/f", b"1");
+    write(storage, "g", b"2");
+    storage.rename(&path("a/b/f"), &path("g")).expect("renamed");
+    assert_eq!(storage.read(&path("g"), 1).expect("read"), "1");
+    assert!(storage.read(&path("a/b/f"), 1).expect_err("must fail").is_not_found());
+    storage.rename(&path("g"), &path("a/b/f")).expect("renamed");
+    storage.rename(&path("a"), &path("z")).expect("renamed");
+    assert_eq!(storage.read(&path("z/b/f"), 1).expect("read"), "1");
+    assert!(storage.rename(&path("z"), &path("missing/z")).expect_err("must fail").is_not_found());
+    storage.create_dirs(&path("y/full")).expect("created");
+    assert!(storage.rename(&path("z"), &path("y")).is_err());
+    assert_eq!(names(storage, ""), ["y", "z"]);
+}
+
+fn removals_remove_exactly_what_they_name(storage: &dyn Storage) {
+    storage.create_dirs(&path("a/b")).expect("created");
+    storage.create_dirs(&path("ab")).expect("created");
+    write(storage, "a/f", b"1");
+    assert!(matches!(storage.remove_dir(&path("a")), Err(StorageError::NotEmpty { .. })));
+    assert!(matches!(storage.remove_dir(&path("a/f")), Err(StorageError::NotADirectory { .. })));
+    assert!(matches!(storage.remove_tree(&path("a/f")), Err(StorageError::NotADirectory { .. })));
+    assert!(storage.remove_file(&path("a/b")).is_err());
+    storage.remove_file(&path("a/f")).expect("removed");
+    storage.remove_dir(&path("a/b")).expect("removed");
+    write(storage, "a/f", b"1");
+    storage.create_dirs(&path("a/b/c")).expect("created");
+    storage.remove_tree(&path("a")).expect("removed");
+    assert_eq!(names(storage, ""), ["ab"]);
+}
+
+fn reads_are_bounded(storage: &dyn Storage) {
+    write(storage, "f", b"12345");
+    assert_eq!(storage.read(&path("f"), 5).expect("read"), "12345");
+    assert!(matches!(storage.read(&path("f"), 4), Err(StorageError::TooLarge { max_bytes: 4, .. })));
+    assert_eq!(storage.read_start(&path("f"), 2).expect("read"), "12");
+    assert_eq!(storage.read_start(&path("f"), 9).expect("read"), "12345");
+    storage.create_dir(&path("d"), DIRECTORY_MODE).expect("created");
+    assert!(matches!(storage.read(&path("d"), 4), Err(StorageError::NotAFile { .. })));
+}
+
+fn touching_moves_the_access_time_alone(storage: &dyn Storage) {
+    write(storage, "f", b"1");
+    let before = storage.stat(&path("f")).expect("exists");
+    storage.touch_atime(&path("f")).expect("touched");
+    let after = storage.stat(&path("f")).expect("exists");
+    assert!(before.accessed <= after.accessed);
+    assert_eq!((before.modified, before.inode), (after.modified, after.inode));
+}
+
+fn holds_exclude_each_other(storage: &dyn Storage) {
+    let first = storage.try_hold_file(&path("lock")).expect("locked").expect("free");
+    assert!(storage.try_hold_file(&path("lock")).expect("tried").is_none());
+    drop(first);
+    assert!(storage.try_hold_file(&path("lock")).expect("tried").is_some());
+    let record = storage.record_lock(&path(".lock")).expect("opened");
+    assert!(record.try_shared().expect("tried") && record.try_exclusive().expect("tried"));
+    record.unlock().expect("unlocked");
+}
+
+fn concurrent_replacements_never_show_a_mixture(storage: &dyn Storage) {
+    /// Larger than what one write call of a file system usually moves at once.
+    const LENGTH: usize = 200_000;
+    write(storage, "f", &[0; LENGTH]);
+    std::thread::scope(|scope| {
+        for writer in 1..=2u8 {
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    write(storage, "f", &[writer; LENGTH]);
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..40 {
+                let content = storage.read(&path("f"), LENGTH as u64).expect("never missing");
+                assert_eq!(content.len(), LENGTH);
+                assert!(content.iter().all(|byte| *byte == content[0]));
+            }
+        });
+    });
+    assert_eq!(names(storage, ""), ["f"]);
+}
