@@ -1,10 +1,11 @@
 //! Bytes and text to values and back: blobs, indexes, manifests, configuration text.
 
-pub mod task_log;
-pub mod upid;
 pub mod acl_file;
+pub mod blob;
 pub mod config_error;
 pub mod config_schema;
 pub mod key_value;
 pub mod property_string;
 pub mod section_config;
+pub mod task_log;
+pub mod upid;
