@@ -4,6 +4,7 @@ pub mod acl_file;
 pub mod blob;
 pub mod config_error;
 pub mod config_schema;
+pub mod index;
 pub mod key_value;
 pub mod property_string;
 pub mod section_config;
