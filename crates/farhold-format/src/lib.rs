@@ -6,6 +6,7 @@ pub mod config_error;
 pub mod config_schema;
 pub mod index;
 pub mod key_value;
+pub mod manifest;
 pub mod property_string;
 pub mod section_config;
 pub mod task_log;
