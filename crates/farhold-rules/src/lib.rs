@@ -1,4 +1,5 @@
 //! Pure decisions: what to sync, who may do what. No IO, no clock, no logging: facts come in, plans go out.
 
 pub mod namespace_map;
+pub mod rate;
 pub mod sync_plan;
