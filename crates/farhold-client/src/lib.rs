@@ -1,1 +1,30 @@
-//! Talking to a remote: pinned TLS, login, REST calls, reader sessions.
+//! Talking to a remote: TLS with a pinned certificate, login, REST calls, and reader sessions.
+//!
+//! [`Client`] is the way in. It keeps a few HTTP/1.1 connections for REST calls; each [`ReaderSession`] takes one over
+//! for good and speaks HTTP/2 on it. Every wait and every answer has a bound ([`ClientLimits`]), bytes are counted and
+//! limited below TLS, and requests that change nothing are repeated when a connection breaks under them.
+//! [`Dialer`] is where the outside begins: tests and simulations put their own byte streams under it.
+//!
+//! Not here: writing backup sessions, proxies, and any decision about what to fetch.
+
+mod authentication;
+mod client;
+mod config;
+mod connection;
+mod dial;
+mod error;
+mod listing;
+mod metered;
+mod reader;
+mod rest;
+mod silence;
+mod tls;
+
+pub use client::Client;
+pub use config::{ClientConfig, ClientLimits, Credentials, DEFAULT_USER_AGENT, Trust};
+pub use dial::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};
+pub use error::{Cause, ClientError, MAX_PEER_TEXT};
+pub use listing::{Listing, MAX_SKIPPED, SkippedItem};
+pub use metered::TrafficCounts;
+pub use reader::ReaderSession;
+pub use rest::RemoteDatastore;

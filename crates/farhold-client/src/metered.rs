@@ -1,0 +1,241 @@
+//! Counting and limiting the bytes of TCP connections, below TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use farhold_rules::rate::TokenBucket;
+use farhold_types::{ByteSize, RateLimits};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Bytes and connections of one client so far, TLS and HTTP framing included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrafficCounts {
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// TCP connections opened.
+    pub connections: u64,
+}
+
+/// Counters and rate limits that all connections of one client share.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+    connections: AtomicU64,
+    start: Instant,
+    limit_in: Option<Mutex<TokenBucket>>,
+    limit_out: Option<Mutex<TokenBucket>>,
+}
+
+impl Traffic {
+    pub(crate) fn new(rates: &RateLimits) -> Self {
+        let bucket = |rate: &Option<ByteSize>, burst: &Option<ByteSize>| {
+            let rate = rate.as_ref().map(ByteSize::bytes).filter(|r| *r != 0)?;
+            Some(Mutex::new(TokenBucket::new(rate, burst.as_ref().map(ByteSize::bytes), Duration::ZERO)))
+        };
+        Self {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            start: Instant::now(),
+            limit_in: bucket(&rates.rate_in, &rates.burst_in),
+            limit_out: bucket(&rates.rate_out, &rates.burst_out),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> TrafficCounts {
+        TrafficCounts {
+            received_bytes: self.received.load(Ordering::Relaxed),
+            sent_bytes: self.sent.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts `bytes` and returns until when the direction must pause.
+    fn register(&self, limit: Option<&Mutex<TokenBucket>>, bytes: usize) -> Option<Instant> {
+        let now = Instant::now();
+        let mut bucket = limit?.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = bucket.register(now - self.start, bytes as u64);
+        (!pause.is_zero()).then(|| now + pause)
+    }
+}
+
+/// What one connection did last, for telling a silent peer from a busy or throttled connection.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    start: Instant,
+    received: AtomicU64,
+    /// Milliseconds after `start` of the end of our own last pause.
+    paused_until: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { start: Instant::now(), received: AtomicU64::new(0), paused_until: AtomicU64::new(0) }
+    }
+
+    /// Returns the number of bytes received on this connection.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Returns the end of the last pause that our own rate limit caused; may lie in the future.
+    pub(crate) fn paused_until(&self) -> Instant {
+        self.start + Duration::from_millis(self.paused_until.load(Ordering::Relaxed))
+    }
+
+    fn pause(&self, until: Instant) {
+        let ms = u64::try_from((until - self.start).as_millis()).unwrap_or(u64::MAX / 2);
+        self.paused_until.fetch_max(ms, Ordering::Relaxed);
+    }
+}
+
+/// A byte stream whose bytes are counted and, if asked for, limited. Data that was transferred is never held back:
+/// the transfer after it waits.
+pub(crate) struct Metered<S> {
+    stream: S,
+    traffic: Arc<Traffic>,
+    activity: Arc<Activity>,
+    read_pause: Option<Pin<Box<Sleep>>>,
+    write_pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Metered<S> {
+    pub(crate) fn new(stream: S, traffic: Arc<Traffic>) -> Self {
+        traffic.connections.fetch_add(1, Ordering::Relaxed);
+        Self { stream, traffic, activity: Arc::new(Activity::new()), read_pause: None, write_pause: None }
+    }
+
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(until) = self.traffic.register(self.traffic.limit_out.as_ref(), bytes) {
+            self.activity.pause(until);
+            self.write_pause = Some(Box::pin(sleep_until(until)));
+        }
+    }
+}
+
+fn poll_pause(pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(sleep) = pause {
+        ready!(sleep.as_mut().poll(cx));
+        *pause = None;
+    }
+    Poll::Ready(())
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(poll_pause(&mut this.read_pause, cx));
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let bytes = buf.filled().len() - before;
+        this.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        this.activity.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(until) = this.traffic.register(this.traffic.limit_in.as_ref(), bytes) {
+            this.activity.pause(until);
+            this.read_pause = Some(Box::pin(sleep_until(until)));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(poll_pause(&mut this.write_pause, cx));
+        let bytes = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
+        this.wrote(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(poll_pause(&mut this.write_pause, cx));
+        let bytes = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
+        this.wrote(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_connections_share_one_limit_and_all_bytes_are_counted() {
+        let rates = RateLimits { rate_in: Some("100 KiB".parse().unwrap()), ..RateLimits::default() };
+        let traffic = Arc::new(Traffic::new(&rates));
+        let start = Instant::now();
+        let mut readers = Vec::new();
+        for _ in 0..2 {
+            let (near, mut far) = tokio::io::duplex(4096);
+            let mut near = Metered::new(near, Arc::clone(&traffic));
+            readers.push(tokio::spawn(async move {
+                let mut buffer = Vec::new();
+                near.read_to_end(&mut buffer).await.unwrap();
+                buffer.len()
+            }));
+            readers.push(tokio::spawn(async move {
+                far.write_all(&[0; 512 * 1024]).await.unwrap();
+                0
+            }));
+        }
+        let mut total = 0;
+        for reader in readers {
+            total += reader.await.unwrap();
+        }
+        let took = start.elapsed().as_secs_f64();
+        assert!((10.0..11.0).contains(&took), "{took}");
+        assert_eq!(total, 1024 * 1024);
+        assert_eq!(traffic.counts(), TrafficCounts { received_bytes: 1024 * 1024, sent_bytes: 0, connections: 2 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sending_is_limited_on_its_own() {
+        let rates = RateLimits { rate_out: Some("1 MiB".parse().unwrap()), ..RateLimits::default() };
+        let traffic = Arc::new(Traffic::new(&rates));
+        let (near, mut far) = tokio::io::duplex(65_536);
+        let mut near = Metered::new(near, Arc::clone(&traffic));
+        let start = Instant::now();
+        let writer = tokio::spawn(async move { near.write_all(&[0; 3 * 1024 * 1024]).await.unwrap() });
+        let mut received = 0;
+        let mut buffer = [0; 65_536];
+        while received < 3 * 1024 * 1024 {
+            received += far.read(&mut buffer).await.unwrap();
+        }
+        writer.await.unwrap();
+        let took = start.elapsed().as_secs_f64();
+        assert!((2.8..3.2).contains(&took), "{took}");
+        assert_eq!(traffic.counts().sent_bytes, 3 * 1024 * 1024);
+    }
+}

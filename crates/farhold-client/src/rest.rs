@@ -1,0 +1,227 @@
+//! REST calls: general ones, and typed ones for what a sync needs.
+//!
+//! Paths, parameters and their order are those that real peers send (`tests/golden/wire/pull-*.jsonl`).
+
+use bytes::Bytes;
+use farhold_protocol::query::Query;
+use farhold_types::{
+    ArchiveName, DatastoreName, Epoch, Group, GroupItem, Namespace, NamespaceItem, Snapshot, SnapshotItem, VersionItem,
+};
+use http::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Call, Client, Wait};
+use crate::error::ClientError;
+use crate::listing::{Listing, read_data, read_listing};
+
+/// Where the JSON formatter lives. Source: `docs/spec/wire-protocol.md` 2.1.
+const PREFIX: &str = "/api2/json";
+/// Answers above this size are decoded off the network threads.
+const LARGE_ANSWER_BYTES: usize = 256 * 1024;
+
+/// A datastore of the remote that our account may see.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RemoteDatastore {
+    /// Its name.
+    pub store: DatastoreName,
+    /// Its comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+impl Client {
+    /// Reads from `path` (below `/api2/json`). Repeated when the connection breaks.
+    ///
+    /// # Errors
+    /// As all calls: connection, certificate, login, a status that is no success, an answer that is too large or no
+    /// JSON of this type.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
+        self.data(&self.query_call(Method::GET, path, query)).await
+    }
+
+    /// Calls `path` with a JSON object. Never sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|e| ClientError::Configuration { peer: self.peer(), reason: e.to_string() })?;
+        let mut call = self.query_call(Method::POST, path, &Query::new());
+        call.body = Some(body.into());
+        self.data(&call).await
+    }
+
+    /// Changes `path`; parameters go in the query. Never sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
+        self.data(&self.query_call(Method::PUT, path, query)).await
+    }
+
+    /// Removes `path`; parameters go in the query. Never sent twice, and given long to finish.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
+        self.data(&Call { wait: Wait::Long, ..self.query_call(Method::DELETE, path, query) }).await
+    }
+
+    /// Returns the remote's version.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn version(&self) -> Result<VersionItem, ClientError> {
+        self.get("/version", &Query::new()).await
+    }
+
+    /// Returns the datastores our account may see.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn datastores(&self) -> Result<Listing<RemoteDatastore>, ClientError> {
+        self.listing(self.listing_call("/admin/datastore", &Query::new()), |_: &RemoteDatastore| Ok(())).await
+    }
+
+    /// Returns `parent` and the namespaces below it, in the remote's order, at most `max_depth` levels below.
+    ///
+    /// `parent` itself is listed even if it does not exist; [`Self::groups`] then fails with status 400.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; [`ClientError::NamespacesUnsupported`] if the remote is too old to know namespaces.
+    ///
+    /// Source: `docs/spec/wire-protocol.md` 9.1.
+    pub async fn namespaces(
+        &self,
+        store: &DatastoreName,
+        parent: &Namespace,
+        max_depth: Option<usize>,
+    ) -> Result<Listing<NamespaceItem>, ClientError> {
+        let query = Query::new()
+            .with_option("max-depth", max_depth)
+            .with_option("parent", Some(parent).filter(|parent| !parent.is_root()));
+        let mut call = self.listing_call(&format!("/admin/datastore/{store}/namespace"), &query);
+        if query.is_empty() {
+            // As real peers send it.
+            call.target.push('?');
+        }
+        let parent = parent.clone();
+        let check = move |item: &NamespaceItem| {
+            if item.ns.is_at_or_below(&parent) { Ok(()) } else { Err("lies outside the namespace asked for") }
+        };
+        self.listing(call, check).await.map_err(|error| match error {
+            ClientError::Status { status: 404, .. } => ClientError::NamespacesUnsupported { peer: self.peer() },
+            other => other,
+        })
+    }
+
+    /// Returns the groups of a namespace, in no order.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; status 400 if the namespace or datastore is missing.
+    pub async fn groups(&self, store: &DatastoreName, ns: &Namespace) -> Result<Listing<GroupItem>, ClientError> {
+        let query = Query::new().with_option("ns", not_root(ns));
+        self.listing(self.listing_call(&format!("/admin/datastore/{store}/groups"), &query), |_: &GroupItem| Ok(()))
+            .await
+    }
+
+    /// Returns the snapshots of a group, in no order; none if group or namespace is missing.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn snapshots(
+        &self,
+        store: &DatastoreName,
+        ns: &Namespace,
+        group: &Group,
+    ) -> Result<Listing<SnapshotItem>, ClientError> {
+        let query = Query::new()
+            .with("backup-id", &group.backup_id)
+            .with("backup-type", group.backup_type)
+            .with_option("ns", not_root(ns));
+        let call = self.listing_call(&format!("/admin/datastore/{store}/snapshots"), &query);
+        let group = group.clone();
+        let check = move |item: &SnapshotItem| {
+            if item.backup_type != group.backup_type || item.backup_id != group.backup_id {
+                Err("belongs to another group")
+            } else if !(1..=Epoch::MAX.0).contains(&item.backup_time.0) {
+                Err("backup time is out of range")
+            } else {
+                Ok(())
+            }
+        };
+        self.listing(call, check).await
+    }
+
+    /// Returns a file of a snapshot as it is stored, without opening a session.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; status 400 if the file, the snapshot or the namespace is missing; [`ClientError::TooLarge`]
+    /// above `max_bytes`.
+    ///
+    /// Source: `docs/spec/rest-api.md`, `GET S/download`.
+    pub async fn download_file(
+        &self,
+        store: &DatastoreName,
+        ns: &Namespace,
+        snapshot: &Snapshot,
+        name: &ArchiveName,
+        max_bytes: usize,
+    ) -> Result<Bytes, ClientError> {
+        let query = Query::new()
+            .with("backup-id", &snapshot.group.backup_id)
+            .with("backup-time", snapshot.time.0)
+            .with("backup-type", snapshot.group.backup_type)
+            .with("file-name", name)
+            .with_option("ns", not_root(ns));
+        let path = format!("/admin/datastore/{store}/download");
+        self.success(&Call { max_bytes, ..self.query_call(Method::GET, &path, &query) }).await
+    }
+
+    fn query_call(&self, method: Method, path: &str, query: &Query) -> Call {
+        let mark = if query.is_empty() { "" } else { "?" };
+        let is_repeatable = method == Method::GET;
+        let target = format!("{PREFIX}{path}{mark}{query}");
+        Call { method, target, body: None, is_repeatable, wait: Wait::Normal, max_bytes: self.limits().answer_bytes }
+    }
+
+    fn listing_call(&self, path: &str, query: &Query) -> Call {
+        let max_bytes = self.limits().listing_bytes;
+        Call { wait: Wait::Long, max_bytes, ..self.query_call(Method::GET, path, query) }
+    }
+
+    async fn success(&self, call: &Call) -> Result<Bytes, ClientError> {
+        let answer = self.call(call).await?;
+        if answer.status.is_success() { Ok(answer.body) } else { Err(call.status_error(answer.status, &answer.body)) }
+    }
+
+    async fn data<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+        let body = self.success(call).await?;
+        read_data(&body).map_err(|error| self.unreadable(call, &error))
+    }
+
+    async fn listing<T, F>(&self, call: Call, check: F) -> Result<Listing<T>, ClientError>
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(&T) -> Result<(), &'static str> + Send + 'static,
+    {
+        let body = self.success(&call).await?;
+        let listing = if body.len() < LARGE_ANSWER_BYTES {
+            read_listing(&body, check)
+        } else {
+            let decoded = tokio::task::spawn_blocking(move || read_listing(&body, check)).await;
+            decoded.map_err(|e| ClientError::Protocol { peer: self.peer(), reason: e.to_string() })?
+        };
+        listing.map_err(|error| self.unreadable(&call, &error))
+    }
+
+    fn unreadable(&self, call: &Call, error: &serde_json::Error) -> ClientError {
+        let path = call.target.split('?').next().unwrap_or_default();
+        ClientError::Protocol { peer: self.peer(), reason: format!("the answer to {path} cannot be read: {error}") }
+    }
+}
+
+fn not_root(ns: &Namespace) -> Option<&Namespace> {
+    Some(ns).filter(|ns| !ns.is_root())
+}

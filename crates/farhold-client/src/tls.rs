@@ -1,0 +1,151 @@
+//! TLS with a pinned certificate as fallback.
+//!
+//! A certificate is accepted when a trusted authority vouches for it and the name matches; else only the SHA-256
+//! fingerprint of the leaf decides. The signature of the handshake is checked in both cases, so knowing a certificate
+//! is not enough to pass for its owner. Source: `docs/spec/wire-protocol.md` 1.2, `docs/spec/sync.md` 1.3.
+
+use std::sync::Arc;
+
+use farhold_types::Fingerprint;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::{DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::Digest as _;
+use thiserror::Error;
+use tokio_rustls::TlsConnector;
+
+use crate::config::Trust;
+use crate::error::{Cause, ClientError};
+
+/// What the verifier tells the caller through the TLS library.
+#[derive(Debug, Clone, Error)]
+#[error("certificate with fingerprint {found} is neither trusted nor the expected one")]
+struct Rejected {
+    expected: Option<Fingerprint>,
+    found: Fingerprint,
+    source: Arc<rustls::Error>,
+}
+
+#[derive(Debug)]
+struct PinningVerifier {
+    /// `None` when there is no authority at all.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    fingerprint: Option<Fingerprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinningVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = match &self.authorities {
+            Some(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+        };
+        let source = match verdict {
+            Ok(verified) => return Ok(verified),
+            Err(source) => Arc::new(source),
+        };
+        let found = Fingerprint(sha2::Sha256::digest(end_entity.as_ref()).into());
+        if self.fingerprint == Some(found) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let rejected = Rejected { expected: self.fingerprint, found, source };
+        Err(rustls::Error::Other(OtherError(Arc::new(rejected))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Returns a connector that accepts trusted certificates, and the one with `fingerprint`.
+///
+/// Reads the system's trust store from disk if asked to: call it where blocking is allowed.
+///
+/// # Errors
+/// Only faults of the TLS library's set-up; an empty trust store is none.
+pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    match trust {
+        Trust::System => {
+            let loaded = rustls_native_certs::load_native_certs();
+            for error in &loaded.errors {
+                tracing::warn!(%error, "part of the system's trust store cannot be read");
+            }
+            roots.add_parsable_certificates(loaded.certs);
+        }
+        Trust::Only(authorities) => {
+            roots.add_parsable_certificates(authorities.iter().cloned());
+        }
+    }
+    let authorities = if roots.is_empty() {
+        None
+    } else {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        Some(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
+    };
+    let verifier = PinningVerifier { authorities, fingerprint, provider: Arc::clone(&provider) };
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Returns the name that the certificate is checked against; names are also sent as SNI, addresses are not.
+pub(crate) fn server_name(bare_host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(bare_host.to_owned()).ok()
+}
+
+/// Returns the error of a failed handshake, by its kind.
+pub(crate) fn handshake_error(peer: &Arc<str>, error: std::io::Error) -> ClientError {
+    let peer = Arc::clone(peer);
+    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::Other(OtherError(other))) => match other.downcast_ref::<Rejected>() {
+            Some(Rejected { expected: Some(expected), found, source }) => ClientError::FingerprintMismatch {
+                peer,
+                expected: *expected,
+                found: *found,
+                source: Arc::clone(source) as Cause,
+            },
+            Some(Rejected { expected: None, found, source }) => {
+                ClientError::Untrusted { peer, found: *found, source: Arc::clone(source) as Cause }
+            }
+            None => ClientError::Tls { peer, source: Arc::new(error) },
+        },
+        Some(tls) => ClientError::Tls { peer, source: Arc::new(tls.clone()) },
+        // The peer hung up or reset: that passes, unlike a peer that speaks no TLS.
+        None => ClientError::Broken { peer, during: "during the TLS handshake", source: Arc::new(error) },
+    }
+}
