@@ -1,10 +1,12 @@
 //! REST endpoints, declared once, and the protocol upgrades.
 //!
-//! [`schema`] says what parameters look like, [`declare`] what an endpoint is; later modules dispatch requests to
-//! endpoints without listening on sockets themselves.
+//! [`schema`] says what parameters look like, [`declare`] what an endpoint is, [`Router`] takes a request to its endpoint.
+//! Nothing here listens on a socket or opens a file.
 
 pub mod declare;
+mod dispatch;
 mod error;
 pub mod schema;
 
+pub use dispatch::{Call, DeclarationError, FORBIDDEN_DELAY, Fallback, Router, UNAUTHORIZED_DELAY};
 pub use error::ApiError;

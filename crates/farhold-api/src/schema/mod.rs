@@ -14,7 +14,7 @@ mod value;
 mod verify;
 
 pub use params::Params;
-pub use verify::{Input, ParameterErrors, Rejected, verify_form, verify_json, verify_open_form};
+pub use verify::{Input, ParameterErrors, Rejected, verify_form, verify_json};
 
 use serde_json::Value;
 

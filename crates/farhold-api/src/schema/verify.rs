@@ -145,11 +145,6 @@ pub fn verify_json(declared: &[Param], body: Map<String, Value>, path: Vec<Input
     finish(declared, values, errors)
 }
 
-/// Takes any pairs as texts: for directory indexes, which tolerate arbitrary parameters.
-pub fn verify_open_form(pairs: Vec<Input>) -> Params {
-    Params::checked(pairs.into_iter().map(|(name, text)| (name, Value::String(text))).collect(), &[])
-}
-
 fn add_missing(declared: &[Param], values: &Map<String, Value>, errors: &mut ParameterErrors) {
     for param in declared {
         if param.requirement == Requirement::Required && !values.contains_key(param.name) {
