@@ -1,0 +1,11 @@
+//! The records: one module for each kind of file.
+
+pub mod acl;
+pub mod datastore;
+pub mod node;
+pub mod raw;
+pub mod realm;
+pub mod remote;
+pub mod secrets;
+pub mod sync;
+pub mod user;
