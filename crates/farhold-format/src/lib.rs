@@ -5,6 +5,7 @@ pub mod blob;
 pub mod config_error;
 pub mod config_schema;
 pub mod index;
+pub mod key_file;
 pub mod key_value;
 pub mod manifest;
 pub mod property_string;
