@@ -104,8 +104,7 @@ pub struct UpidParts {
 impl Upid {
     /// Makes a UPID from its parts.
     ///
-    /// A worker id that is empty counts as none, and a `/` in it becomes `-`, so [`worker_id`](Self::worker_id) returns
-    /// what a reader of the text will see.
+    /// A worker id that is empty counts as none.
     ///
     /// # Errors
     /// A node that is no host name; a worker type that is empty or contains `/`, `:`, a blank or a control character;
@@ -236,8 +235,8 @@ impl<'de> serde::Deserialize<'de> for Upid {
 
 /// Returns the escaped form of a worker id, as it stands in a UPID.
 ///
-/// Byte-wise: `/` becomes `-`, so that no path separator gets into the name of the log file (not reversible); bytes
-/// in `[0-9A-Za-z_.]` stay, except a `.` in first position; every other byte becomes `\x` and two lower-case hex digits.
+/// Byte-wise: `/` becomes `-`, so that no path separator gets into the name of the log file; bytes in `[0-9A-Za-z_.]`
+/// stay, except a `.` in first position; every other byte, also `-`, becomes `\x` and two lower-case hex digits.
 pub fn escape_worker_id(id: &str) -> String {
     let mut text = String::with_capacity(id.len() * 2);
     escape_worker_id_into(id, &mut text);
@@ -257,7 +256,7 @@ fn escape_worker_id_into(id: &str, text: &mut String) {
     }
 }
 
-/// Returns the worker id that an escaped form means. What is not escaped stays as it is.
+/// Returns the worker id that an escaped form means: `-` is `/` again, and what is not escaped stays as it is.
 ///
 /// # Errors
 /// A backslash without `x` and two hex digits behind it, or a result that is not UTF-8.
@@ -267,7 +266,7 @@ pub fn unescape_worker_id(text: &str) -> Result<String, UnescapeError> {
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         if byte != b'\\' {
-            bytes.push(byte);
+            bytes.push(if byte == b'-' { b'/' } else { byte });
             continue;
         }
         let [b'x', high, low, tail @ ..] = rest else {
@@ -333,12 +332,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_worker_id_means_none_and_a_slash_becomes_a_dash() {
+    fn an_empty_worker_id_means_none_and_a_slash_comes_back() {
         let upid = Upid::new(UpidParts { worker_id: Some(String::new()), ..parts() }).unwrap();
         assert_eq!(upid.worker_id(), None);
         assert!(upid.as_str().contains(":syncjob::root@pam:"));
         let upid = Upid::new(UpidParts { worker_id: Some("a:vm/100".to_owned()), ..parts() }).unwrap();
-        assert_eq!(upid.worker_id(), Some("a:vm-100"));
+        assert_eq!(upid.worker_id(), Some("a:vm/100"));
+        assert!(upid.as_str().contains(r":a\x3avm-100:"));
     }
 
     #[test]
@@ -406,18 +406,19 @@ mod tests {
             ("pbs2:local:local::pbs2-local", r"pbs2\x3alocal\x3alocal\x3a\x3apbs2\x2dlocal"),
             (".a.b_c d", r"\x2ea.b_c\x20d"),
             ("ü", r"\xc3\xbc"),
+            ("tank:/vm/100", r"tank\x3a-vm-100"),
             ("", ""),
         ] {
             assert_eq!(escape_worker_id(plain), escaped);
             assert_eq!(unescape_worker_id(escaped).as_deref(), Ok(plain));
         }
-        // The reference leaves unescaped text alone when reading.
-        assert_eq!(unescape_worker_id("a-b").as_deref(), Ok("a-b"));
+        // Text that our escaping would not leave as it is reads all the same.
+        assert_eq!(unescape_worker_id(".a!").as_deref(), Ok(".a!"));
     }
 
     proptest! {
         #[test]
-        fn every_worker_id_without_slash_survives(id in "[^/]{0,40}") {
+        fn every_worker_id_survives(id in ".{0,40}") {
             prop_assert_eq!(unescape_worker_id(&escape_worker_id(&id)), Ok(id));
         }
 
@@ -432,7 +433,7 @@ mod tests {
                 pid, pstart, task_id, start_time: Epoch(start), worker_id: Some(id.clone()), ..parts()
             }).unwrap();
             prop_assert_eq!((made.pid(), made.pstart(), made.task_id(), made.start_time()), (pid, pstart, task_id, Epoch(start)));
-            prop_assert_eq!(made.worker_id().unwrap_or_default(), id.replace('/', "-"));
+            prop_assert_eq!(made.worker_id().unwrap_or_default(), id);
         }
     }
 }

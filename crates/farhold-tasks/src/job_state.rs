@@ -1,0 +1,422 @@
+//! What is remembered about a job between its runs: one state file and one lock file per job.
+//!
+//! | file | content |
+//! |---|---|
+//! | `<type>-<name>.json` | one JSON value, no line break at the end, mode 0644, replaced atomically |
+//! | `<type>-<name>.lck` | empty, mode 0660; locked (`flock`) for as long as the job runs |
+//!
+//! ```text
+//! {"created":{"time":<epoch>}}
+//! {"started":{"upid":"<UPID>"}}
+//! {"finished":{"upid":"<UPID>","state":<state>,"updated":<epoch or null>}}
+//! "unknown"
+//! ```
+//!
+//! All calls are blocking. Source: `docs/spec/schedules-and-tasks.md` 9.1, `docs/spec/sync.md` 15.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use farhold_format::task_log::TaskStatus;
+use farhold_format::upid::Upid;
+use farhold_types::{Epoch, is_safe_id};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::file_lock::{FileLock, LockKind, lock};
+use crate::log_writer::create_directory;
+use crate::registry::TaskRegistry;
+
+/// Longest wait for the lock of a job that runs. Source: `docs/spec/schedules-and-tasks.md` 9.1.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Age that a job without state file is taken to have. Source: `docs/spec/schedules-and-tasks.md` 9.1.
+const MISSING_AGE_S: i64 = 30;
+
+/// Largest state file that is read, in bytes. Real ones have some hundred bytes plus the error text.
+const MAX_STATE_BYTES: u64 = 256 * 1024;
+
+/// Why a job's state could not be read, written or locked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JobStateError {
+    /// The job runs already.
+    #[error("could not acquire lock of job '{job}', it is still running")]
+    Locked {
+        /// Type and name.
+        job: String,
+    },
+    /// A file could not be read or written.
+    #[error("failed to {action} job state {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Type or name cannot be part of a file name.
+    #[error("invalid job name")]
+    Name,
+}
+
+/// A job by type and name, safe as a file name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct JobKey {
+    job_type: &'static str,
+    name: String,
+}
+
+impl JobKey {
+    /// Makes a key. `job_type`: for example `syncjob`; `name`: the job's id, or a datastore for garbage collection.
+    ///
+    /// # Errors
+    /// One of them does not match `[A-Za-z0-9_][A-Za-z0-9._-]*` or is longer than 100 bytes.
+    pub fn new(job_type: &'static str, name: &str) -> Result<Self, JobStateError> {
+        let is_sound = |text: &str| is_safe_id(text) && text.len() <= 100;
+        if !is_sound(job_type) || !is_sound(name) {
+            return Err(JobStateError::Name);
+        }
+        Ok(Self { job_type, name: name.to_owned() })
+    }
+
+    /// Returns the key of a sync job.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn sync(id: &farhold_types::JobId) -> Result<Self, JobStateError> {
+        Self::new("syncjob", id.as_str())
+    }
+
+    fn file_stem(&self) -> String {
+        format!("{}-{}", self.job_type, self.name)
+    }
+}
+
+/// State of a job. The serde form is the content of its file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Never ran.
+    Created {
+        /// When it was created, or last given another schedule.
+        time: Epoch,
+    },
+    /// A run has begun.
+    Started {
+        /// Its task.
+        upid: Upid,
+    },
+    /// The last run has ended.
+    Finished {
+        /// Its task.
+        upid: Upid,
+        /// How it ended.
+        state: RunState,
+        /// When the job was given another schedule since then.
+        updated: Option<Epoch>,
+    },
+    /// The file makes no sense.
+    Unknown,
+}
+
+/// How a run ended. The serde form is the one of the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunState {
+    /// Success.
+    #[serde(rename = "OK")]
+    Ok {
+        /// When it ended.
+        endtime: Epoch,
+    },
+    /// Success with warnings.
+    Warning {
+        /// How many.
+        count: u64,
+        /// When it ended.
+        endtime: Epoch,
+    },
+    /// Failure.
+    Error {
+        /// The text of the result line.
+        message: String,
+        /// When it ended.
+        endtime: Epoch,
+    },
+    /// The run left no result.
+    Unknown {
+        /// When it was last heard of.
+        endtime: Epoch,
+    },
+}
+
+impl RunState {
+    /// Makes the state from a task's result.
+    pub fn new(status: TaskStatus, endtime: Epoch) -> Self {
+        match status {
+            TaskStatus::Ok => Self::Ok { endtime },
+            TaskStatus::Warnings(count) => Self::Warning { count, endtime },
+            TaskStatus::Error(message) => Self::Error { message, endtime },
+            TaskStatus::Unknown => Self::Unknown { endtime },
+        }
+    }
+
+    /// Returns the task's result.
+    pub fn status(&self) -> TaskStatus {
+        match self {
+            Self::Ok { .. } => TaskStatus::Ok,
+            Self::Warning { count, .. } => TaskStatus::Warnings(*count),
+            Self::Error { message, .. } => TaskStatus::Error(message.clone()),
+            Self::Unknown { .. } => TaskStatus::Unknown,
+        }
+    }
+
+    /// Returns when the run ended.
+    pub const fn end_time(&self) -> Epoch {
+        match self {
+            Self::Ok { endtime }
+            | Self::Warning { endtime, .. }
+            | Self::Error { endtime, .. }
+            | Self::Unknown { endtime } => *endtime,
+        }
+    }
+}
+
+/// The last run of a job as lists show it; serialises to their fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastRun {
+    /// The task of the last or current run; absent if it never ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run_upid: Option<String>,
+    /// Result; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run_state: Option<String>,
+    /// When it ended; absent while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run_endtime: Option<Epoch>,
+}
+
+impl JobState {
+    /// Returns the fields that lists show about the last run.
+    ///
+    /// Source: `docs/spec/schedules-and-tasks.md` 9.3.
+    pub fn last_run(&self) -> LastRun {
+        match self {
+            Self::Created { .. } | Self::Unknown => LastRun::default(),
+            Self::Started { upid } => LastRun { last_run_upid: Some(upid.to_string()), ..LastRun::default() },
+            Self::Finished { upid, state, .. } => LastRun {
+                last_run_upid: Some(upid.to_string()),
+                last_run_state: Some(state.status().to_string()),
+                last_run_endtime: Some(state.end_time()),
+            },
+        }
+    }
+
+    /// Returns from when on the next event of the schedule counts, for the scheduler: creation or last change of the
+    /// schedule, else the start of the last or current run. `None` for an unknown state.
+    ///
+    /// Source: `docs/spec/schedules-and-tasks.md` 9.2.
+    pub fn schedule_reference(&self) -> Option<Epoch> {
+        match self {
+            Self::Created { time } => Some(*time),
+            Self::Started { upid } => Some(upid.start_time()),
+            Self::Finished { upid, updated, .. } => Some(updated.unwrap_or(upid.start_time())),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Returns from when on the next event counts in what lists show: as for the scheduler, but from the end of the
+    /// last run.
+    ///
+    /// Source: `docs/spec/schedules-and-tasks.md` 9.3.
+    pub fn displayed_reference(&self) -> Option<Epoch> {
+        match self {
+            Self::Finished { state, updated, .. } => Some(updated.unwrap_or(state.end_time())),
+            other => other.schedule_reference(),
+        }
+    }
+}
+
+/// The state files of one server.
+#[derive(Debug, Clone)]
+pub struct JobStates {
+    directory: PathBuf,
+}
+
+/// The lock of a job, held for a whole run. Dropping it releases it.
+#[derive(Debug)]
+pub struct JobLock {
+    states: JobStates,
+    key: JobKey,
+    _lock: FileLock,
+}
+
+impl JobStates {
+    /// Opens the directory with the state files, making it if needed.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(directory: PathBuf) -> Result<Self, JobStateError> {
+        match create_directory(&directory) {
+            Ok(()) => Ok(Self { directory }),
+            Err(source) => Err(JobStateError::Io { action: "create directory for", path: directory, source }),
+        }
+    }
+
+    fn state_path(&self, key: &JobKey) -> PathBuf {
+        self.directory.join(format!("{}.json", key.file_stem()))
+    }
+
+    fn lock_path(&self, key: &JobKey) -> PathBuf {
+        self.directory.join(format!("{}.lck", key.file_stem()))
+    }
+
+    /// Returns the state as it is stored. A missing file means created a moment before `now`; one that cannot be
+    /// understood is [`JobState::Unknown`].
+    ///
+    /// # Errors
+    /// The file exists and cannot be read.
+    pub fn read_stored(&self, key: &JobKey, now: Epoch) -> Result<JobState, JobStateError> {
+        let path = self.state_path(key);
+        let mut text = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_STATE_BYTES).read_to_end(&mut text));
+        match read {
+            Ok(_) => Ok(serde_json::from_slice(&text).unwrap_or(JobState::Unknown)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(JobState::Created { time: Epoch(now.0.saturating_sub(MISSING_AGE_S)) })
+            }
+            Err(source) => Err(JobStateError::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Returns the state with a run that has vanished taken as finished, as its log says. The file is not changed.
+    ///
+    /// # Errors
+    /// As [`read_stored`](Self::read_stored).
+    pub fn read(&self, key: &JobKey, now: Epoch, tasks: &TaskRegistry) -> Result<JobState, JobStateError> {
+        let stored = self.read_stored(key, now)?;
+        let JobState::Started { upid } = stored else {
+            return Ok(stored);
+        };
+        Ok(match tasks.ended(&upid) {
+            None => JobState::Started { upid },
+            Some((status, end_time)) => {
+                let state = RunState::new(status, end_time.unwrap_or(upid.start_time()));
+                JobState::Finished { upid, state, updated: None }
+            }
+        })
+    }
+
+    /// Writes the state of a job that was just created, and its lock file.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn create(&self, key: &JobKey, now: Epoch) -> Result<(), JobStateError> {
+        self.write(key, &JobState::Created { time: now })?;
+        // An empty lock file lies beside every state file; one that is locked right now exists already.
+        let path = self.lock_path(key);
+        lock(&path, LockKind::Shared, Duration::ZERO).map(drop).map_err(|source| JobStateError::Io {
+            action: "create lock of",
+            path,
+            source,
+        })
+    }
+
+    /// Removes both files of a job. A lock that is held stays held; files that are missing are no error.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn remove(&self, key: &JobKey) -> Result<(), JobStateError> {
+        for path in [self.state_path(key), self.lock_path(key)] {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(JobStateError::Io { action: "remove", path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock of a job, waiting up to [`LOCK_WAIT`] for a run that may be about to end.
+    ///
+    /// # Errors
+    /// [`JobStateError::Locked`] if it still runs then.
+    pub fn lock(&self, key: &JobKey) -> Result<JobLock, JobStateError> {
+        self.lock_within(key, LOCK_WAIT)
+    }
+
+    /// Takes the lock of a job, waiting up to `wait`; for the scheduler, which does not wait.
+    ///
+    /// # Errors
+    /// [`JobStateError::Locked`] if it is not free in time.
+    pub fn lock_within(&self, key: &JobKey, wait: Duration) -> Result<JobLock, JobStateError> {
+        let path = self.lock_path(key);
+        match lock(&path, LockKind::Exclusive, wait) {
+            Ok(Some(held)) => Ok(JobLock { states: self.clone(), key: key.clone(), _lock: held }),
+            Ok(None) => Err(JobStateError::Locked { job: key.file_stem() }),
+            Err(source) => Err(JobStateError::Io { action: "lock", path, source }),
+        }
+    }
+
+    /// Remembers that the job was given another schedule, unless it runs: events before `now` no longer count.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn schedule_changed(&self, key: &JobKey, now: Epoch, tasks: &TaskRegistry) -> Result<(), JobStateError> {
+        let _lock = match self.lock_within(key, Duration::ZERO) {
+            Err(JobStateError::Locked { .. }) => return Ok(()),
+            held => held?,
+        };
+        let changed = match self.read(key, now, tasks)? {
+            JobState::Started { .. } => return Ok(()),
+            JobState::Created { .. } | JobState::Unknown => JobState::Created { time: now },
+            JobState::Finished { upid, state, .. } => JobState::Finished { upid, state, updated: Some(now) },
+        };
+        self.write(key, &changed)
+    }
+
+    fn write(&self, key: &JobKey, state: &JobState) -> Result<(), JobStateError> {
+        let path = self.state_path(key);
+        replace(&path, state).map_err(|source| JobStateError::Io { action: "write", path, source })
+    }
+}
+
+impl JobLock {
+    /// Writes that a run has begun.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn start(&self, upid: &Upid) -> Result<(), JobStateError> {
+        self.states.write(&self.key, &JobState::Started { upid: upid.clone() })
+    }
+
+    /// Writes how a run has ended.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(&self, upid: &Upid, status: &TaskStatus, end_time: Epoch) -> Result<(), JobStateError> {
+        let state = RunState::new(status.clone(), end_time);
+        self.states.write(&self.key, &JobState::Finished { upid: upid.clone(), state, updated: None })
+    }
+}
+
+/// Replaces a state file: temporary file, mode 0644, rename.
+fn replace(path: &Path, state: &JobState) -> io::Result<()> {
+    let text = serde_json::to_vec(state)?;
+    // Writers of one job exclude each other by its lock; creation may meet one of them, hence names that differ.
+    let temporary = path.with_extension(match state {
+        JobState::Created { .. } => "created.tmp",
+        _ => "tmp",
+    });
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(&text)?;
+    std::fs::rename(&temporary, path)
+}
