@@ -1,5 +1,7 @@
 //! The table of malformed inputs, row by row. Source: `docs/spec/config-and-access.md` 8; the numbers are its rows.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use farhold_format::config_error::ConfigTextErrorKind as K;
 use farhold_settings::{
     Acl, ConfigFile, Datastores, Document, Entries, MaintenanceType, NodeConfig, Realms, Remotes, SettingsError,

@@ -1,5 +1,7 @@
 //! Canonical files survive a round trip byte for byte, and edits touch only what was edited.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{empty, sample};
