@@ -1,5 +1,6 @@
 //! Pure decisions: what to sync, who may do what. No IO, no clock, no logging: facts come in, plans go out.
 
+pub mod acl;
 pub mod namespace_map;
 pub mod rate;
 pub mod sync_plan;
