@@ -30,6 +30,10 @@ pub use unprotected::{
 /// the largest blob that can be uploaded.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
 
+/// Most JSON values in a manifest; [`MAX_MANIFEST_BYTES`] full of files have fewer. A value takes up to some hundred
+/// bytes of memory, so this bounds what reading a crafted manifest can take. Our own limit.
+pub const MAX_MANIFEST_VALUES: usize = 1 << 20;
+
 /// Largest size a file may state, in bytes: more does not fit a file offset.
 const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
@@ -94,6 +98,9 @@ pub enum ManifestError {
         /// Length of the text.
         size_bytes: usize,
     },
+    /// The text holds too many values.
+    #[error("manifest has more than {MAX_MANIFEST_VALUES} values")]
+    TooManyValues,
     /// The text is no JSON, or a member is missing or has a wrong form.
     #[error("manifest is not valid")]
     Json {
@@ -173,10 +180,13 @@ impl Manifest {
     /// Reads a manifest from its JSON text.
     ///
     /// # Errors
-    /// [`ManifestError::TooLong`], [`ManifestError::Json`], and everything that is about the list of files.
+    /// [`ManifestError::TooLong`], [`ManifestError::TooManyValues`], [`ManifestError::Json`], and everything that is about the list of files.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if MAX_MANIFEST_BYTES < text.len() {
             return Err(ManifestError::TooLong { size_bytes: text.len() });
+        }
+        if MAX_MANIFEST_VALUES < json::count_values(text) {
+            return Err(ManifestError::TooManyValues);
         }
         let manifest = json::read(text).map_err(|source| ManifestError::Json { source })?;
         manifest.check()?;

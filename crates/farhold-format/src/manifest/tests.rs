@@ -5,7 +5,9 @@ use farhold_types::{CryptMode, Digest, Epoch, VerificationItem, VerifyState};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{KEY_FINGERPRINT, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestFile, SignatureState};
+use super::{
+    KEY_FINGERPRINT, MAX_MANIFEST_BYTES, MAX_MANIFEST_VALUES, Manifest, ManifestError, ManifestFile, SignatureState,
+};
 use crate::blob::{BlobEncoder, BlobError, BlobKind, Compression, check};
 
 const CANONICAL: &str = concat!(
@@ -216,6 +218,15 @@ fn excessive_texts_are_refused() {
     assert!(bomb.len() < 10_000);
     let result = Manifest::from_blob(&bomb);
     assert!(matches!(result, Err(ManifestError::Blob { source: BlobError::TooLarge { .. } })));
+    let with_extra = |extra: &str| {
+        let text = changed(|v| v["unprotected"]["x"] = json!("@")).unwrap().to_json().replace("\"@\"", extra);
+        Manifest::parse(text.as_bytes())
+    };
+    let many = "0,".repeat(MAX_MANIFEST_VALUES);
+    assert!(matches!(with_extra(&format!("[{many}0]")), Err(ManifestError::TooManyValues)));
+    assert!(matches!(with_extra(&"[".repeat(MAX_MANIFEST_VALUES)), Err(ManifestError::TooManyValues)));
+    let text = format!(r#""\"{}\\""#, "[,{".repeat(MAX_MANIFEST_VALUES));
+    assert_eq!(with_extra(&text).unwrap().unprotected["x"].as_str().unwrap().len(), text.len() - 4);
     let deep = changed(|v| v["unprotected"]["x"] = json!("@")).unwrap().to_json();
     let deep = deep.replace("\"@\"", &("[".repeat(100_000) + &"]".repeat(100_000)));
     assert!(matches!(Manifest::parse(deep.as_bytes()), Err(ManifestError::Json { .. })));
