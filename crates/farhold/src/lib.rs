@@ -3,5 +3,7 @@
 //! The composition root. Everything that touches the outside world meets here: directories, clock, sockets, TLS,
 //! signals. The rooms below receive these as arguments.
 
+pub mod certificate;
 pub mod directories;
+pub mod server;
 pub mod system;
