@@ -1,0 +1,225 @@
+//! All commands of the program, and how command words find theirs.
+//!
+//! Words are looked up level by level: exact match first, else a unique prefix. Words that only this program has are
+//! considered after those of the reference, so that they never change what an abbreviation means there.
+//!
+//! Source: `docs/spec/cli.md` 1.2, 2.2, 4.
+
+mod access;
+mod backup;
+mod jobs;
+mod node;
+mod remotes;
+
+pub(crate) use node::LOCAL_NODE;
+
+use std::collections::BTreeMap;
+
+use farhold_api::schema::{Param, ParamKind, named};
+
+use crate::command::{Action, Command, Origin, ParamSource};
+use crate::parse::Signature;
+
+/// A command with the parameters its endpoint declares.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The command.
+    pub command: Command,
+    /// Its parameters.
+    pub signature: Signature,
+}
+
+/// The commands of the program.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    entries: Vec<Entry>,
+    pass_through: Vec<PassThrough>,
+}
+
+/// A first word that the program itself handles; it must be written in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassThrough {
+    /// The word, for example `server`.
+    pub word: &'static str,
+    /// What may follow it, for the overview.
+    pub usage: &'static str,
+}
+
+/// What command words lead to.
+#[derive(Clone, Debug)]
+pub enum Found<'a> {
+    /// A command; `rest` are the arguments behind its words.
+    Command {
+        /// The command.
+        entry: &'a Entry,
+        /// Its words as they were typed.
+        typed: Vec<String>,
+        /// The arguments behind the words.
+        rest: &'a [String],
+    },
+    /// A group of commands, at the end of the words.
+    Group(Level<'a>),
+    /// A word that names nothing at its level.
+    Unknown {
+        /// The word.
+        word: String,
+        /// The level at which it was looked up.
+        level: Level<'a>,
+    },
+    /// A word of the reference that this program does not offer.
+    NotOffered {
+        /// The words in full.
+        words: String,
+    },
+}
+
+/// The commands below some command words.
+#[derive(Clone, Debug)]
+pub struct Level<'a> {
+    /// The words that lead here, as typed.
+    pub typed: Vec<String>,
+    /// The same words in full.
+    pub words: Vec<&'static str>,
+    /// The commands below, sorted by their words.
+    pub entries: Vec<&'a Entry>,
+}
+
+impl Level<'_> {
+    /// Returns the words that can follow, in alphabetical order.
+    pub fn next_words(&self) -> Vec<&'static str> {
+        let mut words: Vec<&'static str> =
+            self.entries.iter().filter_map(|entry| entry.command.words.get(self.typed.len()).copied()).collect();
+        words.dedup();
+        words
+    }
+}
+
+/// Words of the reference that have no command here.
+const NOT_OFFERED: &[&[&str]] = &[
+    &["acme"],
+    &["ad"],
+    &["disk"],
+    &["dns"],
+    &["ldap"],
+    &["network"],
+    &["notification"],
+    &["openid"],
+    &["report"],
+    &["s3"],
+    &["subscription"],
+    &["cert", "update"],
+    &["datastore", "mount"],
+    &["datastore", "s3-refresh"],
+    &["datastore", "unmount"],
+    &["datastore", "uuid-mount"],
+    &["node", "server-identity"],
+    &["user", "tfa"],
+];
+
+impl Catalogue {
+    /// Returns the commands whose endpoints the server has.
+    ///
+    /// `pass_through`: words that the program itself handles.
+    pub fn new(source: &dyn ParamSource, pass_through: &[PassThrough]) -> Catalogue {
+        let help = Command::special(&["help"], Action::Help, "Show how commands are used")
+            .positional(&["command"])
+            .extra(Param::optional("command", ParamKind::List(&named::ANY_TEXT), "Command words, as far as wanted"))
+            .extra(named::flag("verbose", "Show descriptions and options of each command"));
+        let commands = [
+            vec![help],
+            remotes::commands(),
+            jobs::commands(),
+            backup::commands(),
+            access::commands(),
+            node::commands(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(NOT_OFFERED.iter().map(|words| Command::not_offered(words)));
+        let mut entries: Vec<Entry> = commands
+            .filter_map(|mut command| match command.signature(source) {
+                Some(signature) => Some(Entry { command, signature }),
+                // An endpoint that the server lacks: the word stays known if it is one of the reference.
+                None if command.origin == Origin::Reference => {
+                    command.action = Action::NotOffered;
+                    Some(Entry { command, signature: Signature::default() })
+                }
+                None => None,
+            })
+            .collect();
+        entries.sort_by(|a, b| a.command.words.cmp(b.command.words));
+        Catalogue { entries, pass_through: pass_through.to_vec() }
+    }
+
+    /// Returns the words that the program itself handles.
+    pub fn pass_through(&self) -> &[PassThrough] {
+        &self.pass_through
+    }
+
+    /// Returns the commands that the server's endpoints do not carry: words of the reference that stay reserved.
+    pub fn not_offered(&self) -> impl Iterator<Item = &Command> {
+        self.entries.iter().map(|entry| &entry.command).filter(|command| command.action == Action::NotOffered)
+    }
+
+    /// Returns the command that these arguments begin with, or how far they lead.
+    pub fn find<'a>(&'a self, arguments: &'a [String]) -> Found<'a> {
+        let mut words: Vec<&'static str> = Vec::new();
+        for (depth, typed) in arguments.iter().enumerate() {
+            let Some(word) = self.resolve(&words, typed) else {
+                return Found::Unknown { word: typed.clone(), level: self.level(&words, &arguments[..depth]) };
+            };
+            words.push(word);
+            let Some(entry) = self.entries.iter().find(|entry| entry.command.words == words) else { continue };
+            if entry.command.action == Action::NotOffered {
+                return Found::NotOffered { words: words.join(" ") };
+            }
+            let (typed, rest) = arguments.split_at(depth + 1);
+            return Found::Command { entry, typed: typed.to_vec(), rest };
+        }
+        Found::Group(self.level(&words, arguments))
+    }
+
+    /// Returns the one word below `above` that `typed` means.
+    fn resolve(&self, above: &[&str], typed: &str) -> Option<&'static str> {
+        let mut candidates: BTreeMap<&'static str, Origin> = BTreeMap::new();
+        for Entry { command, .. } in self.below(above) {
+            if let Some(word) = command.words.get(above.len()) {
+                let origin = candidates.entry(word).or_insert(command.origin);
+                if command.origin == Origin::Reference {
+                    *origin = Origin::Reference;
+                }
+            }
+        }
+        if let Some((word, _)) = candidates.get_key_value(typed) {
+            return Some(word);
+        }
+        for wanted in [Origin::Reference, Origin::Extension] {
+            let mut matches = candidates
+                .iter()
+                .filter(|(word, origin)| **origin == wanted && word.starts_with(typed))
+                .map(|(word, _)| *word);
+            match (matches.next(), matches.next()) {
+                (Some(word), None) => return Some(word),
+                (Some(_), Some(_)) => return None,
+                (None, _) => {}
+            }
+        }
+        None
+    }
+
+    fn below<'a>(&'a self, words: &[&str]) -> impl Iterator<Item = &'a Entry> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        self.entries.iter().filter(move |entry| {
+            words.len() < entry.command.words.len() && words.iter().zip(entry.command.words).all(|(a, b)| a == b)
+        })
+    }
+
+    fn level<'a>(&'a self, words: &[&'static str], typed: &[String]) -> Level<'a> {
+        let entries = self.below(words).filter(|entry| entry.command.action != Action::NotOffered).collect();
+        Level { typed: typed.to_vec(), words: words.to_vec(), entries }
+    }
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -1,0 +1,230 @@
+//! Carrying out a request and printing its answer.
+//!
+//! Source: `docs/spec/cli.md` 1.3, 1.4, 2.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::caller::{ApiCall, ApiCaller, ApiFailure};
+use crate::command::{Action, Output, TaskMode};
+use crate::follow::{FollowError, Followed, Follower, Interrupts, OnInterrupt};
+use crate::output::{OutputFormat, OutputSettings, json_text, object_text, result_text, table_text};
+use crate::plan::Request;
+use crate::progress::{ApiProgress, ProgressLine};
+use crate::{FAILURE, SUCCESS};
+
+/// The outside of a running command.
+pub struct Console<'a> {
+    /// Standard output.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// Formats and tables.
+    pub settings: &'a OutputSettings,
+    /// Presses of Ctrl-C.
+    pub interrupts: Interrupts,
+    /// Pause before a running task is asked for new lines.
+    pub poll: Duration,
+    /// Width of the terminal behind standard error; none if it is no terminal.
+    pub progress_width: Option<usize>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// The call failed.
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
+    /// A task failed or could not be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The answer is not of the kind that the command shows.
+    #[error("unexpected answer from the server: {problem}")]
+    Answer {
+        /// What was expected.
+        problem: &'static str,
+    },
+    /// The user pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+}
+
+/// Carries out a request and returns the exit code of the program; errors have been printed then.
+pub async fn execute(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>) -> u8 {
+    match run(request, caller, console).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            // A terminal that is gone cannot be told so.
+            let _ = write!(console.err, "{}", error_text(&error));
+            FAILURE
+        }
+    }
+}
+
+/// Returns the error and, indented below it, what caused it.
+fn error_text(error: &ExecuteError) -> String {
+    let mut text = format!("Error: {error}\n");
+    let mut cause = error.source();
+    if cause.is_some() {
+        text.push_str("\nCaused by:\n");
+    }
+    while let Some(error) = cause {
+        text.push_str(&format!("    {error}\n"));
+        cause = error.source();
+    }
+    text
+}
+
+async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>) -> Result<u8, ExecuteError> {
+    let Request { command, mut params, format } = request;
+    let given = params.clone();
+    for (name, value) in &command.fixed {
+        params.insert((*name).to_owned(), value.clone());
+    }
+    if let Some(prepare) = command.prepare {
+        prepare(&mut params);
+    }
+    let (method, path) = match &command.action {
+        Action::Call { method, path } => (method.clone(), *path),
+        Action::FollowTask => {
+            return follow(&text_param(&params, "upid"), OnInterrupt::Leave, None, caller, console).await;
+        }
+        Action::Help | Action::NotOffered => return Err(ExecuteError::Answer { problem: "the command calls nothing" }),
+    };
+    let call = caller.call(ApiCall::new(method, path, params));
+    let data = tokio::select! {
+        biased;
+        () = console.interrupts.reached(1) => return Err(ExecuteError::Interrupted),
+        reply = call => reply?.data,
+    };
+    // The format is looked at only now: with an unknown name in the environment the work is done all the same.
+    let format = match console.settings.format(format.as_deref()) {
+        Ok(format) => format,
+        Err(_) if !command.has_output_format() => OutputFormat::Text,
+        Err(name) => {
+            writeln!(console.err, "undefined output format '{name}'")?;
+            return Ok(SUCCESS);
+        }
+    };
+    match command.output {
+        Output::Task(mode) => task(&data, mode, format, caller, console).await,
+        output => {
+            let text = answer_text(data, &given, &output, format, console.settings)?;
+            console.out.write_all(text.as_bytes())?;
+            console.out.flush()?;
+            Ok(SUCCESS)
+        }
+    }
+}
+
+fn text_param(params: &Map<String, Value>, name: &str) -> String {
+    params.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Returns what a command prints that starts no task.
+fn answer_text(
+    data: Value,
+    given: &Map<String, Value>,
+    output: &Output,
+    format: OutputFormat,
+    settings: &OutputSettings,
+) -> Result<String, ExecuteError> {
+    let is_text = format == OutputFormat::Text;
+    match output {
+        Output::Plain => Ok(result_text(&data)),
+        Output::Text { render, has_formats } if is_text || !has_formats => Ok(render(&data)),
+        Output::Table(spec) => {
+            let data = spec.reshape.map_or_else(|| data.clone(), |reshape| reshape(data.clone(), given));
+            if !is_text {
+                return Ok(json_text(&data, format));
+            }
+            let rows = data.as_array().ok_or(ExecuteError::Answer { problem: "a list was expected" })?;
+            Ok(table_text(rows, spec, settings))
+        }
+        Output::Object(spec) if is_text => {
+            let object = data.as_object().ok_or(ExecuteError::Answer { problem: "an object was expected" })?;
+            Ok(object_text(object, spec, settings))
+        }
+        Output::Text { .. } | Output::Object(_) | Output::Task(_) => Ok(json_text(&data, format)),
+    }
+}
+
+async fn task(
+    data: &Value,
+    mode: TaskMode,
+    format: OutputFormat,
+    caller: &dyn ApiCaller,
+    console: &mut Console<'_>,
+) -> Result<u8, ExecuteError> {
+    let Some(upid) = data.as_str() else {
+        // A task that had nothing to do is not started, and says so with null.
+        return if data.is_null() {
+            Ok(SUCCESS)
+        } else {
+            Err(ExecuteError::Answer { problem: "a task ID was expected" })
+        };
+    };
+    if mode != TaskMode::Wait && format != OutputFormat::Text {
+        console.out.write_all(json_text(data, format).as_bytes())?;
+        console.out.flush()?;
+        if !caller.runs_tasks_here() {
+            return Ok(SUCCESS);
+        }
+    }
+    if mode == TaskMode::Wait || format != OutputFormat::Text {
+        return wait(upid, caller, console).await;
+    }
+    let progress = ApiProgress(caller);
+    let progress = match console.progress_width {
+        Some(width) if mode == TaskMode::FollowWithProgress => Some((&progress, ProgressLine::new(width))),
+        _ => None,
+    };
+    follow(upid, OnInterrupt::AbortTask, progress, caller, console).await
+}
+
+async fn follow(
+    upid: &str,
+    on_interrupt: OnInterrupt,
+    progress: Option<(&ApiProgress<'_>, ProgressLine)>,
+    caller: &dyn ApiCaller,
+    console: &mut Console<'_>,
+) -> Result<u8, ExecuteError> {
+    let mut follower = Follower {
+        caller,
+        out: console.out,
+        err: console.err,
+        interrupts: console.interrupts.clone(),
+        poll: console.poll,
+        progress: progress.map(|(source, line)| (source as _, line)),
+    };
+    match follower.follow(upid, on_interrupt).await? {
+        Followed::TaskEnded | Followed::Left => Ok(SUCCESS),
+    }
+}
+
+/// Waits for the end of a task that shows no log; its failure is the command's failure.
+async fn wait(upid: &str, caller: &dyn ApiCaller, console: &mut Console<'_>) -> Result<u8, ExecuteError> {
+    let mut follower = Follower {
+        caller,
+        out: console.out,
+        err: console.err,
+        interrupts: console.interrupts.clone(),
+        poll: console.poll,
+        progress: None,
+    };
+    match follower.wait(upid).await {
+        Ok(_) => Ok(SUCCESS),
+        Err(FollowError::TaskFailed { status }) => {
+            writeln!(console.err, "TASK ERROR: {status}")?;
+            Ok(FAILURE)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,81 @@
+//! Help and overviews.
+
+use super::*;
+use crate::PassThrough;
+use crate::fixture::{arguments, endpoints};
+
+fn printed(line: &[&str]) -> Printed {
+    let own = [PassThrough { word: "server", usage: "[OPTIONS]" }, PassThrough { word: "demo", usage: "" }];
+    match plan(&Catalogue::new(&endpoints(), &own), "farhold", &arguments(line)) {
+        Plan::Print(printed) => printed,
+        other => panic!("{line:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn help_of_a_command_shows_all_its_parameters() {
+    insta::assert_snapshot!("help_sync_job_run", printed(&["help", "sync-job", "run"]).out);
+    insta::assert_snapshot!("help_acl_update", printed(&["help", "acl", "update"]).out);
+}
+
+#[test]
+fn help_of_everything_lists_the_words_of_the_program_last() {
+    let help = printed(&["help"]);
+    assert!(help.out.ends_with("versions [OPTIONS]\nserver [OPTIONS]\ndemo\n"), "{}", help.out);
+    insta::assert_snapshot!("help", help.out);
+}
+
+#[test]
+fn the_usual_help_options_are_understood() {
+    for (line, same_as) in [
+        (&["--help"][..], &["help"][..]),
+        (&["-h"], &["help"]),
+        (&["remote", "--help"], &["help", "remote"]),
+        (&["rem", "-h"], &["help", "remote"]),
+        (&["remote", "list", "--help"], &["help", "remote", "list"]),
+        (&["remote", "create", "pbs2", "-h"], &["help", "remote", "create"]),
+    ] {
+        assert_eq!(printed(line), printed(same_as), "{line:?}");
+        assert_eq!(printed(line).exit, SUCCESS);
+    }
+    // Behind `--` it is an argument like any other.
+    assert_eq!(printed(&["remote", "list", "--", "--help"]).exit, FAILURE);
+}
+
+#[test]
+fn words_of_the_program_itself_are_passed_through_only_in_full_and_in_front() {
+    let own = [PassThrough { word: "server", usage: "" }];
+    let catalogue = Catalogue::new(&endpoints(), &own);
+    let plan_of = |line: &[&str]| plan(&catalogue, "farhold", &arguments(line));
+    match plan_of(&["server", "--root", "/x"]) {
+        Plan::PassThrough { word, arguments } => {
+            assert_eq!((word, arguments.as_slice()), ("server", &arguments_of(&["--root", "/x"])[..]))
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(plan_of(&["serve"]), Plan::Print(_)));
+    assert!(matches!(plan_of(&["remote", "server"]), Plan::Print(_)));
+}
+
+fn arguments_of(texts: &[&str]) -> Vec<String> {
+    arguments(texts)
+}
+
+#[test]
+fn missing_words_name_what_is_possible() {
+    let error = printed(&[]);
+    assert_eq!(error.exit, FAILURE);
+    assert!(
+        error.err.starts_with("Error: no command specified.\nPossible commands: acl, cert, datastore, demo, help, "),
+        "{}",
+        error.err
+    );
+    assert!(error.err.contains("\nfarhold server [OPTIONS]\n"), "{}", error.err);
+    assert!(error.out.is_empty());
+}
+
+#[test]
+fn words_of_the_reference_that_are_missing_here_say_so() {
+    let error = printed(&["acme", "account", "list"]);
+    assert_eq!((error.exit, error.err.as_str()), (FAILURE, "Error: this program has no command 'acme'\n"));
+}
