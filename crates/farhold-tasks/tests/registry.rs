@@ -31,9 +31,11 @@ async fn a_task_is_listed_and_logged_from_its_start_to_its_end() {
     let world = World::new();
     let registry = world.registry();
     let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel::<()>();
     let upid = registry
         .spawn(sync(), &"sync@pbs!t1".parse().unwrap(), |task: TaskContext| async move {
             task.log("pull datastore 'tank'");
+            let _ = began.send(());
             wait.await?;
             task.log("two\nlines");
             Ok(())
@@ -53,6 +55,7 @@ async fn a_task_is_listed_and_logged_from_its_start_to_its_end() {
     );
     assert_eq!(listed(&registry), [(upid.to_string(), None)]);
 
+    begun.await.unwrap();
     world.clock.0.fetch_add(5, Ordering::SeqCst);
     go.send(()).unwrap();
     assert_eq!(registry.wait(&upid).await.unwrap(), TaskStatus::Ok);
