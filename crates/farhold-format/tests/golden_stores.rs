@@ -4,6 +4,7 @@
 //! How the stores were made: `tests/golden/README.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "reads golden files")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

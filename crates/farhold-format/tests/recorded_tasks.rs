@@ -1,6 +1,7 @@
 //! Task files recorded from the reference: every UPID, log, archive and active line must read.
 
 #![expect(clippy::unwrap_used, reason = "a test may end with a panic")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "reads golden files")]
 
 use std::collections::BTreeMap;
 use std::io::Read;

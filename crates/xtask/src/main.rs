@@ -1,2 +1,84 @@
-//! Automation of the house.
-fn main() {}
+//! Command line of the automation: `cargo xtask <command>`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use xtask::relay::{RelayOptions, start};
+use xtask::{check, layers};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  check    format, lints, layers, tests, licences and sources: what CI runs
+  layers   compare the imports of the crates with the layer table
+  relay    relay TCP connections on loopback like a long-distance link
+             --listen PORT          port on 127.0.0.1; 0 takes a free one
+             --target HOST:PORT     where connections go, an IP address and port
+             --delay-ms N           one-way delay (default 40)
+             --window-kib N         bytes in flight per connection and direction; 0 = no limit (default 1024)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let (command, options) = arguments.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    match command {
+        "check" if options.is_empty() => check::check(&root()),
+        "layers" if options.is_empty() => check::check_layers(&root()),
+        "relay" => relay(options),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown command or option\n\n{USAGE}"),
+    }
+}
+
+/// Returns the folder of the workspace.
+fn root() -> PathBuf {
+    let manifest_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    layers::workspace_root(manifest_folder)
+}
+
+fn relay(options: &[String]) -> anyhow::Result<()> {
+    let (mut listen, mut target) = (None, None);
+    let (mut delay_ms, mut window_kib) = (40u64, 1024usize);
+    for pair in options.chunks(2) {
+        let [name, value] = pair else { bail!("option {} needs a value\n\n{USAGE}", pair[0]) };
+        let what = || format!("invalid value of {name}: {value}");
+        match name.as_str() {
+            "--listen" => listen = Some(value.parse::<u16>().with_context(what)?),
+            "--target" => target = Some(value.parse::<SocketAddr>().with_context(what)?),
+            "--delay-ms" => delay_ms = value.parse().with_context(what)?,
+            "--window-kib" => window_kib = value.parse().with_context(what)?,
+            _ => bail!("unknown option {name}\n\n{USAGE}"),
+        }
+    }
+    let (Some(port), Some(target)) = (listen, target) else { bail!("--listen and --target are needed\n\n{USAGE}") };
+    let options = RelayOptions {
+        listen: SocketAddr::from(([127, 0, 0, 1], port)),
+        target,
+        one_way_delay: Duration::from_millis(delay_ms),
+        window_bytes: window_kib.checked_mul(1024).context("window is too large")?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let relay = start(options).await?;
+        println!("{} -> {target}", relay.address());
+        tokio::signal::ctrl_c().await?;
+        println!("{:?}", relay.stop().await);
+        Ok(())
+    })
+}

@@ -68,6 +68,7 @@ fn documented_key_files_open_to_the_documented_key_and_are_written_alike() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "reads golden files")]
 fn recorded_key_files_open_and_are_written_alike() {
     for name in ["client.key", "key0.json"] {
         let path = format!("{}/../../tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));

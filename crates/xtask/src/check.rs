@@ -1,0 +1,73 @@
+//! The checks that every change passes, run one after the other. All run even if one fails.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::layers;
+
+/// Commands of `check`, in order: name and arguments of cargo. `None` stands for the layer table.
+const STEPS: [(&str, Option<&[&str]>); 5] = [
+    ("format", Some(&["fmt", "--all", "--check"])),
+    ("layers", None),
+    ("lints", Some(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
+    ("tests", Some(&["test", "--workspace", "--locked", "--no-fail-fast"])),
+    ("licences, bans, sources", Some(&["deny", "check", "licenses", "bans", "sources"])),
+];
+
+/// Runs every check on the workspace at `root`.
+///
+/// # Errors
+/// Names the checks that failed, after all have run.
+pub fn check(root: &Path) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    for (name, arguments) in STEPS {
+        let outcome = match arguments {
+            None => {
+                println!("==> {name}");
+                check_layers(root)
+            }
+            Some(arguments) => {
+                println!("==> {name}: cargo {}", arguments.join(" "));
+                cargo(root, arguments)
+            }
+        };
+        if let Err(error) = outcome {
+            eprintln!("==> {name} failed: {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join("; "));
+    }
+    println!("==> all checks passed");
+    Ok(())
+}
+
+/// Compares the manifests with the layer table.
+///
+/// # Errors
+/// Lists every edge that is not allowed.
+pub fn check_layers(root: &Path) -> anyhow::Result<()> {
+    let violations = layers::violations(root)?;
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = violations.iter().map(|violation| format!("\n  {violation}")).collect();
+    bail!("edges that the layer table does not allow:{}", lines.concat())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    // Under `cargo run` this names the very cargo that runs us.
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(&program)
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .with_context(|| format!("failed to run {}", program.display()))?;
+    if !status.success() {
+        bail!("cargo {} ended with {status}", arguments.first().copied().unwrap_or_default());
+    }
+    Ok(())
+}
