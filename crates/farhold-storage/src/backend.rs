@@ -84,18 +84,19 @@ pub trait FileHold: Send + Sync + fmt::Debug {}
 
 /// A record lock on one file, as processes that share a store see it.
 ///
-/// It belongs to the process: it never excludes other holders in the same process, and it vanishes when any
-/// descriptor of the process on that file is closed. Open it once per process and store.
+/// Conflicts with what other programs hold as POSIX record locks on the whole file. Where the system offers nothing
+/// better it is such a lock itself, which vanishes when any descriptor of the process on that file is closed: open it
+/// once per process and store. It ends when the value is dropped.
 ///
 /// Source: `docs/spec/datastore-format.md` 14.1.
 pub trait RecordLock: Send + Sync + fmt::Debug {
-    /// Takes the shared lock, or turns an exclusive one into it. Returns `false` if another process holds it exclusively.
+    /// Takes the shared lock, or turns an exclusive one into it. Returns `false` if somebody else holds it exclusively.
     ///
     /// # Errors
     /// The system refuses for another reason.
     fn try_shared(&self) -> Result<bool, StorageError>;
 
-    /// Takes the exclusive lock, or turns a shared one into it. Returns `false` if another process holds any.
+    /// Takes the exclusive lock, or turns a shared one into it. Returns `false` if somebody else holds any.
     ///
     /// # Errors
     /// As [`Self::try_shared`].

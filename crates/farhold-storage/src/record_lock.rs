@@ -1,4 +1,8 @@
-//! POSIX record locks on a file of the local file system.
+//! Record locks on a file of the local file system.
+//!
+//! Taken as open-file-description locks: they exclude the traditional POSIX record locks of other programs exactly as
+//! those exclude each other, but they end when this handle is closed and not when any descriptor of the process on the
+//! file is. Where the kernel does not know them, the traditional ones are used.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -46,7 +50,11 @@ impl LocalRecordLock {
             l_len: 0, // to the end of the file, wherever that is
             l_pid: 0,
         };
-        match fcntl(&self.file, FcntlArg::F_SETLK(&lock)) {
+        let outcome = match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&lock)) {
+            Err(Errno::EINVAL) => fcntl(&self.file, FcntlArg::F_SETLK(&lock)),
+            outcome => outcome,
+        };
+        match outcome {
             Ok(_) => Ok(true),
             Err(Errno::EACCES | Errno::EAGAIN) => Ok(false),
             Err(errno) => Err(StorageError::from_io(Operation::Lock, &self.path, errno.into())),

@@ -1,0 +1,179 @@
+//! Reading, touching and inserting chunks. Source: `docs/spec/datastore-format.md` 4, 13.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use farhold_format::blob::{self, MAX_ENCODED_BLOB_BYTES};
+use farhold_storage::{Durability, EntryKind, Staging, StorageError};
+use farhold_types::{Digest, SyncLevel};
+
+use crate::error::ChunkError;
+use crate::layout::{self, CHUNK_DIRECTORY_MODE};
+use crate::store::Datastore;
+
+/// Number of internal locks that insertions share, chosen by the first byte of the digest: enough that writers of
+/// different chunks practically never meet, few enough to sit in the handle.
+pub(crate) const INSERTION_LOCKS: usize = 64;
+/// Attempts to write a chunk whose folders vanish: one that finds them missing, one after making them, and one for a
+/// cleaner between.
+const WRITE_ATTEMPTS: u32 = 3;
+
+/// What an insertion did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// The chunk was written.
+    New,
+    /// The store had it already; its access time was set to now.
+    Duplicate,
+}
+
+impl Datastore {
+    /// Returns a chunk in its stored, encoded form. Its content is not checked.
+    ///
+    /// # Errors
+    /// [`ChunkError::Missing`], [`ChunkError::Empty`] for a file without content, [`ChunkError::TooLarge`] above
+    /// 16,777,260 bytes.
+    pub fn read_chunk(&self, digest: &Digest) -> Result<Bytes, ChunkError> {
+        let digest = *digest;
+        match self.storage().read(&layout::chunk(&digest), MAX_ENCODED_BLOB_BYTES as u64) {
+            Ok(content) if content.is_empty() => Err(ChunkError::Empty { digest }),
+            Ok(content) => Ok(content),
+            Err(StorageError::TooLarge { max_bytes, .. }) => Err(ChunkError::TooLarge { digest, max_bytes }),
+            Err(StorageError::NotAFile { .. }) => Err(ChunkError::NotAFile { digest }),
+            Err(error) if error.is_not_found() => Err(ChunkError::Missing { digest }),
+            Err(source) => Err(ChunkError::Storage { digest, source }),
+        }
+    }
+
+    /// Returns whether the store has a file with content for this chunk.
+    ///
+    /// # Errors
+    /// [`ChunkError::Storage`].
+    pub fn has_chunk(&self, digest: &Digest) -> Result<bool, ChunkError> {
+        match self.storage().stat(&layout::chunk(digest)) {
+            Ok(stat) => Ok(stat.kind == EntryKind::File && stat.size_bytes != 0),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(source) => Err(ChunkError::Storage { digest: *digest, source }),
+        }
+    }
+
+    /// Marks a chunk as in use by setting its access time to now. Returns `false` if the store has no such chunk, or
+    /// only an empty file of its name (which garbage collection then still finds touched).
+    ///
+    /// # Errors
+    /// [`ChunkError::Storage`].
+    pub fn touch_chunk(&self, digest: &Digest) -> Result<bool, ChunkError> {
+        match self.storage().touch_atime(&layout::chunk(digest)) {
+            Ok(()) => self.has_chunk(digest),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(source) => Err(ChunkError::Storage { digest: *digest, source }),
+        }
+    }
+
+    /// Stores a chunk in its encoded form, or touches the one that is there.
+    ///
+    /// The caller has verified the content against the digest. Hold the shared process lock, so that garbage collection
+    /// spares the chunk until an index names it. Visible on return; durable on return with sync level `file`, else with
+    /// the commit of the snapshot.
+    ///
+    /// # Errors
+    /// [`ChunkError::NotAChunk`] for data that is no blob, [`ChunkError::Refused`] for an encrypted chunk where an
+    /// unencrypted one or one of other length lies, [`ChunkError::Storage`] otherwise; nothing is changed then.
+    ///
+    /// Source: `docs/spec/datastore-format.md` 13. One difference: a symbolic link counts as a missing chunk, wherever
+    /// it points, and is replaced.
+    pub fn insert_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
+        let digest = *digest;
+        if MAX_ENCODED_BLOB_BYTES < encoded.len() {
+            return Err(ChunkError::TooLarge { digest, max_bytes: MAX_ENCODED_BLOB_BYTES as u64 });
+        }
+        let kind = blob::kind(encoded).map_err(|source| ChunkError::NotAChunk { digest, source })?;
+        let failed = |source| ChunkError::Storage { digest, source };
+        let path = layout::chunk(&digest);
+
+        let _guard = self.insertion_guard(&digest);
+        let stat = match self.storage().stat(&path) {
+            Ok(stat) => stat,
+            Err(error) if error.is_not_found() => return self.write_chunk(&digest, encoded),
+            Err(source) => return Err(failed(source)),
+        };
+        let length = encoded.len() as u64;
+        match stat.kind {
+            EntryKind::File => {}
+            EntryKind::Link => return self.write_chunk(&digest, encoded),
+            _ => return Err(ChunkError::NotAFile { digest }),
+        }
+        if stat.size_bytes == 0 {
+            tracing::warn!(%digest, "replacing an empty chunk file");
+            return self.write_chunk(&digest, encoded);
+        }
+        if stat.size_bytes != length {
+            if kind.is_encrypted() {
+                self.check_against_encrypted(&digest, kind)?;
+            } else if length < stat.size_bytes {
+                return self.write_chunk(&digest, encoded);
+            }
+        }
+        match self.storage().touch_atime(&path) {
+            Ok(()) => Ok(Inserted::Duplicate),
+            // Garbage collection of another process was faster.
+            Err(error) if error.is_not_found() => self.write_chunk(&digest, encoded),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Checks that the stored chunk of another length may be kept for an incoming encrypted one.
+    fn check_against_encrypted(&self, digest: &Digest, incoming: blob::BlobKind) -> Result<(), ChunkError> {
+        let digest = *digest;
+        let start = self
+            .storage()
+            .read_start(&layout::chunk(&digest), incoming.magic().len() as u64)
+            .map_err(|source| ChunkError::Storage { digest, source })?;
+        if start.len() < incoming.magic().len() {
+            return Err(ChunkError::Refused { digest, reason: "the stored one is too short to be a chunk" });
+        }
+        let stored = blob::BlobKind::ALL.into_iter().find(|kind| kind.magic() == start[..]);
+        match stored {
+            Some(stored) if !stored.is_encrypted() => {
+                Err(ChunkError::Refused { digest, reason: "it is encrypted and the stored one is not" })
+            }
+            Some(stored) if !stored.is_compressed() && !incoming.is_compressed() => Err(ChunkError::Refused {
+                digest,
+                reason: "the stored one is uncompressed like it, but of another length",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
+        let path = layout::chunk(digest);
+        let durability = match self.inner.sync_level {
+            SyncLevel::File => Durability::Durable,
+            SyncLevel::None | SyncLevel::Filesystem => Durability::Cached,
+        };
+        let failed = |source| ChunkError::Storage { digest: *digest, source };
+        let mut attempt = 1;
+        loop {
+            let folder = self.inner.staging.folder(&self.inner.storage, &*self.inner.randomness).map_err(failed)?;
+            match self.storage().write_atomic(&path, encoded, durability, Staging::In(&folder.path)) {
+                Ok(()) => return Ok(Inserted::New),
+                Err(error) if error.is_not_found() && attempt < WRITE_ATTEMPTS => attempt += 1,
+                Err(source) => return Err(failed(source)),
+            }
+            // Either the chunk's folder is missing, which the reference never repairs, or the staging folder is.
+            if let Some(parent) = path.parent() {
+                match self.storage().create_dir(&parent, CHUNK_DIRECTORY_MODE) {
+                    Ok(()) => {}
+                    Err(StorageError::AlreadyExists { .. }) => self.inner.staging.release(),
+                    Err(source) => return Err(failed(source)),
+                }
+            }
+        }
+    }
+
+    /// Keeps other insertions of this process away from chunks whose digest starts like this one.
+    pub(crate) fn insertion_guard(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        let lock: &Mutex<()> = &self.inner.insertion[usize::from(digest.as_bytes()[0]) % INSERTION_LOCKS];
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

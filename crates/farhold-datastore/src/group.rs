@@ -1,0 +1,133 @@
+//! Groups: owner, notes, creation. Source: `docs/spec/datastore-format.md` 16.
+
+use farhold_storage::{Durability, Staging, StorageError};
+use farhold_types::{Authid, Group, Namespace, SyncLevel};
+
+use crate::error::DatastoreError;
+use crate::layout::{self, NOTES, OWNER};
+use crate::lock::GroupLock;
+use crate::store::Datastore;
+
+/// Largest owner file that is read, in bytes. An auth id has at most 64 characters; further lines are ignored.
+const MAX_OWNER_BYTES: u64 = 4096;
+/// Largest notes file that is read, in bytes. The reference limits a request to 512 KiB; this leaves room.
+const MAX_NOTES_BYTES: u64 = 1 << 20;
+
+impl Datastore {
+    pub(crate) fn small_file_durability(&self) -> Durability {
+        match self.sync_level() {
+            SyncLevel::File => Durability::Durable,
+            SyncLevel::None | SyncLevel::Filesystem => Durability::Cached,
+        }
+    }
+
+    /// Returns the owner of a group.
+    ///
+    /// # Errors
+    /// Missing group; [`DatastoreError::OwnerUnreadable`] without a usable owner file.
+    pub fn owner(&self, namespace: &Namespace, group: &Group) -> Result<Authid, DatastoreError> {
+        let unreadable = |reason: String| DatastoreError::OwnerUnreadable { group: group.clone(), reason };
+        let directory = layout::group_dir(namespace, group);
+        let content = match self.storage().read_start(&layout::join(&directory, OWNER), MAX_OWNER_BYTES) {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => {
+                if self.is_directory(&directory)? {
+                    return Err(unreadable("there is no owner file".to_owned()));
+                }
+                return Err(DatastoreError::GroupMissing { namespace: namespace.clone(), group: group.clone() });
+            }
+            Err(error @ StorageError::NotAFile { .. }) => return Err(unreadable(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = str::from_utf8(first).map_err(|_| unreadable("it is not text".to_owned()))?;
+        text.trim_end().parse().map_err(|error: farhold_types::NameError| unreadable(error.to_string()))
+    }
+
+    /// Makes `owner` the owner of the locked group. Replaces the owner file as one step.
+    ///
+    /// # Errors
+    /// The group was removed under the lock; [`DatastoreError::Storage`].
+    pub fn set_owner(&self, lock: &GroupLock, owner: &Authid) -> Result<(), DatastoreError> {
+        self.check_alive(lock)?;
+        let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), OWNER);
+        let content = format!("{owner}\n");
+        self.storage().write_atomic(&path, content.as_bytes(), self.small_file_durability(), Staging::Beside)?;
+        Ok(())
+    }
+
+    pub(crate) fn check_alive(&self, lock: &GroupLock) -> Result<(), DatastoreError> {
+        if lock.is_removed() {
+            return Err(DatastoreError::GroupRemoved { group: lock.group().clone() });
+        }
+        Ok(())
+    }
+
+    /// Locks a group, after creating it with `owner` if it is missing. Returns the owner it has, and the lock.
+    ///
+    /// The caller decides whether the owner found may be written to. Missing directories above the group are created,
+    /// the namespace's is not. What a kill left between the group's directory and its owner file is completed.
+    ///
+    /// # Errors
+    /// Missing namespace; busy; [`DatastoreError::OwnerUnreadable`] for a group with snapshots and no usable owner.
+    pub fn create_group(
+        &self,
+        namespace: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> Result<(Authid, GroupLock), DatastoreError> {
+        self.check_namespace(namespace)?;
+        // The lock comes first, so that nobody sees or removes the group while it has no owner.
+        let lock = self.inner.locks.group(namespace, group)?;
+        let directory = layout::group_dir(namespace, group);
+        let is_new = !self.is_directory(&directory)?;
+        if is_new {
+            self.storage().create_dirs(&directory)?;
+        }
+        match self.owner(namespace, group) {
+            Ok(found) => return Ok((found, lock)),
+            Err(error @ DatastoreError::OwnerUnreadable { .. }) => {
+                if !is_new && !self.directories(&directory)?.is_empty() {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        if let Err(error) = self.set_owner(&lock, owner) {
+            if is_new {
+                let _ = self.storage().remove_dir(&directory);
+            }
+            return Err(error);
+        }
+        Ok((owner.clone(), lock))
+    }
+
+    /// Returns the notes of a group, empty if it has none. Bytes that are not UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// Missing group; [`DatastoreError::Storage`] for notes above 1 MiB.
+    pub fn group_notes(&self, namespace: &Namespace, group: &Group) -> Result<String, DatastoreError> {
+        let directory = layout::group_dir(namespace, group);
+        match self.storage().read(&layout::join(&directory, NOTES), MAX_NOTES_BYTES) {
+            Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+            Err(error) if error.is_not_found() => {
+                if self.is_directory(&directory)? {
+                    return Ok(String::new());
+                }
+                Err(DatastoreError::GroupMissing { namespace: namespace.clone(), group: group.clone() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Replaces the notes of the locked group; empty notes leave an empty file.
+    ///
+    /// # Errors
+    /// The group was removed under the lock; [`DatastoreError::Storage`].
+    pub fn set_group_notes(&self, lock: &GroupLock, notes: &str) -> Result<(), DatastoreError> {
+        self.check_alive(lock)?;
+        let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), NOTES);
+        self.storage().write_atomic(&path, notes.as_bytes(), self.small_file_durability(), Staging::Beside)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the datastore through its public interface.
+
+mod golden;
+
+mod support;
