@@ -72,13 +72,16 @@ impl Traffic {
 pub(crate) struct Activity {
     start: Instant,
     received: AtomicU64,
+    /// Milliseconds after `start` at which the last bytes came.
+    received_at: AtomicU64,
     /// Milliseconds after `start` of the end of our own last pause.
     paused_until: AtomicU64,
 }
 
 impl Activity {
     fn new() -> Self {
-        Self { start: Instant::now(), received: AtomicU64::new(0), paused_until: AtomicU64::new(0) }
+        let (received, received_at, paused_until) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { start: Instant::now(), received, received_at, paused_until }
     }
 
     /// Returns the number of bytes received on this connection.
@@ -86,14 +89,29 @@ impl Activity {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// Returns since when nothing came although we were listening; may lie in the future during a pause of our own.
+    pub(crate) fn quiet_since(&self) -> Instant {
+        let received_at = self.start + Duration::from_millis(self.received_at.load(Ordering::Relaxed));
+        received_at.max(self.paused_until())
+    }
+
     /// Returns the end of the last pause that our own rate limit caused; may lie in the future.
     pub(crate) fn paused_until(&self) -> Instant {
         self.start + Duration::from_millis(self.paused_until.load(Ordering::Relaxed))
     }
 
+    fn count(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.received_at.store(self.milliseconds(Instant::now()), Ordering::Relaxed);
+    }
+
     fn pause(&self, until: Instant) {
-        let ms = u64::try_from((until - self.start).as_millis()).unwrap_or(u64::MAX / 2);
-        self.paused_until.fetch_max(ms, Ordering::Relaxed);
+        self.paused_until.fetch_max(self.milliseconds(until), Ordering::Relaxed);
+    }
+
+    fn milliseconds(&self, at: Instant) -> u64 {
+        // About 50 days; longer pauses count as that, so that adding to an `Instant` never overflows.
+        u64::try_from((at - self.start).as_millis()).map_or(u64::MAX >> 32, |ms| ms.min(u64::MAX >> 32))
     }
 }
 
@@ -142,7 +160,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let bytes = buf.filled().len() - before;
         this.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
-        this.activity.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        this.activity.count(bytes);
         if let Some(until) = this.traffic.register(this.traffic.limit_in.as_ref(), bytes) {
             this.activity.pause(until);
             this.read_pause = Some(Box::pin(sleep_until(until)));

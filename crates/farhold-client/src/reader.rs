@@ -17,7 +17,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::{Call, Client, Wait};
@@ -168,7 +168,7 @@ impl ReaderSession {
 
     /// Ends the session in order and waits for that, at most 5 s. Requests still on their way get that long to finish.
     ///
-    /// Dropping all clones instead cuts the connection; the remote then logs its reader task as failed.
+    /// Dropping all clones instead cuts the connection without a farewell, and without waiting for anything.
     pub async fn close(&self) {
         self.sender_slot().take();
         if let Some(driver) = self.inner.driver.lock().await.take()
@@ -357,9 +357,9 @@ async fn watch(pings: Option<PingPong>, activity: &Activity, limit: Duration) {
         return std::future::pending().await;
     };
     loop {
-        let before = activity.received_bytes();
-        sleep(limit).await;
-        if activity.received_bytes() != before || tokio::time::Instant::now() < activity.paused_until() {
+        let quiet_since = activity.quiet_since();
+        sleep_until(quiet_since + limit).await;
+        if activity.quiet_since() != quiet_since {
             continue;
         }
         // An error means that the connection is ending, which the other branch reports.
