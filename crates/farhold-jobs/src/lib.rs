@@ -1,5 +1,10 @@
-//! What a scheduled or manual job does.
+//! What a scheduled or manual job does, and [`App`]: the services of one server that jobs and endpoints use.
 //!
 //! A job is read from the configuration, its permissions are checked, and the engine runs as a worker task.
 
+pub mod app;
 pub mod permission;
+pub mod stores;
+
+pub use app::{App, CertificateFacts, NodeFacts};
+pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

@@ -1,0 +1,82 @@
+//! One server's services, built by the composition root and handed down. Nothing here is global: two `App`s in one
+//! process are two servers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use farhold_rules::acl::AclTree;
+use farhold_settings::{AclSubject, Settings, SettingsError};
+use farhold_tasks::TaskRegistry;
+use farhold_tasks::job_state::JobStates;
+use farhold_types::{Clock, Fingerprint, Randomness};
+
+use crate::stores::Stores;
+
+/// What is known about the host and this program.
+#[derive(Debug, Clone)]
+pub struct NodeFacts {
+    /// Host name up to the first dot.
+    pub name: String,
+    /// The TLS certificate that peers see.
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// The server's certificate, as administrators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// PEM text of the chain.
+    pub pem: String,
+    /// Subject, `O = x, CN = y`.
+    pub subject: String,
+    /// Alternative names, `DNS:x` and `IP:y`.
+    pub alternative_names: Vec<String>,
+    /// Issuer, like the subject.
+    pub issuer: String,
+    /// Start of validity in seconds since the epoch.
+    pub not_before: i64,
+    /// End of validity in seconds since the epoch.
+    pub not_after: i64,
+    /// SHA-256 of the certificate, what peers pin.
+    pub fingerprint: Fingerprint,
+    /// Kind of the key, such as `rsaEncryption`.
+    pub public_key_type: String,
+    /// Size of the key.
+    pub public_key_bits: u32,
+}
+
+/// One server.
+pub struct App {
+    /// Stored configuration.
+    pub settings: Settings,
+    /// Worker tasks.
+    pub tasks: TaskRegistry,
+    /// State of jobs between runs.
+    pub job_states: JobStates,
+    /// Datastores.
+    pub stores: Stores,
+    /// Private state of unfinished syncs (below `lib/`).
+    pub sync_state_directory: PathBuf,
+    /// The host.
+    pub node: NodeFacts,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes keys and names.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+impl App {
+    /// Returns the access control tree as it is configured now. Blocking.
+    ///
+    /// # Errors
+    /// `acl.cfg` cannot be read.
+    pub fn acl(&self) -> Result<AclTree, SettingsError> {
+        let acl = self.settings.acl().load()?.entries;
+        let mut tree = AclTree::new();
+        for entry in acl.entries() {
+            if let AclSubject::Authid(authid) = entry.subject {
+                tree.set(&entry.path, authid, entry.role, entry.is_propagated);
+            }
+        }
+        Ok(tree)
+    }
+}

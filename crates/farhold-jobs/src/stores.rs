@@ -1,0 +1,268 @@
+//! The datastores of one server: looked up in the configuration, opened once, counted while in use.
+//!
+//! Looking up a store checks its maintenance mode against what the caller wants to do. Work that runs already goes on
+//! when the mode changes; only new look-ups are refused. Source: `docs/spec/datastore-format.md` 15,
+//! `docs/spec/rest-api.md` 3.5.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use farhold_datastore::{Datastore, OpenError, OpenOptions};
+use farhold_settings::{DatastoreConfig, FieldError, MaintenanceType, Settings, SettingsError};
+use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
+use thiserror::Error;
+
+/// What a caller wants to do with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Read backups.
+    Read,
+    /// Add, change or remove backups.
+    Write,
+    /// Neither: only reach it.
+    Lookup,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreAccessError {
+    /// No store of this name is configured.
+    #[error("no such datastore '{name}'")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// The maintenance mode forbids the operation.
+    #[error("datastore '{name}' is in {mode} maintenance mode{message}")]
+    Maintenance {
+        /// The store.
+        name: DatastoreName,
+        /// The mode's word.
+        mode: &'static str,
+        /// Empty, or a colon and the administrator's message.
+        message: String,
+    },
+    /// The store lies in an object storage, which this server cannot use.
+    #[error("datastore '{name}' has an S3 backend, which is not supported")]
+    Unsupported {
+        /// The store.
+        name: DatastoreName,
+    },
+    /// The expert settings have a word that nobody knows.
+    #[error("datastore '{name}' cannot be opened")]
+    Tuning {
+        /// The store.
+        name: DatastoreName,
+        /// The wrong word.
+        #[source]
+        source: FieldError,
+    },
+    /// The directory is no usable store.
+    #[error("datastore '{name}' cannot be opened")]
+    Open {
+        /// The store.
+        name: DatastoreName,
+        /// What is wrong.
+        #[source]
+        source: OpenError,
+    },
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Returns the configuration word of a maintenance type.
+const fn maintenance_word(kind: MaintenanceType) -> &'static str {
+    match kind {
+        MaintenanceType::ReadOnly => "read-only",
+        MaintenanceType::Offline => "offline",
+        MaintenanceType::Delete => "delete",
+        MaintenanceType::Unmount => "unmount",
+        MaintenanceType::S3Refresh => "s3-refresh",
+    }
+}
+
+/// Returns whether a store in this maintenance mode refuses the operation.
+const fn is_refused(kind: MaintenanceType, operation: Operation) -> bool {
+    match (kind, operation) {
+        (MaintenanceType::Delete, _) => true,
+        (MaintenanceType::ReadOnly, Operation::Write) => true,
+        (MaintenanceType::ReadOnly, _) | (_, Operation::Lookup) => false,
+        _ => true,
+    }
+}
+
+/// Number of operations that use a store now.
+#[derive(Debug, Default)]
+struct Counts {
+    read: AtomicU64,
+    write: AtomicU64,
+}
+
+impl Counts {
+    fn of(&self, operation: Operation) -> Option<&AtomicU64> {
+        match operation {
+            Operation::Read => Some(&self.read),
+            Operation::Write => Some(&self.write),
+            Operation::Lookup => None,
+        }
+    }
+}
+
+struct Opened {
+    path: PathBuf,
+    sync_level: SyncLevel,
+    datastore: Datastore,
+    counts: Arc<Counts>,
+}
+
+/// A store in use. Counts as an operation until it is dropped.
+pub struct StoreHandle {
+    datastore: Datastore,
+    counts: Arc<Counts>,
+    operation: Operation,
+}
+
+impl StoreHandle {
+    fn new(opened: &Opened, operation: Operation) -> Self {
+        if let Some(count) = opened.counts.of(operation) {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Self { datastore: opened.datastore.clone(), counts: Arc::clone(&opened.counts), operation }
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        if let Some(count) = self.counts.of(self.operation) {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Deref for StoreHandle {
+    type Target = Datastore;
+    fn deref(&self) -> &Datastore {
+        &self.datastore
+    }
+}
+
+/// The datastores of one server.
+pub struct Stores {
+    settings: Settings,
+    lock_directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    open: Mutex<HashMap<DatastoreName, Opened>>,
+}
+
+impl Stores {
+    /// Returns the stores that `settings` configures.
+    ///
+    /// `lock_directory`: where the locks of all stores lie, e.g. `/run/proxmox-backup/locks`.
+    pub fn new(
+        settings: Settings,
+        lock_directory: PathBuf,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Self {
+        Self { settings, lock_directory, clock, randomness, open: Mutex::default() }
+    }
+
+    /// Returns a store for an operation, opening it if it is not open yet. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreAccessError`]; never says "not found" in a way that peers take for an old server.
+    pub fn open(&self, name: &DatastoreName, operation: Operation) -> Result<StoreHandle, StoreAccessError> {
+        let loaded = self.settings.datastores().load()?;
+        let Some(config) = loaded.entries.get(name.as_str())? else {
+            return Err(StoreAccessError::Unknown { name: name.to_string() });
+        };
+        check_maintenance(config, operation)?;
+        self.open_configured(config, operation)
+    }
+
+    fn open_configured(&self, config: &DatastoreConfig, operation: Operation) -> Result<StoreHandle, StoreAccessError> {
+        let name = &config.name;
+        if config.is_s3() {
+            return Err(StoreAccessError::Unsupported { name: name.clone() });
+        }
+        let tuning =
+            config.tuning_options().map_err(|source| StoreAccessError::Tuning { name: name.clone(), source })?;
+        let path = config.content_path();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = open.get(name)
+            && opened.path == path
+            && opened.sync_level == tuning.sync_level
+        {
+            return Ok(StoreHandle::new(opened, operation));
+        }
+        let options = OpenOptions { sync_level: tuning.sync_level, ..self.open_options(name, path.clone()) };
+        let datastore =
+            Datastore::open(options).map_err(|source| StoreAccessError::Open { name: name.clone(), source })?;
+        // Whoever still uses the store under its former settings keeps counting, so that the sum stays true.
+        let counts = open.get(name).map(|former| Arc::clone(&former.counts)).unwrap_or_default();
+        let opened = Opened { path, sync_level: tuning.sync_level, datastore, counts };
+        let handle = StoreHandle::new(&opened, operation);
+        open.insert(name.clone(), opened);
+        Ok(handle)
+    }
+
+    /// Returns the options under which a store in `path` is opened, created or adopted.
+    pub fn open_options(&self, name: &DatastoreName, path: PathBuf) -> OpenOptions {
+        OpenOptions::local(
+            name.clone(),
+            path,
+            self.lock_directory.clone(),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.randomness),
+        )
+    }
+
+    /// Returns how many operations read from and write to the store now, as (read, write). Zeros for an unknown one.
+    pub fn active_operations(&self, name: &DatastoreName) -> (u64, u64) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(name).map_or((0, 0), |opened| {
+            (opened.counts.read.load(Ordering::SeqCst), opened.counts.write.load(Ordering::SeqCst))
+        })
+    }
+
+    /// Forgets an open store, so that its files are closed when the last operation on it ends.
+    pub fn close(&self, name: &DatastoreName) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+/// Checks that the maintenance mode admits the operation.
+fn check_maintenance(config: &DatastoreConfig, operation: Operation) -> Result<(), StoreAccessError> {
+    let Some(maintenance) = config.maintenance() else { return Ok(()) };
+    if !is_refused(maintenance.maintenance_type, operation) {
+        return Ok(());
+    }
+    let message = maintenance.message.map(|text| format!(": {text}")).unwrap_or_default();
+    let mode = maintenance_word(maintenance.maintenance_type);
+    Err(StoreAccessError::Maintenance { name: config.name.clone(), mode, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maintenance_modes_refuse_what_the_specification_says() {
+        use MaintenanceType::{Delete, Offline, ReadOnly, S3Refresh, Unmount};
+        use Operation::{Lookup, Read, Write};
+        let refused: Vec<_> = [ReadOnly, Offline, Delete, Unmount, S3Refresh]
+            .into_iter()
+            .map(|kind| [Read, Write, Lookup].map(|operation| is_refused(kind, operation)))
+            .collect();
+        assert_eq!(
+            refused,
+            [[false, true, false], [true, true, false], [true, true, true], [true, true, false], [true, true, false]]
+        );
+    }
+}
