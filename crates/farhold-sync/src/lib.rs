@@ -1,1 +1,45 @@
-//! The sync engine: sources, targets, planner and pipeline.
+//! The sync engine: everything between a source and a target of snapshots.
+//!
+//! [`run`] pulls from any [`Source`] into any [`Target`]; what it does is decided by pure functions in
+//! `farhold_rules::{namespace_map, sync_plan}`. Data is checked before it becomes visible, memory is bounded by one byte
+//! budget, and everything that happens is told as [`SyncEvent`]s, of which the task log ([`LogRenderer`]) and
+//! [`Progress`] are readers.
+//!
+//! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`], and the wall clock.
+//! Rewriting transforms (encrypt, decrypt) belong between [`snapshot`](self) and the target; plain transfers pass stored
+//! bytes on unchanged.
+
+mod check_pool;
+mod chunks;
+mod compare;
+mod context;
+mod event;
+mod group;
+mod journal;
+mod known;
+mod log_lines;
+mod options;
+mod outcome;
+mod prepare;
+mod progress;
+mod readers;
+mod remote_source;
+mod retry;
+mod rights;
+mod run;
+mod snapshot;
+mod source;
+mod target;
+
+pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
+pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
+pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncOptions};
+pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
+pub use progress::{Progress, ProgressSnapshot};
+pub use remote_source::RemoteSource;
+pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
+pub use run::run;
+pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+pub use target::{
+    ChunkStore, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
+};

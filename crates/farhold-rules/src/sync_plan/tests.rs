@@ -148,7 +148,7 @@ fn encrypted_only_takes_fully_encrypted_and_nothing_else() {
         ([("a.fidx", encrypt), (MANIFEST_NAME, signed), ("b.blob", Some(CryptMode::None))], Skip(NotEncrypted)),
         ([("a.fidx", signed), (MANIFEST_NAME, signed), ("b.blob", signed)], Skip(NotEncrypted)),
     ] {
-        assert_eq!(kinds(vec![with(modes.clone())], &[], options), [(1, expected)], "{modes:?}");
+        assert_eq!(kinds(vec![with(modes)], &[], options), [(1, expected)], "{modes:?}");
     }
 }
 

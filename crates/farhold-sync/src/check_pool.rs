@@ -1,0 +1,117 @@
+//! Decoding and hashing beside the network: a bounded number of blocking jobs with decoders that are kept.
+//!
+//! As many jobs run at once as the machine has cores; more would only compete. A job that was started always finishes,
+//! also when nobody waits for it any more, so a chunk is never half stored; [`CheckPool::drain`] waits for the last one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use farhold_crypto::sha256;
+use farhold_format::blob::{self, BlobDecoder, BlobKind};
+use farhold_types::Digest;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::outcome::ArchiveFailure;
+
+/// What a job may reuse.
+pub(crate) struct Bench {
+    decoder: BlobDecoder,
+    plain: Vec<u8>,
+}
+
+pub(crate) struct CheckPool {
+    size: usize,
+    permits: Arc<Semaphore>,
+    benches: Arc<Mutex<Vec<Bench>>>,
+    jobs: TaskTracker,
+}
+
+impl CheckPool {
+    pub(crate) fn new() -> Self {
+        let size = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            size,
+            permits: Arc::new(Semaphore::new(size)),
+            benches: Arc::new(Mutex::new(Vec::with_capacity(size))),
+            jobs: TaskTracker::new(),
+        }
+    }
+
+    /// Returns how many jobs run at once.
+    pub(crate) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Runs a job as soon as a core is free for it.
+    ///
+    /// # Cancel safety
+    /// A job that has begun runs to its end.
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Bench) -> R + Send + 'static,
+    ) -> Result<R, ArchiveFailure> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| ArchiveFailure::Crashed)?;
+        let benches = self.benches.clone();
+        let work = move || {
+            let kept = benches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut bench = kept.unwrap_or_else(|| Bench { decoder: BlobDecoder::new(), plain: Vec::new() });
+            let result = job(&mut bench);
+            benches.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
+            drop(permit);
+            result
+        };
+        self.jobs.spawn_blocking(work).await.map_err(|_| ArchiveFailure::Crashed)
+    }
+
+    /// Waits until no job runs any more.
+    pub(crate) async fn drain(&self) {
+        self.jobs.close();
+        self.jobs.wait().await;
+    }
+}
+
+/// What an index says about a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExpectedChunk {
+    pub(crate) digest: Digest,
+    /// Content length in bytes, 1 to 16 MiB.
+    pub(crate) length: u32,
+    /// Whether the file's mode asks for encrypted chunks.
+    pub(crate) is_encrypted: bool,
+}
+
+impl ExpectedChunk {
+    /// Returns the largest encoded length: nobody stores a compressed form that is longer than the plain one.
+    pub(crate) fn max_encoded_bytes(&self) -> u64 {
+        u64::from(self.length) + BlobKind::Encrypted.header_bytes() as u64
+    }
+
+    /// Checks everything that can be checked without a key: CRC, mode, and for plain chunks length and digest.
+    ///
+    /// Source: `docs/spec/sync.md` 7.3.
+    pub(crate) fn check(&self, bench: &mut Bench, encoded: &Bytes) -> Result<(), ArchiveFailure> {
+        let digest = self.digest;
+        let undecodable = |source| ArchiveFailure::Chunk { digest, source };
+        let wrong_length =
+            |found: usize| ArchiveFailure::ChunkLength { digest, expected: self.length.into(), found: found as u64 };
+        let kind = blob::kind(encoded).map_err(undecodable)?;
+        if kind.is_encrypted() != self.is_encrypted {
+            return Err(ArchiveFailure::ChunkMode { digest, is_encrypted: kind.is_encrypted() });
+        }
+        let length = self.length as usize;
+        if kind.is_encrypted() {
+            blob::check(encoded).map_err(undecodable)?;
+            let payload = encoded.len() - kind.header_bytes();
+            return if kind.is_compressed() || payload == length { Ok(()) } else { Err(wrong_length(payload)) };
+        }
+        bench.decoder.decode_into(encoded, None, length, &mut bench.plain).map_err(undecodable)?;
+        if bench.plain.len() != length {
+            return Err(wrong_length(bench.plain.len()));
+        }
+        if sha256(&bench.plain) != digest {
+            return Err(ArchiveFailure::ChunkDigest { digest });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! What all tasks of one run share.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use farhold_types::Group;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::check_pool::CheckPool;
+use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
+use crate::journal::JournalScope;
+use crate::options::SyncOptions;
+use crate::outcome::SyncReport;
+use crate::retry::Retry;
+use crate::source::Source;
+use crate::target::{ChunkStore, Target};
+
+pub(crate) struct RunContext<S: Source, T: Target> {
+    pub(crate) options: SyncOptions,
+    pub(crate) source: Arc<S>,
+    pub(crate) target: Arc<T>,
+    pub(crate) chunks: Arc<dyn ChunkStore>,
+    pub(crate) events: Arc<dyn EventSink>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) pool: CheckPool,
+    /// One permit per content byte of a chunk in flight.
+    pub(crate) budget: Arc<Semaphore>,
+    /// One permit per reader session beyond the first of a snapshot.
+    pub(crate) extra_sessions: Arc<Semaphore>,
+    pub(crate) is_down: Arc<AtomicBool>,
+    pub(crate) journal: Option<Arc<JournalScope>>,
+    pub(crate) report: Mutex<SyncReport>,
+    /// Sessions being closed in good order.
+    pub(crate) closing: TaskTracker,
+}
+
+impl<S: Source, T: Target> RunContext<S, T> {
+    pub(crate) fn emit(&self, index: NamespaceIndex, group: &Group, event: GroupEvent) {
+        self.events.event(&SyncEvent::Group { index, group: group.clone(), event });
+    }
+
+    pub(crate) fn report(&self) -> MutexGuard<'_, SyncReport> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn retry(&self) -> Arc<Retry> {
+        Arc::new(Retry::new(self.events.clone(), self.is_down.clone()))
+    }
+}

@@ -1,0 +1,205 @@
+//! What a sync tells while it runs. The task log, progress, metrics and notifications are readers of this one stream.
+
+use std::time::Duration;
+
+use farhold_rules::namespace_map::NamespacePair;
+use farhold_rules::sync_plan::SkipClass;
+use farhold_types::{ArchiveName, Epoch, Group};
+
+/// Receives the events of a run, in order within a group. Called from the engine's tasks: it must not wait.
+pub trait EventSink: Send + Sync + 'static {
+    /// Takes one event.
+    fn event(&self, event: &SyncEvent);
+}
+
+impl<F: Fn(&SyncEvent) + Send + Sync + 'static> EventSink for F {
+    fn event(&self, event: &SyncEvent) {
+        self(event);
+    }
+}
+
+/// Position of a namespace in processing order, from 0.
+pub type NamespaceIndex = usize;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SyncEvent {
+    /// The remote has no namespaces: only the root is synced, and the run will end in error.
+    CompatibilityMode,
+    /// A namespace begins.
+    NamespaceStarted {
+        /// Which one.
+        index: NamespaceIndex,
+        /// Its names on both sides.
+        pair: NamespacePair,
+    },
+    /// The target namespace was created.
+    NamespaceCreated {
+        /// Which one.
+        index: NamespaceIndex,
+        /// Its names on both sides.
+        pair: NamespacePair,
+    },
+    /// A namespace could not be synced at all.
+    NamespaceFailed {
+        /// Which one.
+        index: NamespaceIndex,
+        /// Its names on both sides.
+        pair: NamespacePair,
+        /// Whether its groups could not be listed on the source; otherwise the target namespace was refused.
+        is_listing: bool,
+        /// The chain of causes.
+        error: String,
+    },
+    /// The groups of a namespace are known.
+    GroupsFound {
+        /// Which namespace.
+        index: NamespaceIndex,
+        /// In scope of the filters.
+        selected: usize,
+        /// All that the source lists.
+        total: usize,
+    },
+    /// All groups of a namespace are done.
+    NamespaceFinished {
+        /// Which one.
+        index: NamespaceIndex,
+        /// Its names on both sides.
+        pair: NamespacePair,
+        /// Groups handled by the run so far, failed ones included.
+        groups: usize,
+        /// Snapshots handled by the run so far.
+        snapshots: usize,
+        /// Whether the log names it: not with depth 0 and not in compatibility mode.
+        is_reported: bool,
+    },
+    /// Something happened within a group.
+    Group {
+        /// Namespace of the group.
+        index: NamespaceIndex,
+        /// The group.
+        group: Group,
+        /// What happened.
+        event: GroupEvent,
+    },
+    /// The source listed something that makes no sense; it is left out.
+    UnreadableItem {
+        /// The namespace, if it is known.
+        index: Option<NamespaceIndex>,
+        /// The group, if it is a snapshot.
+        group: Option<Group>,
+        /// What was listed, and what is wrong with it.
+        item: String,
+    },
+    /// The source could not be reached; the same is tried again after a pause.
+    Retry {
+        /// Which attempt in a row failed, from 1.
+        attempt: u32,
+        /// How long the pause is.
+        pause: Duration,
+        /// The chain of causes.
+        error: String,
+    },
+}
+
+/// How a snapshot of the target stood when its transfer began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartState {
+    /// There was no directory.
+    New,
+    /// There was one.
+    Existing,
+    /// There was one that is known to be corrupt.
+    Corrupt,
+}
+
+/// Something that happened within a group.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum GroupEvent {
+    /// A snapshot of the source is in progress or unreadable and left out.
+    InProgress(Epoch),
+    /// Snapshots were left out for one reason.
+    Skipped(SkipClass),
+    /// Something did not work but does not fail the group.
+    Warning(String),
+    /// A snapshot begins.
+    SnapshotStarted {
+        /// Its time.
+        time: Epoch,
+        /// How it stands on the target.
+        state: StartState,
+    },
+    /// A file that is there does not match and is fetched again.
+    ArchiveMismatch {
+        /// Time of the snapshot.
+        time: Epoch,
+        /// The file.
+        archive: ArchiveName,
+    },
+    /// A file is about to be fetched.
+    ArchiveStarted {
+        /// Time of the snapshot.
+        time: Epoch,
+        /// The file.
+        archive: ArchiveName,
+    },
+    /// What an index needs is known.
+    ArchivePlanned {
+        /// Chunks to be fetched.
+        missing_chunks: u64,
+        /// Their content in bytes.
+        missing_bytes: u64,
+    },
+    /// A chunk was fetched, checked and stored.
+    ChunkStored {
+        /// Bytes that came over the network.
+        encoded_bytes: u64,
+        /// Bytes of its content.
+        plain_bytes: u64,
+    },
+    /// All chunks of an index are there.
+    IndexDone {
+        /// Time of the snapshot.
+        time: Epoch,
+        /// The index.
+        archive: ArchiveName,
+        /// Encoded bytes that were fetched.
+        bytes: u64,
+        /// How long that took.
+        elapsed: Duration,
+    },
+    /// The client log was fetched.
+    LogFetched(Epoch),
+    /// The snapshot is the same on both sides.
+    NoDataChanges(Epoch),
+    /// The snapshot vanished from the source since it was listed.
+    VanishedOnSource(Epoch),
+    /// The snapshot does not pass the job's filters any more.
+    FilteredOut(Epoch),
+    /// A snapshot that was new is complete.
+    SnapshotDone(Epoch),
+    /// A snapshot was handled, well or not.
+    SnapshotProgress {
+        /// Snapshots of the group handled so far.
+        done: usize,
+        /// Snapshots of the group to be handled.
+        taken: usize,
+        /// Groups of the namespace that are finished.
+        groups_done: usize,
+        /// Groups of the namespace.
+        groups: usize,
+    },
+    /// The group failed.
+    Failed(String),
+    /// The group is finished, well or not.
+    Finished {
+        /// Whether any snapshot was handled.
+        has_progress: bool,
+        /// Groups of the namespace that are finished, this one included.
+        groups_done: usize,
+        /// Groups of the namespace.
+        groups: usize,
+    },
+}

@@ -1,0 +1,158 @@
+//! One group: lock, list, plan, and the snapshots in order.
+//!
+//! Stops at the first error: a newer snapshot on the target would hide an older missing one for ever, since gaps are
+//! never filled (`docs/spec/sync.md` 6, last paragraph, and C.2 W23).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use farhold_rules::sync_plan::{Action, LocalCondition, LocalSnapshot, plan_group};
+use farhold_types::{Epoch, Group, Namespace};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::context::RunContext;
+use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
+use crate::journal::Journal;
+use crate::known::KnownChunks;
+use crate::outcome::{GroupFailure, chain, group_name};
+use crate::prepare::prepare;
+use crate::snapshot::{SnapshotOutcome, sync_snapshot};
+use crate::source::Source;
+use crate::target::{Target, TargetGroup};
+
+/// What is known of a group while it is synced.
+pub(crate) struct GroupState {
+    pub(crate) index: NamespaceIndex,
+    pub(crate) group: Group,
+    pub(crate) target_ns: Namespace,
+    pub(crate) known: KnownChunks,
+    /// Notes on the archive being transferred.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// The newest good snapshot, until its chunks were read.
+    reusable: Option<Epoch>,
+}
+
+impl GroupState {
+    /// Reads the chunks of the newest good snapshot the first time they are needed. A failure costs downloads only.
+    pub(crate) async fn load_reusable<S: Source, T: Target>(&mut self, run: &RunContext<S, T>, target: &T::Group) {
+        let Some(time) = self.reusable.take() else {
+            return;
+        };
+        match target.chunks_of(time).await {
+            Ok(chunks) => self.known.add_reusable(chunks),
+            Err(error) => {
+                let text = format!("cannot read the chunks of {time} for reuse - {}", chain(&error));
+                run.emit(self.index, &self.group, GroupEvent::Warning(text));
+            }
+        }
+    }
+}
+
+/// A group to be synced.
+pub(crate) struct GroupJob {
+    pub(crate) index: NamespaceIndex,
+    pub(crate) source_ns: Namespace,
+    pub(crate) target_ns: Namespace,
+    pub(crate) group: Group,
+    /// Groups of the namespace: finished ones and all.
+    pub(crate) groups_done: Arc<AtomicUsize>,
+    pub(crate) groups: usize,
+}
+
+/// Syncs a group and tells how it went. Returns the error text of a failure.
+pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, job: GroupJob) {
+    let mut done = 0;
+    let result = sync_snapshots(&run, &job, &mut done).await;
+    let mut report = run.report();
+    report.groups += 1;
+    report.snapshots += done;
+    if let Err(error) = &result {
+        report.failures.add(|| format!("{}: {}", group_name(&job.source_ns, &job.group), chain(error)));
+    }
+    drop(report);
+    if let Err(error) = &result {
+        run.emit(job.index, &job.group, GroupEvent::Failed(chain(error)));
+    }
+    let groups_done = job.groups_done.fetch_add(1, Ordering::Relaxed) + 1;
+    let finished = GroupEvent::Finished { has_progress: 0 < done, groups_done, groups: job.groups };
+    run.emit(job.index, &job.group, finished);
+}
+
+async fn sync_snapshots<S: Source, T: Target>(
+    run: &Arc<RunContext<S, T>>,
+    job: &GroupJob,
+    done: &mut usize,
+) -> Result<(), GroupFailure> {
+    let retry = run.retry();
+    let target = &run.target;
+    let (ns, name) = (&job.target_ns, &job.group);
+    // Lock and owner come first; a group that does not exist is created only when there is something to put into it.
+    let mut target_group = None;
+    let mut local = Vec::new();
+    if target.has_group(ns, name).await? {
+        let locked = target.lock_group(ns, name, &run.options.owner).await?;
+        local = locked.snapshots().await?;
+        target_group = Some(locked);
+    }
+    let listing = retry.run(|| run.source.snapshots(&job.source_ns, name));
+    let items = run.cancel.run_until_cancelled(listing).await.ok_or(GroupFailure::Cancelled)??;
+    for item in items.unreadable {
+        let (index, group) = (Some(job.index), Some(name.clone()));
+        run.events.event(&SyncEvent::UnreadableItem { index, group, item });
+    }
+    let plan = plan_group(name, items.items, &local, &run.options.selection);
+    for item in plan.in_progress() {
+        run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));
+    }
+    for class in plan.skip_classes() {
+        run.emit(job.index, name, GroupEvent::Skipped(class));
+    }
+    let actions: Vec<Action> = plan.taken().cloned().collect();
+    let Some(first) = actions.first() else {
+        return Ok(());
+    };
+    let ahead = |action: &Action| {
+        let job = prepare(run.clone(), job.source_ns.clone(), action.clone(), retry.clone());
+        AbortOnDropHandle::new(tokio::spawn(job))
+    };
+    let mut next = Some(ahead(first));
+    let target_group = match target_group {
+        Some(group) => group,
+        None => target.lock_group(ns, name, &run.options.owner).await?,
+    };
+    let mut state = GroupState {
+        index: job.index,
+        group: name.clone(),
+        target_ns: ns.clone(),
+        known: KnownChunks::default(),
+        journal: None,
+        reusable: newest_good(&local),
+    };
+    for (position, action) in actions.iter().enumerate() {
+        let preparation = match next.take() {
+            Some(handle) => run.cancel.run_until_cancelled(handle).await.ok_or(GroupFailure::Cancelled)?,
+            None => return Ok(()),
+        };
+        let preparation = preparation.map_err(|_| GroupFailure::Crashed)?;
+        next = actions.get(position + 1).map(ahead);
+        let result = sync_snapshot(run, &mut state, &target_group, action, preparation).await;
+        *done = position + 1;
+        let groups_done = job.groups_done.load(Ordering::Relaxed);
+        let progress =
+            GroupEvent::SnapshotProgress { done: *done, taken: actions.len(), groups_done, groups: job.groups };
+        if !matches!(result, Err(GroupFailure::Cancelled)) {
+            run.emit(job.index, name, progress);
+        }
+        if result? == SnapshotOutcome::Changed {
+            run.report().changed_snapshots += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the newest finished snapshot, unless its verification failed or its manifest is unreadable.
+fn newest_good(local: &[LocalSnapshot]) -> Option<Epoch> {
+    let finished = local.iter().filter(|s| s.condition != LocalCondition::Unfinished);
+    let newest = finished.max_by_key(|s| s.time)?;
+    (newest.condition == LocalCondition::NotKnownBad).then_some(newest.time)
+}

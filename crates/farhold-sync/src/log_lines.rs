@@ -1,0 +1,372 @@
+//! Turns the events of a run into the lines of a task log, in the reference's shapes and order.
+//!
+//! With several workers, namespaces overlap and groups finish in any order. Lines of a group are kept together in small
+//! packets, and lines of a later namespace wait until the ones before are finished, so that a log reads like one of the
+//! reference, where namespaces never overlap. Both waits are bounded.
+//!
+//! Source: `docs/spec/sync.md` 13 and 14; recordings in `tests/golden/task-logs/`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use farhold_rules::namespace_map::NamespacePair;
+use farhold_rules::sync_plan::{SkipClass, SkipReason};
+use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_bytes};
+
+use crate::event::{GroupEvent, NamespaceIndex, StartState, SyncEvent};
+use crate::outcome::SyncReport;
+
+/// Lines that a group keeps back when there are several workers. Source: `docs/spec/sync.md` 13.
+const GROUP_BUFFER_LINES: usize = 5;
+
+/// Lines of later namespaces that are kept back before order gives way to memory.
+const MAX_HELD_LINES: usize = 4096;
+
+/// How serious a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// As expected.
+    Info,
+    /// The task ends with warnings.
+    Warning,
+    /// Something failed; the run's result says so too.
+    Error,
+}
+
+/// One line of a task log, without time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How serious it is.
+    pub level: LogLevel,
+    /// The text.
+    pub text: String,
+}
+
+impl LogLine {
+    fn info(text: String) -> Self {
+        Self { level: LogLevel::Info, text }
+    }
+}
+
+/// Where data comes from and goes to, as the log names it.
+#[derive(Debug, Clone)]
+pub struct LogNames {
+    /// The remote, none for a local sync.
+    pub remote: Option<RemoteName>,
+    /// Datastore on the source.
+    pub source_store: DatastoreName,
+    /// Datastore on the target.
+    pub target_store: DatastoreName,
+}
+
+impl LogNames {
+    /// Returns the first lines of a job's log. The line of a schedule goes between them.
+    pub fn opening(&self, worker_id: &str) -> [String; 2] {
+        let remote = self.remote.as_ref().map(|r| format!("{r}/")).unwrap_or_default();
+        [
+            format!("Starting datastore sync job '{worker_id}'"),
+            format!("sync datastore '{}' from '{remote}{}'", self.target_store, self.source_store),
+        ]
+    }
+
+    fn pair(&self, pair: &NamespacePair) -> String {
+        format!(
+            "datastore '{}', {} into datastore '{}', {}",
+            self.source_store,
+            pair.source.log_name(),
+            self.target_store,
+            pair.target.log_name()
+        )
+    }
+}
+
+/// Returns the summary line of a run that did not fail.
+pub fn summary(report: &SyncReport) -> String {
+    if report.chunks == 0 {
+        return "Summary: sync job found no new data to pull".to_owned();
+    }
+    format!(
+        "Summary: sync job pulled {} in {} chunks (average rate: {}/s)",
+        format_bytes(report.bytes),
+        report.chunks,
+        rate(report.bytes, report.elapsed)
+    )
+}
+
+/// Returns the last line of a job that did not fail.
+pub fn closing(worker_id: &str) -> String {
+    format!("sync job '{worker_id}' end")
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
+fn rate(bytes: u64, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    format_bytes(if seconds <= 0.0 { 0 } else { (bytes as f64 / seconds) as u64 })
+}
+
+/// `namespace a/b`, without the quotes that other lines have.
+fn bare_name(ns: &Namespace) -> String {
+    if ns.is_root() { "root namespace".to_owned() } else { format!("namespace {ns}") }
+}
+
+/// Returns the percentage and the parenthesis behind it. Source: `docs/spec/sync.md` 14.2.
+#[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
+fn percentage(groups_done: usize, groups: usize, done: usize, taken: usize) -> String {
+    let total = groups.max(1) as f64;
+    let mut share = groups_done as f64 / total;
+    if 0 < taken {
+        share += done as f64 / (taken as f64 * total);
+    }
+    let detail = if taken == 0 {
+        format!("{groups_done}/{groups} groups")
+    } else if groups == 1 {
+        format!("{done}/{taken} snapshots")
+    } else if done == taken {
+        format!("{}/{groups} groups", groups_done + 1)
+    } else {
+        format!("{groups_done}/{groups} groups, {done}/{taken} snapshots in group #{}", groups_done + 1)
+    };
+    format!("percentage done: {:.2}% ({detail})", share * 100.0)
+}
+
+/// Renders events; feed it every event of a run in order.
+#[derive(Debug)]
+pub struct LogRenderer {
+    names: LogNames,
+    is_parallel: bool,
+    groups: HashMap<(NamespaceIndex, Group), Vec<LogLine>>,
+    current: NamespaceIndex,
+    held: BTreeMap<NamespaceIndex, VecDeque<LogLine>>,
+    held_lines: usize,
+    finished: Vec<bool>,
+}
+
+impl LogRenderer {
+    /// Returns a renderer for a run with this many workers.
+    pub fn new(names: LogNames, worker_threads: usize) -> Self {
+        Self {
+            names,
+            is_parallel: 1 < worker_threads,
+            groups: HashMap::new(),
+            current: 0,
+            held: BTreeMap::new(),
+            held_lines: 0,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Returns the lines that are to be written after `event`, in order.
+    pub fn render(&mut self, event: &SyncEvent) -> Vec<LogLine> {
+        let mut out = Vec::new();
+        match event {
+            SyncEvent::CompatibilityMode => {
+                for text in [
+                    "Could not query remote for namespaces (404) -> temporarily switching to backwards-compat mode",
+                    "Either make backwards-compat mode explicit (max-depth == 0) or upgrade remote system.",
+                ] {
+                    out.push(LogLine { level: LogLevel::Warning, text: text.to_owned() });
+                }
+            }
+            SyncEvent::UnreadableItem { index, group, item } => {
+                let prefix = group.as_ref().map(|g| format!("[{g}]: ")).unwrap_or_default();
+                let text = format!("{prefix}left out, because the source listed it in a wrong form: {item}");
+                self.put(index.unwrap_or(0), [LogLine { level: LogLevel::Warning, text }], &mut out);
+            }
+            SyncEvent::Retry { attempt, pause, error } => out.push(LogLine::info(format!(
+                "connection to the source failed, attempt {} in {} s - {error}",
+                attempt + 1,
+                pause.as_secs_f64()
+            ))),
+            SyncEvent::NamespaceStarted { index, pair } => {
+                let lines = ["----".to_owned(), format!("Syncing {}", self.names.pair(pair))];
+                self.put(*index, lines.map(LogLine::info), &mut out);
+            }
+            SyncEvent::NamespaceCreated { index, pair } => {
+                self.put(*index, [LogLine::info(format!("Created namespace {}", pair.target))], &mut out);
+            }
+            SyncEvent::NamespaceFailed { index, pair, is_listing, error } => {
+                let text = if *is_listing {
+                    format!("Encountered errors while syncing {} - {error}", bare_name(&pair.source))
+                } else {
+                    format!("Cannot sync {} - {error}", self.names.pair(pair))
+                };
+                self.put(*index, [LogLine { level: LogLevel::Error, text }], &mut out);
+                self.finish(*index, &mut out);
+            }
+            SyncEvent::GroupsFound { index, selected, total } => {
+                let text = format!("Found {selected} groups to sync (out of {total} total)");
+                self.put(*index, [LogLine::info(text)], &mut out);
+            }
+            SyncEvent::NamespaceFinished { index, pair, groups, snapshots, is_reported } => {
+                if *is_reported {
+                    let text = format!(
+                        "Finished syncing {}, current progress: {groups} groups, {snapshots} snapshots",
+                        bare_name(&pair.source)
+                    );
+                    self.put(*index, [LogLine::info(text)], &mut out);
+                }
+                self.finish(*index, &mut out);
+            }
+            SyncEvent::Group { index, group, event } => self.group(*index, group, event, &mut out),
+        }
+        out
+    }
+
+    /// Returns everything that is still kept back, for a run that was cancelled or crashed.
+    pub fn flush(&mut self) -> Vec<LogLine> {
+        let mut out = Vec::new();
+        for lines in std::mem::take(&mut self.held).into_values() {
+            out.extend(lines);
+        }
+        let mut groups: Vec<_> = std::mem::take(&mut self.groups).into_iter().collect();
+        groups.sort_by(|a, b| a.0.cmp(&b.0));
+        out.extend(groups.into_iter().flat_map(|(_, lines)| lines));
+        self.held_lines = 0;
+        out
+    }
+
+    fn group(&mut self, index: NamespaceIndex, group: &Group, event: &GroupEvent, out: &mut Vec<LogLine>) {
+        let is_end = matches!(event, GroupEvent::Finished { .. });
+        let line = self.group_text(group, event);
+        if !self.is_parallel {
+            self.put(index, line, out);
+            return;
+        }
+        let key = (index, group.clone());
+        let buffer = self.groups.entry(key.clone()).or_default();
+        buffer.extend(line);
+        if is_end || GROUP_BUFFER_LINES < buffer.len() {
+            let lines = self.groups.remove(&key).unwrap_or_default();
+            self.put(index, lines, out);
+        }
+    }
+
+    fn group_text(&self, group: &Group, event: &GroupEvent) -> Option<LogLine> {
+        let mut level = LogLevel::Info;
+        let text = match event {
+            GroupEvent::InProgress(time) => format!("skipping snapshot {group}/{time} - in-progress backup"),
+            GroupEvent::Skipped(class) => format!("{group}: {}", skip_text(class)),
+            GroupEvent::Warning(text) => {
+                level = LogLevel::Warning;
+                text.clone()
+            }
+            GroupEvent::SnapshotStarted { time, state: StartState::New } => format!("{time}: start sync"),
+            GroupEvent::SnapshotStarted { time, state: StartState::Existing } => format!("re-sync snapshot {time}"),
+            GroupEvent::SnapshotStarted { time, state: StartState::Corrupt } => {
+                format!("re-sync snapshot {time} due to corruption")
+            }
+            GroupEvent::ArchiveMismatch { time, archive } => {
+                format!("{time}/{archive}: local file does not match the manifest, fetching it again")
+            }
+            GroupEvent::ArchiveStarted { time, archive } => format!("{time}/{archive}: sync archive"),
+            GroupEvent::IndexDone { time, archive, bytes, elapsed } => {
+                format!("{time}/{archive}: downloaded {} ({}/s)", format_bytes(*bytes), rate(*bytes, *elapsed))
+            }
+            GroupEvent::LogFetched(time) => {
+                format!("Snapshot {group}/{time}: got backup log file {}", farhold_types::CLIENT_LOG_NAME)
+            }
+            GroupEvent::NoDataChanges(time) => format!("{time}: no data changes"),
+            GroupEvent::VanishedOnSource(time) => format!("{time}: skipped because vanished since start of sync"),
+            GroupEvent::FilteredOut(time) => format!("{time}: skipped because it does not pass the filters any more"),
+            GroupEvent::SnapshotDone(time) => format!("{time}: sync done"),
+            GroupEvent::SnapshotProgress { done, taken, groups_done, groups } if self.is_parallel => {
+                format!("snapshot {done}/{taken} within {group} is done, {groups_done}/{groups} groups done")
+            }
+            GroupEvent::SnapshotProgress { done, taken, groups_done, groups } => {
+                percentage(*groups_done, *groups, *done, *taken)
+            }
+            GroupEvent::Failed(error) => {
+                level = LogLevel::Error;
+                format!("sync group {group} failed - {error}")
+            }
+            GroupEvent::Finished { has_progress: true, groups_done, groups } if self.is_parallel => {
+                format!("group sync done: {}", percentage(*groups_done, *groups, 0, 0))
+            }
+            GroupEvent::Finished { .. } | GroupEvent::ArchivePlanned { .. } | GroupEvent::ChunkStored { .. } => {
+                return None;
+            }
+        };
+        Some(LogLine { level, text: format!("[{group}]: {text}") })
+    }
+
+    fn put(&mut self, index: NamespaceIndex, lines: impl IntoIterator<Item = LogLine>, out: &mut Vec<LogLine>) {
+        if index <= self.current {
+            out.extend(lines);
+            return;
+        }
+        let held = self.held.entry(index).or_default();
+        let before = held.len();
+        held.extend(lines);
+        self.held_lines += held.len() - before;
+        if MAX_HELD_LINES < self.held_lines {
+            for lines in self.held.values_mut() {
+                out.extend(lines.drain(..));
+            }
+            self.held_lines = 0;
+        }
+    }
+
+    fn finish(&mut self, index: NamespaceIndex, out: &mut Vec<LogLine>) {
+        if self.finished.len() <= index {
+            self.finished.resize(index + 1, false);
+        }
+        self.finished[index] = true;
+        while self.finished.get(self.current).copied().unwrap_or(false) {
+            self.current += 1;
+            let lines = self.held.remove(&self.current).unwrap_or_default();
+            self.held_lines -= lines.len();
+            out.extend(lines);
+        }
+    }
+}
+
+fn skip_text(class: &SkipClass) -> String {
+    let range = |from: Epoch, to: Epoch| if from == to { from.to_string() } else { format!("{from} .. {to}") };
+    let reason = match class.reason {
+        SkipReason::TransferLast => "due to transfer-last",
+        _ => "older than the newest snapshot present on sync target",
+    };
+    format!("skipped: {} snapshot(s) ({}) - {reason}", class.count, range(class.oldest, class.newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_have_the_documented_forms() {
+        for ((d, groups, s, taken), expected) in [
+            ((0, 10, 1, 1), "percentage done: 10.00% (1/10 groups)"),
+            ((6, 10, 1, 2), "percentage done: 65.00% (6/10 groups, 1/2 snapshots in group #7)"),
+            ((0, 1, 1, 2), "percentage done: 50.00% (1/2 snapshots)"),
+            ((0, 1, 2, 2), "percentage done: 100.00% (2/2 snapshots)"),
+            ((1, 8, 0, 0), "percentage done: 12.50% (1/8 groups)"),
+        ] {
+            assert_eq!(percentage(d, groups, s, taken), expected);
+        }
+    }
+
+    #[test]
+    fn lines_of_a_later_namespace_wait_for_the_earlier_one() {
+        let store = |s: &str| s.parse::<DatastoreName>().unwrap();
+        let names = LogNames { remote: None, source_store: store("src"), target_store: store("dst") };
+        let mut renderer = LogRenderer::new(names, 4);
+        let pair = |ns: &str| NamespacePair { source: ns.parse().unwrap(), target: ns.parse().unwrap() };
+        let finished =
+            |index, pair| SyncEvent::NamespaceFinished { index, pair, groups: 0, snapshots: 0, is_reported: true };
+        assert_eq!(renderer.render(&SyncEvent::NamespaceStarted { index: 0, pair: pair("") }).len(), 2);
+        assert_eq!(renderer.render(&SyncEvent::NamespaceStarted { index: 1, pair: pair("a") }).len(), 0);
+        assert_eq!(renderer.render(&finished(1, pair("a"))).len(), 0);
+        let lines = renderer.render(&finished(0, pair("")));
+        let texts: Vec<_> = lines.iter().map(|l| l.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "Finished syncing root namespace, current progress: 0 groups, 0 snapshots",
+                "----",
+                "Syncing datastore 'src', namespace 'a' into datastore 'dst', namespace 'a'",
+                "Finished syncing namespace a, current progress: 0 groups, 0 snapshots",
+            ]
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! What a run is asked to do.
+
+use std::path::PathBuf;
+
+use farhold_rules::sync_plan::SelectionOptions;
+use farhold_types::{Authid, GroupFilter, Namespace};
+
+/// Content bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of
+/// 4 MiB, as many as the reference has in flight, and enough for 8 connections with 1 MiB windows each; with decoder
+/// buffers, windows and indexes the process stays below 200 MiB.
+pub const DEFAULT_BUDGET_BYTES: u32 = 80 << 20;
+
+/// Reader sessions that may be open for the chunks of one archive. Eight connections with a window of 1 MiB over 80 ms
+/// carry 100 MiB/s; on a clean path more than four bring nothing (`docs/spec/sync.md` C.2 W11).
+pub const DEFAULT_SESSIONS_PER_ARCHIVE: usize = 8;
+
+/// Options of a run.
+#[derive(Debug, Clone)]
+pub struct SyncOptions {
+    /// Names the job; private notes of one job are never used by another.
+    pub job: String,
+    /// Owner of the groups on the target.
+    pub owner: Authid,
+    /// Anchor on the source.
+    pub source_anchor: Namespace,
+    /// Anchor on the target.
+    pub target_anchor: Namespace,
+    /// Levels below the anchor; none means all.
+    pub max_depth: Option<u8>,
+    /// Which groups are in scope.
+    pub group_filter: Vec<GroupFilter>,
+    /// Which snapshots are in scope.
+    pub selection: SelectionOptions,
+    /// Remove what vanished from the source. Not supported yet: a run with it is refused.
+    pub remove_vanished: bool,
+    /// Groups handled at once, at least 1.
+    pub worker_threads: usize,
+    /// See [`DEFAULT_BUDGET_BYTES`]; at least the largest chunk, 16 MiB.
+    pub budget_bytes: u32,
+    /// See [`DEFAULT_SESSIONS_PER_ARCHIVE`]; at least 1.
+    pub sessions_per_archive: usize,
+    /// Private folder for notes on unfinished snapshots; none means that an interrupted archive starts over.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl SyncOptions {
+    /// Returns the options of a job that syncs everything from root to root with one worker.
+    pub fn new(job: impl Into<String>, owner: Authid) -> Self {
+        Self {
+            job: job.into(),
+            owner,
+            source_anchor: Namespace::root(),
+            target_anchor: Namespace::root(),
+            max_depth: None,
+            group_filter: Vec::new(),
+            selection: SelectionOptions::default(),
+            remove_vanished: false,
+            worker_threads: 1,
+            budget_bytes: DEFAULT_BUDGET_BYTES,
+            sessions_per_archive: DEFAULT_SESSIONS_PER_ARCHIVE,
+            state_dir: None,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! How a run ended: what was moved, what failed, and the errors in between.
+
+use std::error::Error;
+use std::time::Duration;
+
+use farhold_format::blob::BlobError;
+use farhold_format::index::IndexError;
+use farhold_format::manifest::ManifestError;
+use farhold_rules::namespace_map::MapError;
+use farhold_types::{ArchiveName, Digest, Epoch, Group, Namespace, Snapshot};
+use thiserror::Error;
+
+use crate::rights::OwnerDenied;
+use crate::source::{SourceError, SourceFault};
+use crate::target::TargetError;
+
+/// Failures that a report keeps by name; more are only counted, so that a task's last line stays readable.
+const MAX_NAMED_FAILURES: usize = 5;
+
+/// What failed in a run, bounded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How many things failed.
+    pub count: usize,
+    /// The first of them: name and cause.
+    pub first: Vec<String>,
+}
+
+impl Failures {
+    pub(crate) fn add(&mut self, what: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < MAX_NAMED_FAILURES {
+            self.first.push(what());
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Groups handled, failed ones included.
+    pub groups: usize,
+    /// Snapshots handled, failed ones included.
+    pub snapshots: usize,
+    /// Snapshots that were transferred or changed.
+    pub changed_snapshots: usize,
+    /// Chunks fetched.
+    pub chunks: u64,
+    /// Their encoded size in bytes.
+    pub bytes: u64,
+    /// Sum of the chunk phases of all archives.
+    pub elapsed: Duration,
+    /// What failed.
+    pub failures: Failures,
+}
+
+/// Why a run failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// An option that this engine does not carry out.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// The namespaces of the source could not be listed.
+    #[error("querying namespaces failed")]
+    Namespaces(#[source] SourceError),
+    /// The namespaces do not fit.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The run was cancelled.
+    #[error("sync aborted")]
+    Cancelled,
+    /// Something failed while the rest went on. The first sentence is the reference's.
+    #[error("sync failed with some errors.{}", named(&.0.failures))]
+    SomeFailed(Box<SyncReport>),
+    /// A task of the engine crashed.
+    #[error("internal error: a task of the sync crashed")]
+    Crashed,
+}
+
+fn named(failures: &Failures) -> String {
+    let mut text = String::new();
+    for (i, failure) in failures.first.iter().enumerate() {
+        text.push_str(if i == 0 { " (" } else { "; " });
+        text.push_str(failure);
+    }
+    let more = failures.count - failures.first.len();
+    if 0 < more {
+        text.push_str(&format!("; {more} more"));
+    }
+    if !failures.first.is_empty() {
+        text.push(')');
+    }
+    text
+}
+
+/// Why a namespace was left out.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum NamespaceFailure {
+    #[error("creating {namespace} not allowed")]
+    CreateDenied {
+        namespace: Namespace,
+        #[source]
+        source: OwnerDenied,
+    },
+    #[error("sync not allowed")]
+    Denied(#[source] OwnerDenied),
+    #[error("namespace creation failed")]
+    Target(#[from] TargetError),
+    #[error("failed to retrieve backup groups from the source")]
+    Groups(#[source] SourceError),
+}
+
+/// Why a group, or the snapshot it stopped at, failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GroupFailure {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The target failed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A file of a snapshot failed.
+    #[error("{time}/{archive}")]
+    Archive {
+        /// Time of the snapshot.
+        time: Epoch,
+        /// The file.
+        archive: ArchiveName,
+        /// The cause.
+        #[source]
+        source: Box<ArchiveFailure>,
+    },
+    /// The manifest on the source cannot be used.
+    #[error("manifest of {snapshot} cannot be used")]
+    Manifest {
+        /// The snapshot.
+        snapshot: Snapshot,
+        /// The cause.
+        #[source]
+        source: ManifestError,
+    },
+    /// The manifest is that of another snapshot.
+    #[error("manifest of {expected} says that it belongs to {found}")]
+    WrongManifest {
+        /// The snapshot asked for.
+        expected: Snapshot,
+        /// What the manifest says.
+        found: String,
+    },
+    /// The local copy must not be replaced.
+    #[error("refusing to overwrite {snapshot}: {reason}")]
+    Refused {
+        /// The snapshot.
+        snapshot: Snapshot,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The run was cancelled.
+    #[error("aborted")]
+    Cancelled,
+    /// A task of the engine crashed.
+    #[error("internal error: a task of the sync crashed")]
+    Crashed,
+}
+
+impl GroupFailure {
+    pub(crate) fn is_interruption(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::Source(error) => error.fault == SourceFault::ConnectionLost,
+            Self::Archive { source, .. } => {
+                matches!(&**source, ArchiveFailure::Source(e) if e.fault == SourceFault::ConnectionLost)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a file of a snapshot failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ArchiveFailure {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The target failed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The index cannot be parsed.
+    #[error("index cannot be used")]
+    Index(#[from] IndexError),
+    /// The checksum is not the manifest's.
+    #[error("wrong checksum for file '{archive}'")]
+    Checksum {
+        /// The file.
+        archive: ArchiveName,
+    },
+    /// The size is not the manifest's.
+    #[error("wrong size for file '{archive}' ({found} bytes instead of {expected})")]
+    Size {
+        /// The file.
+        archive: ArchiveName,
+        /// Size in the manifest.
+        expected: u64,
+        /// Size that came.
+        found: u64,
+    },
+    /// A chunk is not a blob, or its CRC is wrong.
+    #[error("chunk {digest} cannot be decoded")]
+    Chunk {
+        /// The chunk.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: BlobError,
+    },
+    /// A chunk has another digest than the index says.
+    #[error("chunk {digest} has wrong content")]
+    ChunkDigest {
+        /// The chunk.
+        digest: Digest,
+    },
+    /// A chunk has another length than the index says.
+    #[error("chunk {digest} has {found} bytes instead of {expected}")]
+    ChunkLength {
+        /// The chunk.
+        digest: Digest,
+        /// Length in the index.
+        expected: u64,
+        /// Length that came, or that another entry says.
+        found: u64,
+    },
+    /// A chunk of an encrypted file is plain, or the other way round.
+    #[error("chunk {digest} is {}encrypted although its file is {}", if *.is_encrypted {""} else {"not "}, if *.is_encrypted {"not"} else {"encrypted"})]
+    ChunkMode {
+        /// The chunk.
+        digest: Digest,
+        /// Whether the chunk is encrypted.
+        is_encrypted: bool,
+    },
+    /// A task of the engine crashed.
+    #[error("internal error: a task of the sync crashed")]
+    Crashed,
+}
+
+/// Returns an error and its causes as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(" - ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+pub(crate) fn group_name(ns: &Namespace, group: &Group) -> String {
+    if ns.is_root() { group.to_string() } else { format!("{ns}/{group}") }
+}

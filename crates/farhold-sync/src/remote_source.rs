@@ -1,0 +1,99 @@
+//! Pulling from another server.
+
+use bytes::Bytes;
+use farhold_client::{Client, ClientError, Listing, ReaderSession};
+use farhold_types::{
+    ArchiveName, Authid, DatastoreName, Digest, Group, GroupItem, Namespace, NamespaceItem, Snapshot, SnapshotItem,
+};
+
+use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+
+/// A datastore of a remote, as one of its accounts sees it.
+pub struct RemoteSource {
+    client: Client,
+    store: DatastoreName,
+    account: Authid,
+}
+
+impl RemoteSource {
+    /// Returns the datastore `store` of the remote that `client` talks to as `account`.
+    pub const fn new(client: Client, store: DatastoreName, account: Authid) -> Self {
+        Self { client, store, account }
+    }
+}
+
+impl From<ClientError> for SourceError {
+    fn from(error: ClientError) -> Self {
+        let fault = match &error {
+            ClientError::NamespacesUnsupported { .. } => SourceFault::Unsupported,
+            ClientError::Vanished { .. } | ClientError::Status { status: 404, .. } => SourceFault::NotFound,
+            ClientError::TooLarge { .. } => SourceFault::TooLarge,
+            ClientError::Protocol { .. } => SourceFault::Invalid,
+            error if error.is_transient() => SourceFault::ConnectionLost,
+            _ => SourceFault::Refused,
+        };
+        let text = match error.hint() {
+            Some(hint) => format!("{error} (hint: {hint})"),
+            None => error.to_string(),
+        };
+        Self { fault, text, cause: Some(Box::new(error)) }
+    }
+}
+
+fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
+    let mut unreadable: Vec<_> =
+        listing.skipped.iter().map(|item| format!("{} ({})", item.text, item.reason)).collect();
+    if unreadable.len() < listing.skipped_count {
+        unreadable.push(format!("{} more", listing.skipped_count - unreadable.len()));
+    }
+    Listed { items: listing.items.into_iter().map(name).collect(), unreadable }
+}
+
+fn bound(max_bytes: u64) -> usize {
+    usize::try_from(max_bytes).unwrap_or(usize::MAX)
+}
+
+impl Source for RemoteSource {
+    type Snapshot = ReaderSession;
+
+    fn identity(&self) -> String {
+        format!("{}/{}/{}", self.client.peer(), self.store, self.account)
+    }
+
+    async fn namespaces(&self, anchor: &Namespace, max_depth: Option<u8>) -> Result<Listed<Namespace>, SourceError> {
+        let listing = self.client.namespaces(&self.store, anchor, max_depth.map(usize::from)).await?;
+        Ok(listed(listing, |item: NamespaceItem| item.ns))
+    }
+
+    async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
+        let listing = self.client.groups(&self.store, ns).await?;
+        Ok(listed(listing, |item: GroupItem| item.group()))
+    }
+
+    async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {
+        let listing = self.client.snapshots(&self.store, ns, group).await?;
+        Ok(listed(listing, |item| item))
+    }
+
+    async fn peek_manifest(&self, ns: &Namespace, snapshot: &Snapshot, max_bytes: u64) -> Result<Bytes, SourceError> {
+        Ok(self.client.download_file(&self.store, ns, snapshot, &ArchiveName::manifest(), bound(max_bytes)).await?)
+    }
+
+    async fn open(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<ReaderSession, SourceError> {
+        Ok(self.client.open_reader(&self.store, ns, snapshot).await?)
+    }
+}
+
+impl SourceSnapshot for ReaderSession {
+    async fn file(&self, name: &ArchiveName, max_bytes: u64) -> Result<Bytes, SourceError> {
+        Ok(self.download(name, bound(max_bytes)).await?)
+    }
+
+    async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
+        Ok(ReaderSession::chunk(self, digest, bound(max_bytes)).await?)
+    }
+
+    async fn close(&self) {
+        ReaderSession::close(self).await;
+    }
+}

@@ -1,0 +1,305 @@
+//! A whole run: discover, map, and work through one queue of groups over all namespaces.
+//!
+//! With one worker a namespace is finished before the next begins. With more, groups of later namespaces begin as soon
+//! as a worker is free and their target namespace exists; parents come first, so a child's parent is always there.
+//!
+//! Source: `docs/spec/sync.md` 4, 5, 12, 13, C.2 W8 and W10.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use farhold_rules::namespace_map::{
+    Discovery, MapError, NamespacePair, Unsupported, check_depth_rule, discovery, map_namespaces, when_unsupported,
+};
+use farhold_rules::sync_plan::{GroupSelection, select_groups};
+use farhold_types::{Group, Namespace};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::check_pool::CheckPool;
+use crate::context::RunContext;
+use crate::event::{EventSink, NamespaceIndex, SyncEvent};
+use crate::group::{GroupJob, sync_group};
+use crate::journal::JournalScope;
+use crate::options::SyncOptions;
+use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
+use crate::rights::OwnerRights;
+use crate::source::{Listed, Source, SourceError, SourceFault};
+use crate::target::Target;
+
+/// Namespaces whose groups are listed ahead of their turn.
+const LISTINGS_AHEAD: usize = 4;
+
+/// Smallest byte budget that lets the largest chunk through.
+const MIN_BUDGET_BYTES: u32 = 16 << 20;
+
+/// Runs a sync from `source` to `target`.
+///
+/// The caller holds the target store's shared process lock for the whole run and has checked that the caller may run
+/// the job; what the job's owner may do is asked of `rights` for every namespace.
+///
+/// # Errors
+/// Whole-run failures at once; [`SyncError::SomeFailed`] after everything else was tried; [`SyncError::Cancelled`].
+///
+/// # Cancel safety
+/// Prefer `cancel` to dropping the future: a cancelled run returns after all its work stopped and its locks are free.
+/// Either way no unfinished snapshot becomes visible, and the next run goes on where this one stopped.
+pub async fn run<S: Source, T: Target>(
+    options: SyncOptions,
+    source: Arc<S>,
+    target: Arc<T>,
+    rights: Arc<dyn OwnerRights>,
+    events: Arc<dyn EventSink>,
+    cancel: CancellationToken,
+) -> Result<SyncReport, SyncError> {
+    if options.remove_vanished {
+        return Err(SyncError::Unsupported("remove-vanished"));
+    }
+    check_depth_rule(&options.target_anchor, &options.source_anchor, options.max_depth)?;
+    let scope = cancel.run_until_cancelled(discover(&*source, &options)).await.ok_or(SyncError::Cancelled)??;
+    if scope.is_compatibility_mode {
+        events.event(&SyncEvent::CompatibilityMode);
+    }
+    for item in &scope.unreadable {
+        events.event(&SyncEvent::UnreadableItem { index: None, group: None, item: item.clone() });
+    }
+    let journal = options
+        .state_dir
+        .as_deref()
+        .map(|dir| Arc::new(JournalScope::new(dir, &options.job, &options.owner, &source.identity())));
+    let workers = options.worker_threads.max(1);
+    let context = Arc::new(RunContext {
+        chunks: target.chunks(),
+        source,
+        target,
+        events,
+        cancel,
+        pool: CheckPool::new(),
+        budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
+        extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
+        is_down: Arc::new(AtomicBool::new(false)),
+        journal,
+        report: Mutex::default(),
+        closing: TaskTracker::new(),
+        options,
+    });
+    let result = Queue::new(context.clone(), rights, scope, workers).work().await;
+    context.closing.close();
+    context.closing.wait().await;
+    context.pool.drain().await;
+    result?;
+    if context.cancel.is_cancelled() {
+        return Err(SyncError::Cancelled);
+    }
+    let report = context.report().clone();
+    if report.failures.count != 0 {
+        return Err(SyncError::SomeFailed(Box::new(report)));
+    }
+    if let Some(journal) = context.journal.clone() {
+        // Nothing is unfinished, so no note is of use. What cannot be removed does no harm.
+        let _ = tokio::task::spawn_blocking(move || journal.clear()).await;
+    }
+    Ok(report)
+}
+
+struct Scope {
+    namespaces: Vec<NamespacePair>,
+    is_compatibility_mode: bool,
+    unreadable: Vec<String>,
+}
+
+async fn discover<S: Source>(source: &S, options: &SyncOptions) -> Result<Scope, SyncError> {
+    let (anchor, depth) = (&options.source_anchor, options.max_depth);
+    let mut is_compatibility_mode = false;
+    let mut unreadable = Vec::new();
+    let found = match discovery(anchor, depth) {
+        Discovery::RootOnly => vec![Namespace::root()],
+        Discovery::Ask => match source.namespaces(anchor, depth).await {
+            Ok(found) => {
+                // A namespace whose name makes no sense cannot be synced; silence would hide that.
+                unreadable = found.unreadable;
+                found.items
+            }
+            Err(error) if error.fault == SourceFault::Unsupported => match when_unsupported(anchor, depth) {
+                Unsupported::Fail => return Err(MapError::Unsupported.into()),
+                Unsupported::CompatibilityMode => {
+                    is_compatibility_mode = true;
+                    vec![Namespace::root()]
+                }
+            },
+            Err(error) => return Err(SyncError::Namespaces(error)),
+        },
+    };
+    let namespaces = map_namespaces(found, anchor, &options.target_anchor, depth)?;
+    Ok(Scope { namespaces, is_compatibility_mode, unreadable })
+}
+
+/// A namespace some of whose groups are not finished.
+struct OpenNamespace {
+    pair: NamespacePair,
+    left: usize,
+}
+
+struct Queue<S: Source, T: Target> {
+    run: Arc<RunContext<S, T>>,
+    rights: Arc<dyn OwnerRights>,
+    scope: Scope,
+    workers: usize,
+    tasks: JoinSet<NamespaceIndex>,
+    open: Vec<OpenNamespace>,
+}
+
+type Listing = AbortOnDropHandle<Result<Listed<Group>, SourceError>>;
+
+impl<S: Source, T: Target> Queue<S, T> {
+    fn new(run: Arc<RunContext<S, T>>, rights: Arc<dyn OwnerRights>, scope: Scope, workers: usize) -> Self {
+        Self { run, rights, scope, workers, tasks: JoinSet::new(), open: Vec::new() }
+    }
+
+    async fn work(mut self) -> Result<(), SyncError> {
+        let pairs = self.scope.namespaces.clone();
+        let mut upcoming = pairs.iter();
+        let mut listings: VecDeque<Listing> = VecDeque::new();
+        for (index, pair) in pairs.iter().enumerate() {
+            while listings.len() < LISTINGS_AHEAD {
+                let Some(pair) = upcoming.next() else { break };
+                listings.push_back(self.list(&pair.source));
+            }
+            if self.run.cancel.is_cancelled() {
+                break;
+            }
+            self.run.events.event(&SyncEvent::NamespaceStarted { index, pair: pair.clone() });
+            self.open.push(OpenNamespace { pair: pair.clone(), left: 0 });
+            match self.open_namespace(index, pair, listings.pop_front()).await? {
+                None => {}
+                Some(Err(error)) => self.namespace_failed(index, pair, &error),
+                Some(Ok(selection)) => self.groups(index, pair, selection).await?,
+            }
+        }
+        while !self.tasks.is_empty() {
+            self.finish_one().await?;
+        }
+        if self.scope.is_compatibility_mode {
+            let text = || "the remote has no namespaces; set max-depth to 0".to_owned();
+            self.run.report().failures.add(text);
+        }
+        Ok(())
+    }
+
+    fn list(&self, ns: &Namespace) -> Listing {
+        let (run, ns) = (self.run.clone(), ns.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let retry = run.retry();
+            retry.run(|| run.source.groups(&ns)).await
+        }))
+    }
+
+    /// Makes sure that the target namespace exists and may be used, and selects the groups. `None` when cancelled.
+    async fn open_namespace(
+        &self,
+        index: NamespaceIndex,
+        pair: &NamespacePair,
+        listing: Option<Listing>,
+    ) -> Result<Option<Result<GroupSelection, NamespaceFailure>>, SyncError> {
+        if let Err(error) = self.ensure_target(index, pair).await {
+            return Ok(Some(Err(error)));
+        }
+        let Some(listing) = listing else {
+            return Err(SyncError::Crashed);
+        };
+        let Some(listed) = self.run.cancel.run_until_cancelled(listing).await else {
+            return Ok(None);
+        };
+        let selection = listed
+            .map_err(|_| SyncError::Crashed)?
+            .map(|listed| {
+                for item in listed.unreadable {
+                    self.run.events.event(&SyncEvent::UnreadableItem { index: Some(index), group: None, item });
+                }
+                select_groups(listed.items, &self.run.options.group_filter)
+            })
+            .map_err(NamespaceFailure::Groups);
+        Ok(Some(selection))
+    }
+
+    /// Source: `docs/spec/sync.md` 4.3.
+    async fn ensure_target(&self, index: NamespaceIndex, pair: &NamespacePair) -> Result<(), NamespaceFailure> {
+        let ns = &pair.target;
+        if !self.run.target.has_namespace(ns).await? {
+            let parent = ns.parent().unwrap_or_default();
+            let denied = |source| NamespaceFailure::CreateDenied { namespace: ns.clone(), source };
+            self.rights.may_modify(&parent).map_err(denied)?;
+            self.run.target.create_namespace(ns).await?;
+            self.run.events.event(&SyncEvent::NamespaceCreated { index, pair: pair.clone() });
+        }
+        self.rights.may_backup(ns).map_err(NamespaceFailure::Denied)
+    }
+
+    fn namespace_failed(&self, index: NamespaceIndex, pair: &NamespacePair, failure: &NamespaceFailure) {
+        let error = chain(failure);
+        self.run.report().failures.add(|| format!("{}: {error}", pair.source.log_name()));
+        let is_listing = matches!(failure, NamespaceFailure::Groups(_));
+        self.run.events.event(&SyncEvent::NamespaceFailed { index, pair: pair.clone(), is_listing, error });
+    }
+
+    async fn groups(
+        &mut self,
+        index: NamespaceIndex,
+        pair: &NamespacePair,
+        selection: GroupSelection,
+    ) -> Result<(), SyncError> {
+        let groups = selection.selected.len();
+        self.run.events.event(&SyncEvent::GroupsFound { index, selected: groups, total: selection.total });
+        self.open[index].left = groups;
+        if groups == 0 {
+            self.namespace_finished(index);
+        }
+        let groups_done = Arc::new(AtomicUsize::new(0));
+        for group in selection.selected {
+            while self.workers <= self.tasks.len() {
+                self.finish_one().await?;
+            }
+            if self.run.cancel.is_cancelled() {
+                return Ok(());
+            }
+            let (source_ns, target_ns) = (pair.source.clone(), pair.target.clone());
+            let job = GroupJob { index, source_ns, target_ns, group, groups_done: groups_done.clone(), groups };
+            let run = self.run.clone();
+            self.tasks.spawn(async move {
+                sync_group(run, job).await;
+                index
+            });
+        }
+        while self.workers == 1 && !self.tasks.is_empty() {
+            self.finish_one().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_one(&mut self) -> Result<(), SyncError> {
+        if let Some(done) = self.tasks.join_next().await {
+            let index = done.map_err(|_| SyncError::Crashed)?;
+            self.open[index].left -= 1;
+            if self.open[index].left == 0 {
+                self.namespace_finished(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn namespace_finished(&self, index: NamespaceIndex) {
+        let (groups, snapshots) = {
+            let report = self.run.report();
+            (report.groups, report.snapshots)
+        };
+        if self.run.cancel.is_cancelled() {
+            return;
+        }
+        let is_reported = !self.scope.is_compatibility_mode && self.run.options.max_depth != Some(0);
+        let pair = self.open[index].pair.clone();
+        self.run.events.event(&SyncEvent::NamespaceFinished { index, pair, groups, snapshots, is_reported });
+    }
+}

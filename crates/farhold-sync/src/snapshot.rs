@@ -1,0 +1,249 @@
+//! One snapshot: from the source's manifest to a finished copy, or to the same state as before.
+//!
+//! Order is what keeps data safe: every file is checked against the manifest before it gets its name, an index gets its
+//! name after all its chunks are stored, the manifest comes last. A new directory is removed again when its content is
+//! refused or wrong; when the connection broke or the run was stopped, it stays for the next run.
+//!
+//! Source: `docs/spec/sync.md` 7.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use farhold_crypto::sha256;
+use farhold_format::index::Index;
+use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::sync_plan::{Action, ActionKind};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, VerifyState};
+
+use crate::chunks::{Archive, complete};
+use crate::compare::may_replace;
+use crate::context::RunContext;
+use crate::event::{GroupEvent, StartState};
+use crate::group::GroupState;
+use crate::outcome::{ArchiveFailure, GroupFailure};
+use crate::prepare::{MAX_BLOB_BYTES, Preparation, Prepared, lists_client_log, max_file_bytes};
+use crate::source::Source;
+use crate::target::{StoredFile, StoredManifest, Target, TargetGroup, TargetSnapshot};
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SnapshotOutcome {
+    /// It was transferred, or some of it was replaced.
+    Changed,
+    /// It is the same on both sides.
+    Unchanged,
+    /// It vanished from the source or does not pass the filters any more.
+    LeftOut,
+}
+
+/// Syncs one snapshot.
+pub(crate) async fn sync_snapshot<S: Source, T: Target>(
+    run: &Arc<RunContext<S, T>>,
+    group: &mut GroupState,
+    target_group: &T::Group,
+    action: &Action,
+    preparation: Result<Preparation<S>, GroupFailure>,
+) -> Result<SnapshotOutcome, GroupFailure> {
+    let time = action.item.backup_time;
+    let target = target_group.begin(time).await?;
+    let is_new = target.is_new();
+    let state = match action.kind {
+        _ if is_new => StartState::New,
+        ActionKind::RefetchCorrupt => StartState::Corrupt,
+        _ => StartState::Existing,
+    };
+    let (index, name) = (group.index, group.group.clone());
+    run.emit(index, &name, GroupEvent::SnapshotStarted { time, state });
+    let has_put = AtomicBool::new(false);
+    let result = match preparation {
+        Err(error) => Err(error),
+        Ok(Preparation::Vanished) => {
+            run.emit(index, &name, GroupEvent::VanishedOnSource(time));
+            Ok(SnapshotOutcome::LeftOut)
+        }
+        Ok(Preparation::Ready(prepared)) => {
+            let is_corrupt = action.kind == ActionKind::RefetchCorrupt;
+            let target = &target;
+            let reader = prepared.reader.clone();
+            let mut transfer =
+                Transfer { run, group, target_group, target, action, time, is_corrupt, has_put: &has_put };
+            let result =
+                run.cancel.run_until_cancelled(transfer.run(*prepared)).await.unwrap_or(Err(GroupFailure::Cancelled));
+            run.closing.spawn(async move { reader.close().await });
+            result
+        }
+    };
+    match &result {
+        Ok(SnapshotOutcome::Changed) if is_new => run.emit(index, &name, GroupEvent::SnapshotDone(time)),
+        Ok(SnapshotOutcome::Changed | SnapshotOutcome::Unchanged) => {}
+        // What was put so far was checked, so an interrupted transfer goes on from there.
+        Err(error) if error.is_interruption() && has_put.load(Ordering::Relaxed) => {}
+        Ok(SnapshotOutcome::LeftOut) | Err(_) if is_new => {
+            if let Err(error) = target.discard().await {
+                let text = format!("{time}: cannot remove the unfinished snapshot - {}", crate::outcome::chain(&error));
+                run.emit(index, &name, GroupEvent::Warning(text));
+            }
+        }
+        Ok(SnapshotOutcome::LeftOut) | Err(_) => {}
+    }
+    result
+}
+
+/// A snapshot whose turn it is.
+struct Transfer<'a, S: Source, T: Target> {
+    run: &'a Arc<RunContext<S, T>>,
+    group: &'a mut GroupState,
+    target_group: &'a T::Group,
+    target: &'a <T::Group as TargetGroup>::Snapshot,
+    action: &'a Action,
+    time: Epoch,
+    is_corrupt: bool,
+    /// Set once a file that was checked lies in the directory.
+    has_put: &'a AtomicBool,
+}
+
+impl<S: Source, T: Target> Transfer<'_, S, T> {
+    fn emit(&self, event: GroupEvent) {
+        self.run.emit(self.group.index, &self.group.group, event);
+    }
+
+    async fn run(&mut self, mut prepared: Prepared<S>) -> Result<SnapshotOutcome, GroupFailure> {
+        let time = self.time;
+        let stored = if self.is_corrupt { StoredManifest::Absent } else { self.target.manifest().await? };
+        if let StoredManifest::Present { raw, .. } = &stored
+            && *raw == prepared.raw_manifest
+        {
+            self.fetch_client_log(&mut prepared).await?;
+            self.emit(GroupEvent::NoDataChanges(time));
+            return Ok(SnapshotOutcome::Unchanged);
+        }
+        if !self.passes_filters(&prepared.manifest) {
+            self.emit(GroupEvent::FilteredOut(time));
+            return Ok(SnapshotOutcome::LeftOut);
+        }
+        if let StoredManifest::Present { manifest: local, .. } = &stored {
+            let snapshot = self.action.item.snapshot();
+            may_replace(&prepared.manifest, local)
+                .map_err(|source| GroupFailure::Manifest { snapshot: snapshot.clone(), source })?
+                .map_err(|reason| GroupFailure::Refused { snapshot, reason })?;
+        }
+        for file in prepared.manifest.files.clone() {
+            let ahead = prepared.files.remove(&file.name);
+            self.sync_file(&prepared, &file, ahead).await.map_err(|error| GroupFailure::Archive {
+                time,
+                archive: file.name.clone(),
+                source: Box::new(error),
+            })?;
+        }
+        self.target.commit(prepared.raw_manifest.clone()).await?;
+        self.fetch_client_log(&mut prepared).await?;
+        self.target.remove_unlisted(&prepared.manifest).await?;
+        Ok(SnapshotOutcome::Changed)
+    }
+
+    /// Checks the filters again on the manifest itself. Source: `docs/spec/sync.md` 7.2 step 4.
+    fn passes_filters(&self, manifest: &Manifest) -> bool {
+        let selection = &self.run.options.selection;
+        let is_verified = || manifest.verify_state().is_some_and(|item| item.state == VerifyState::Ok);
+        (!selection.verified_only || is_verified()) && (!selection.encrypted_only || manifest.is_fully_encrypted())
+    }
+
+    async fn sync_file(
+        &mut self,
+        prepared: &Prepared<S>,
+        file: &ManifestFile,
+        ahead: Option<Bytes>,
+    ) -> Result<(), ArchiveFailure> {
+        let (time, archive) = (self.time, file.name.clone());
+        if !self.is_corrupt && !self.target.is_new() {
+            match self.target.compare(file).await? {
+                StoredFile::Matching => {
+                    self.has_put.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                StoredFile::Different => self.emit(GroupEvent::ArchiveMismatch { time, archive: archive.clone() }),
+                StoredFile::Absent => {}
+            }
+        }
+        self.emit(GroupEvent::ArchiveStarted { time, archive: archive.clone() });
+        let content = match ahead {
+            Some(content) => content,
+            None => prepared.reader.file(&file.name, max_file_bytes(file)).await?,
+        };
+        if file.name.kind() == ArchiveKind::Blob {
+            self.check_blob(file, &content).await?;
+            self.target.put(&file.name, content).await?;
+            self.has_put.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let index = self.check_index(file, content).await?;
+        self.group.load_reusable(self.run, self.target_group).await;
+        let received = complete(
+            self.run,
+            self.group,
+            &prepared.reader,
+            &Archive {
+                name: &file.name,
+                index: &index,
+                is_encrypted: file.crypt_mode == CryptMode::Encrypt,
+                max_index_bytes: max_file_bytes(file),
+            },
+        )
+        .await?;
+        self.target.put(&file.name, index.as_bytes().clone()).await?;
+        self.has_put.store(true, Ordering::Relaxed);
+        if let Some(journal) = self.group.journal.take() {
+            // The index in place says the same as the notes. Notes that stay do no harm.
+            let _ = self.run.pool.run(move |_| journal.remove()).await;
+        }
+        self.emit(GroupEvent::IndexDone { time, archive, bytes: received.bytes, elapsed: received.elapsed });
+        Ok(())
+    }
+
+    async fn check_blob(&self, file: &ManifestFile, content: &Bytes) -> Result<(), ArchiveFailure> {
+        let found = content.len() as u64;
+        if found != file.size_bytes {
+            let archive = file.name.clone();
+            return Err(ArchiveFailure::Size { archive, expected: file.size_bytes, found });
+        }
+        let hashed = content.clone();
+        if self.run.pool.run(move |_| sha256(&hashed)).await? != file.checksum {
+            return Err(ArchiveFailure::Checksum { archive: file.name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Parses an index; its checksum is recomputed from the entries, whatever its header says.
+    async fn check_index(&self, file: &ManifestFile, content: Bytes) -> Result<Index, ArchiveFailure> {
+        let kind = file.name.kind();
+        let index = self.run.pool.run(move |_| Index::parse(kind, content)).await??;
+        if index.checksum() != file.checksum {
+            return Err(ArchiveFailure::Checksum { archive: file.name.clone() });
+        }
+        if index.size_bytes() != file.size_bytes {
+            let (archive, found) = (file.name.clone(), index.size_bytes());
+            return Err(ArchiveFailure::Size { archive, expected: file.size_bytes, found });
+        }
+        Ok(index)
+    }
+
+    /// Fetches the client log if the source listed one and the target has none. A log that cannot be had is no error.
+    ///
+    /// Source: `docs/spec/sync.md` 7.2 step 9, C.2 W7.
+    async fn fetch_client_log(&self, prepared: &mut Prepared<S>) -> Result<(), GroupFailure> {
+        if !lists_client_log(self.action) || self.target.has_client_log().await? {
+            return Ok(());
+        }
+        let name = ArchiveName::client_log();
+        let content = match prepared.files.remove(&name) {
+            Some(content) => Some(content),
+            None => prepared.reader.file(&name, MAX_BLOB_BYTES).await.ok(),
+        };
+        if let Some(content) = content {
+            self.target.put_client_log(content).await?;
+            self.emit(GroupEvent::LogFetched(self.time));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Where a sync reads from: a remote or another local datastore.
+//!
+//! A source says what it has; nothing it says is believed before it was checked. Every body has a bound that the caller
+//! names. Implementations do no retries of their own: the engine repeats what failed with [`SourceFault::ConnectionLost`].
+
+use std::error::Error;
+use std::future::Future;
+
+use bytes::Bytes;
+use farhold_types::{ArchiveName, Digest, Group, Namespace, Snapshot, SnapshotItem};
+use thiserror::Error;
+
+/// What kind of thing went wrong on the source, as far as the engine acts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceFault {
+    /// The thing asked for does not exist.
+    NotFound,
+    /// The source has no such call at all; for the namespace listing: it has no namespaces.
+    Unsupported,
+    /// The connection broke or went silent; asking again may help.
+    ConnectionLost,
+    /// The source answered that it will not: wrong login, missing privilege, bad request, busy.
+    Refused,
+    /// The answer is larger than the caller allowed.
+    TooLarge,
+    /// The answer makes no sense.
+    Invalid,
+}
+
+/// A failed request to a source.
+#[derive(Debug, Error)]
+#[error("{text}")]
+pub struct SourceError {
+    /// What the engine acts on.
+    pub fault: SourceFault,
+    /// What was tried, and what came back, for people.
+    pub text: String,
+    /// The cause below, if there is one that `text` does not tell already.
+    #[source]
+    pub cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl SourceError {
+    /// Returns an error without a cause below.
+    pub fn new(fault: SourceFault, text: impl Into<String>) -> Self {
+        Self { fault, text: text.into(), cause: None }
+    }
+
+    /// Returns an error that keeps its cause.
+    pub fn caused_by(fault: SourceFault, text: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { fault, text: text.into(), cause: Some(Box::new(cause)) }
+    }
+}
+
+/// A listing, and what of it could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What was understood.
+    pub items: Vec<T>,
+    /// One text for each item that was not, possibly shortened.
+    pub unreadable: Vec<String>,
+}
+
+impl<T> From<Vec<T>> for Listed<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { items, unreadable: Vec::new() }
+    }
+}
+
+/// A place to pull from.
+pub trait Source: Send + Sync + 'static {
+    /// A snapshot that is open for reading.
+    type Snapshot: SourceSnapshot;
+
+    /// Returns a text that is equal only for the same peer, store and account; binds private notes to the peer.
+    fn identity(&self) -> String;
+
+    /// Lists `anchor` and the namespaces below it, at most `max_depth` levels, in any order.
+    ///
+    /// # Errors
+    /// [`SourceFault::Unsupported`] when the source has no namespaces.
+    fn namespaces(
+        &self,
+        anchor: &Namespace,
+        max_depth: Option<u8>,
+    ) -> impl Future<Output = Result<Listed<Namespace>, SourceError>> + Send;
+
+    /// Lists the groups of one namespace, in any order.
+    fn groups(&self, ns: &Namespace) -> impl Future<Output = Result<Listed<Group>, SourceError>> + Send;
+
+    /// Lists all snapshots of a group, unfinished ones too, in any order.
+    fn snapshots(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+    ) -> impl Future<Output = Result<Listed<SnapshotItem>, SourceError>> + Send;
+
+    /// Returns the manifest of a snapshot without opening it, over a connection that is there already. Any failure makes
+    /// the engine open the snapshot instead.
+    fn peek_manifest(
+        &self,
+        ns: &Namespace,
+        snapshot: &Snapshot,
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Bytes, SourceError>> + Send;
+
+    /// Opens a snapshot for reading, which keeps the source from removing it. May be open several times at once.
+    fn open(
+        &self,
+        ns: &Namespace,
+        snapshot: &Snapshot,
+    ) -> impl Future<Output = Result<Self::Snapshot, SourceError>> + Send;
+}
+
+/// An open snapshot of a source. Dropping it cuts its connection.
+pub trait SourceSnapshot: Send + Sync + 'static {
+    /// Returns the stored bytes of a file of the snapshot. Reading an index permits reading its chunks through the same
+    /// open snapshot.
+    ///
+    /// # Errors
+    /// [`SourceFault::NotFound`] when there is no such file, [`SourceFault::TooLarge`] above `max_bytes`.
+    fn file(&self, name: &ArchiveName, max_bytes: u64) -> impl Future<Output = Result<Bytes, SourceError>> + Send;
+
+    /// Returns a chunk in its stored form, unchecked.
+    ///
+    /// # Errors
+    /// As [`Self::file`].
+    fn chunk(&self, digest: &Digest, max_bytes: u64) -> impl Future<Output = Result<Bytes, SourceError>> + Send;
+
+    /// Ends reading in good order; requests still on their way may fail.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}

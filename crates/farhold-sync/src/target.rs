@@ -1,0 +1,187 @@
+//! Where a sync writes to.
+//!
+//! The engine decides what is written and in which order; a target makes each step atomic and durable as far as its
+//! store's sync level asks. All locks are held by the returned values and released when they are dropped.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::sync_plan::LocalSnapshot;
+use farhold_types::{ArchiveName, Authid, Digest, Epoch, Group, Namespace};
+use thiserror::Error;
+
+/// A failed step on the target.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// The group belongs to somebody else.
+    #[error("owner check failed ({expected} != {owner})")]
+    OwnerMismatch {
+        /// Owner of the job.
+        expected: Authid,
+        /// Owner of the group.
+        owner: Authid,
+    },
+    /// Somebody else works on the group or snapshot.
+    #[error("{what} is locked")]
+    Locked {
+        /// What could not be locked.
+        what: String,
+        /// The cause, if the store gave one.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The parent of a namespace that should be created does not exist.
+    #[error("cannot create namespace '{namespace}', its parent does not exist")]
+    NoParentNamespace {
+        /// The namespace to be created.
+        namespace: Namespace,
+    },
+    /// The store failed.
+    #[error("{what}")]
+    Store {
+        /// What was tried.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl TargetError {
+    /// Returns a store failure.
+    pub fn store(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Store { what: what.into(), source: source.into() }
+    }
+}
+
+/// A chunk that a snapshot of the target refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownChunk {
+    /// Its digest.
+    pub digest: Digest,
+    /// Length of its content in bytes.
+    pub length: u32,
+}
+
+/// The manifest that a snapshot of the target has.
+#[derive(Debug, Clone)]
+pub enum StoredManifest {
+    /// None: the snapshot is new or unfinished.
+    Absent,
+    /// There is one, but it cannot be read; it is treated like none and replaced.
+    Unreadable,
+    /// A readable one.
+    Present {
+        /// The parsed manifest.
+        manifest: Box<Manifest>,
+        /// The stored blob.
+        raw: Bytes,
+    },
+}
+
+/// What a snapshot of the target already has of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredFile {
+    /// Nothing.
+    Absent,
+    /// A file with the checksum and size that the manifest names.
+    Matching,
+    /// Another or an unreadable file.
+    Different,
+}
+
+/// Chunk storage of a target. All functions block and are called from blocking threads.
+pub trait ChunkStore: Send + Sync + 'static {
+    /// Stores a checked chunk in its encoded form. Storing one that is there already is no error.
+    fn insert(&self, digest: &Digest, encoded: &[u8]) -> Result<(), TargetError>;
+
+    /// Marks a chunk as used now. Returns whether it is there.
+    fn touch(&self, digest: &Digest) -> Result<bool, TargetError>;
+
+    /// Returns the encoded form of a chunk, unchecked, or nothing if it is missing or cannot be read.
+    fn read(&self, digest: &Digest) -> Option<Bytes>;
+}
+
+/// A store to pull into.
+pub trait Target: Send + Sync + 'static {
+    /// A locked group.
+    type Group: TargetGroup;
+
+    /// Returns whether the namespace exists.
+    fn has_namespace(&self, ns: &Namespace) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Creates the last component of a namespace.
+    ///
+    /// # Errors
+    /// [`TargetError::NoParentNamespace`].
+    fn create_namespace(&self, ns: &Namespace) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Returns whether the group exists.
+    fn has_group(&self, ns: &Namespace, group: &Group) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Locks a group without waiting, creating it for `owner` first if it does not exist.
+    ///
+    /// # Errors
+    /// [`TargetError::OwnerMismatch`] if it exists with any other owner, [`TargetError::Locked`].
+    fn lock_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> impl Future<Output = Result<Self::Group, TargetError>> + Send;
+
+    /// Returns the chunk storage.
+    fn chunks(&self) -> Arc<dyn ChunkStore>;
+}
+
+/// A locked group of the target.
+pub trait TargetGroup: Send + Sync + 'static {
+    /// A locked snapshot.
+    type Snapshot: TargetSnapshot;
+
+    /// Lists all snapshot directories, finished or not, in any order.
+    fn snapshots(&self) -> impl Future<Output = Result<Vec<LocalSnapshot>, TargetError>> + Send;
+
+    /// Returns every chunk that the indexes of a finished snapshot refer to, with repetitions.
+    fn chunks_of(&self, time: Epoch) -> impl Future<Output = Result<Vec<KnownChunk>, TargetError>> + Send;
+
+    /// Opens a snapshot for writing under its exclusive lock, creating the directory if needed.
+    fn begin(&self, time: Epoch) -> impl Future<Output = Result<Self::Snapshot, TargetError>> + Send;
+}
+
+/// A snapshot of the target under its exclusive lock.
+///
+/// Until [`Self::commit`] returns, readers see the old state: no manifest, or the old one. Dropping the value without
+/// committing leaves the files put so far for the next run.
+pub trait TargetSnapshot: Send + Sync + 'static {
+    /// Returns whether the directory did not exist before.
+    fn is_new(&self) -> bool;
+
+    /// Returns the manifest that is there.
+    fn manifest(&self) -> impl Future<Output = Result<StoredManifest, TargetError>> + Send;
+
+    /// Compares a file that is there with the checksum and size that a manifest names.
+    fn compare(&self, file: &ManifestFile) -> impl Future<Output = Result<StoredFile, TargetError>> + Send;
+
+    /// Returns whether there is a client log.
+    fn has_client_log(&self) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Puts a file in place, replacing one of that name.
+    fn put(&self, name: &ArchiveName, content: Bytes) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Makes everything durable as the store's sync level asks, then puts the manifest in place: the commit point.
+    fn commit(&self, raw_manifest: Bytes) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Puts the client log in place.
+    fn put_client_log(&self, content: Bytes) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Removes files that `manifest` does not list, except the manifest itself, the client log and marker files.
+    fn remove_unlisted(&self, manifest: &Manifest) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Removes the directory if it was new; otherwise only temporary files.
+    fn discard(self) -> impl Future<Output = Result<(), TargetError>> + Send;
+}
