@@ -37,6 +37,10 @@ pub struct Command {
     pub synonyms: &'static [(&'static str, &'static str)],
     /// Changes the checked parameters before the call.
     pub prepare: Option<fn(&mut Map<String, Value>)>,
+    /// Options that name a file, and the parameter that gets its content.
+    pub files: &'static [(&'static str, &'static str)],
+    /// Chooses another endpoint by the given parameters.
+    pub route: Option<Route>,
     /// How the answer is shown.
     pub output: Output,
     /// Whether the reference has it.
@@ -122,6 +126,21 @@ pub struct TableSpec {
 /// Turns an answer into the list to show, by the parameters that were given.
 pub type Reshape = fn(Value, &Map<String, Value>) -> Value;
 
+/// Chooses another endpoint, and how its answer is shown, by the given parameters; none keeps the command's own.
+/// The error is a name of a parameter and what is wrong with it.
+pub type Route = fn(&mut Map<String, Value>) -> Result<Option<Routed>, (&'static str, &'static str)>;
+
+/// Another endpoint than the command's own; it has the same permissions.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// Its method.
+    pub method: Method,
+    /// Its path, variables in braces.
+    pub path: &'static str,
+    /// How its answer is shown.
+    pub output: Output,
+}
+
 /// One column of a table.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -175,6 +194,8 @@ impl Command {
             fixed: Vec::new(),
             synonyms: &[],
             prepare: None,
+            files: &[],
+            route: None,
             output: Output::Plain,
             origin: Origin::Reference,
         }
@@ -224,6 +245,13 @@ impl Command {
     #[must_use]
     pub fn prepare(mut self, prepare: fn(&mut Map<String, Value>)) -> Command {
         self.prepare = Some(prepare);
+        self
+    }
+
+    /// Returns the command with these options that name files, and the parameters that get the content.
+    #[must_use]
+    pub fn files(mut self, files: &'static [(&'static str, &'static str)]) -> Command {
+        self.files = files;
         self
     }
 

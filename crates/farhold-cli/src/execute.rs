@@ -3,18 +3,23 @@
 //! Source: `docs/spec/cli.md` 1.3, 1.4, 2.
 
 use std::error::Error as _;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::caller::{ApiCall, ApiCaller, ApiFailure};
-use crate::command::{Action, Output, TaskMode};
+use crate::command::{Action, Output, Routed, TaskMode};
 use crate::follow::{FollowError, Followed, Follower, Interrupts, OnInterrupt};
 use crate::output::{OutputFormat, OutputSettings, json_text, object_text, result_text, table_text};
+use crate::parse::{ParamProblem, problem_text};
 use crate::plan::Request;
 use crate::progress::{ApiProgress, ProgressLine};
 use crate::{FAILURE, SUCCESS};
+
+/// Largest file taken as a parameter, in bytes: a key file has less than one of 64 KiB, and a request body is limited.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// The outside of a running command.
 pub struct Console<'a> {
@@ -47,6 +52,21 @@ pub enum ExecuteError {
     Answer {
         /// What was expected.
         problem: &'static str,
+    },
+    /// Parameters that do not go together.
+    #[error("{text}")]
+    Parameter {
+        /// Which, and why.
+        text: String,
+    },
+    /// A file named on the command line cannot be read.
+    #[error("cannot read '{path}'")]
+    File {
+        /// The file.
+        path: String,
+        /// What happened.
+        #[source]
+        source: io::Error,
     },
     /// The user pressed Ctrl-C.
     #[error("interrupted")]
@@ -83,13 +103,28 @@ fn error_text(error: &ExecuteError) -> String {
 }
 
 async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>) -> Result<u8, ExecuteError> {
-    let Request { command, mut params, format } = request;
+    let Request { mut command, mut params, format } = request;
     let given = params.clone();
     for (name, value) in &command.fixed {
         params.insert((*name).to_owned(), value.clone());
     }
     if let Some(prepare) = command.prepare {
         prepare(&mut params);
+    }
+    for (option, param) in command.files {
+        if let Some(path) = params.remove(*option) {
+            let content = read_file(path.as_str().unwrap_or_default())?;
+            params.insert((*param).to_owned(), Value::from(content));
+        }
+    }
+    if let Some(route) = command.route {
+        let problem = |(name, reason): (&str, &str)| ExecuteError::Parameter {
+            text: problem_text(&[ParamProblem { name: name.to_owned(), reason: reason.to_owned() }]),
+        };
+        if let Some(Routed { method, path, output }) = route(&mut params).map_err(problem)? {
+            command.action = Action::Call { method, path };
+            command.output = output;
+        }
     }
     let (method, path) = match &command.action {
         Action::Call { method, path } => (method.clone(), *path),
@@ -122,6 +157,18 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
             Ok(SUCCESS)
         }
     }
+}
+
+/// Returns the content of a file named on the command line.
+fn read_file(path: &str) -> Result<String, ExecuteError> {
+    let failed = |source| ExecuteError::File { path: path.to_owned(), source };
+    let mut content = String::new();
+    let length =
+        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content)).map_err(failed)?;
+    if MAX_FILE_BYTES < length as u64 {
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "too large")));
+    }
+    Ok(content)
 }
 
 fn text_param(params: &Map<String, Value>, name: &str) -> String {
@@ -228,3 +275,7 @@ async fn wait(upid: &str, caller: &dyn ApiCaller, console: &mut Console<'_>) -> 
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "execute_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@
 pub mod caller;
 pub mod catalogue;
 pub mod command;
+pub mod complete;
 pub mod execute;
 pub mod follow;
 pub mod in_process;
@@ -24,6 +25,7 @@ pub mod usage;
 pub use caller::{ApiCall, ApiCaller, ApiFailure, ApiReply};
 pub use catalogue::{Catalogue, PassThrough};
 pub use command::ParamSource;
+pub use complete::complete;
 pub use execute::{Console, execute};
 pub use follow::Interrupts;
 pub use in_process::InProcessCaller;

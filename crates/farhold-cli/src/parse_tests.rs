@@ -13,7 +13,7 @@ fn parse(line: &[&str]) -> Result<Value, String> {
     match plan(&Catalogue::new(&endpoints(), &[]), "farhold", &arguments(line)) {
         Plan::Run(request) => Ok(Value::Object(request.params)),
         Plan::Print(printed) => Err(printed.err),
-        Plan::PassThrough { .. } => unreachable!("nothing is passed through"),
+        other => panic!("{other:?}"),
     }
 }
 

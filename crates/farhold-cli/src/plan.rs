@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{Catalogue, Entry, Found, Level};
 use crate::command::{Action, Command, OUTPUT_FORMAT};
+use crate::complete::COMPLETE_WORD;
 use crate::parse::parse_arguments;
 use crate::usage::{Detail, command_usage, level_details, level_lines};
 use crate::{FAILURE, SUCCESS};
@@ -22,6 +23,8 @@ pub enum Plan {
         /// The arguments behind it.
         arguments: Vec<String>,
     },
+    /// The shell asks what can stand at the cursor; see [`complete`](crate::complete::complete).
+    Complete,
     /// A command to carry out.
     Run(Box<Request>),
 }
@@ -56,6 +59,9 @@ pub fn plan(catalogue: &Catalogue, program: &str, arguments: &[String]) -> Plan 
         arguments.first().and_then(|first| catalogue.pass_through().iter().find(|own| own.word == first))
     {
         return Plan::PassThrough { word: pass_through.word, arguments: arguments[1..].to_vec() };
+    }
+    if arguments.first().is_some_and(|first| first == COMPLETE_WORD) {
+        return Plan::Complete;
     }
     let (words, wants_help) = without_help(arguments);
     match catalogue.find(words) {

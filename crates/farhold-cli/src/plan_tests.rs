@@ -66,7 +66,7 @@ fn missing_words_name_what_is_possible() {
     let error = printed(&[]);
     assert_eq!(error.exit, FAILURE);
     assert!(
-        error.err.starts_with("Error: no command specified.\nPossible commands: acl, cert, datastore, demo, help, "),
+        error.err.starts_with("Error: no command specified.\nPossible commands: acl, cert, datastore, demo, encryption-key, garbage-collection, help, "),
         "{}",
         error.err
     );
