@@ -1,1 +1,3 @@
 //! Fixtures, fake clock, scripted peers; only ever a dev-dependency.
+
+pub mod disk_image;
