@@ -1,6 +1,6 @@
 //! Command line of the automation: `cargo xtask <command>`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +16,7 @@ usage: cargo xtask <command>
   layers   compare the imports of the crates with the layer table
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
-             --target HOST:PORT     where connections go, an IP address and port
+             --target HOST:PORT     where connections go
              --delay-ms N           one-way delay (default 40)
              --window-kib N         bytes in flight per connection and direction; 0 = no limit (default 1024)
 ";
@@ -60,7 +60,7 @@ fn relay(options: &[String]) -> anyhow::Result<()> {
         let what = || format!("invalid value of {name}: {value}");
         match name.as_str() {
             "--listen" => listen = Some(value.parse::<u16>().with_context(what)?),
-            "--target" => target = Some(value.parse::<SocketAddr>().with_context(what)?),
+            "--target" => target = value.to_socket_addrs().with_context(what)?.next(),
             "--delay-ms" => delay_ms = value.parse().with_context(what)?,
             "--window-kib" => window_kib = value.parse().with_context(what)?,
             _ => bail!("unknown option {name}\n\n{USAGE}"),
