@@ -3,8 +3,10 @@
 //! [`schema`] says what parameters look like, [`declare`] what an endpoint is, [`Router`] takes a request to its endpoint.
 //! Nothing here listens on a socket or opens a file.
 
+mod context;
 pub mod declare;
 mod dispatch;
+pub mod endpoints;
 mod error;
 pub mod schema;
 

@@ -70,7 +70,15 @@ impl App {
     /// # Errors
     /// `acl.cfg` cannot be read.
     pub fn acl(&self) -> Result<AclTree, SettingsError> {
-        let acl = self.settings.acl().load()?.entries;
+        Self::acl_of(&self.settings)
+    }
+
+    /// Returns the access control tree of a configuration, for threads that hold no `App`. Blocking.
+    ///
+    /// # Errors
+    /// `acl.cfg` cannot be read.
+    pub fn acl_of(settings: &Settings) -> Result<AclTree, SettingsError> {
+        let acl = settings.acl().load()?.entries;
         let mut tree = AclTree::new();
         for entry in acl.entries() {
             if let AclSubject::Authid(authid) = entry.subject {

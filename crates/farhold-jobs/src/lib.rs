@@ -5,6 +5,8 @@
 pub mod app;
 pub mod permission;
 pub mod stores;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use app::{App, CertificateFacts, NodeFacts};
 pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

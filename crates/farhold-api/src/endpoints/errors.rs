@@ -1,0 +1,56 @@
+//! From errors of the rooms below to answers.
+//!
+//! Nearly everything is a 400, also what does not exist: peers read a 404 as "the server is too old for this call"
+//! (`docs/spec/rest-api.md` 1.4, 3.5). Calls that answer otherwise say so themselves with
+//! [`ApiError::with_status`].
+
+use farhold_datastore::{DatastoreError, LockError, OpenError};
+use farhold_jobs::StoreAccessError;
+use farhold_rules::acl;
+use farhold_settings::{FieldError, SettingsError};
+use farhold_tasks::TaskError;
+use farhold_tasks::job_state::JobStateError;
+use http::StatusCode;
+
+use crate::error::ApiError;
+
+macro_rules! bad_requests {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for ApiError {
+            fn from(error: $error) -> Self {
+                Self::from_chain(&error)
+            }
+        })*
+    };
+}
+
+bad_requests!(
+    DatastoreError,
+    FieldError,
+    JobStateError,
+    LockError,
+    OpenError,
+    SettingsError,
+    StoreAccessError,
+    TaskError,
+    // A check inside of a handler; declared ones and those on namespaces are 403.
+    acl::Denied,
+);
+
+/// Returns the 403 of a check on a namespace, which is answered without delay.
+pub fn forbidden(denied: &acl::Denied) -> ApiError {
+    ApiError::from_chain(denied).with_status(StatusCode::FORBIDDEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_exist_is_a_bad_request() {
+        let missing = DatastoreError::NamespaceMissing { namespace: "a".parse().unwrap() };
+        assert_eq!(ApiError::from(missing).status(), StatusCode::BAD_REQUEST);
+        let unknown = StoreAccessError::Unknown { name: "store".to_owned() };
+        assert_eq!(ApiError::from(unknown).status(), StatusCode::BAD_REQUEST);
+    }
+}

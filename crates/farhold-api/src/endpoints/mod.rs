@@ -1,0 +1,38 @@
+//! All endpoints of a server, by area.
+//!
+//! An area's file declares its calls and turns them into work of `farhold_jobs` and below. Handlers hold no business
+//! rules; what blocks goes through [`blocking`], and errors become answers in [`errors`].
+
+pub mod errors;
+mod version;
+
+use farhold_jobs::App;
+
+use crate::declare::Endpoint;
+use crate::error::ApiError;
+
+/// Returns the endpoints of all areas.
+pub fn all() -> Vec<Endpoint<App>> {
+    let mut all = Vec::new();
+    // One line an area, sorted.
+    all.extend(version::endpoints());
+    all
+}
+
+/// Runs work that waits for files or locks, or computes for long, on a thread where that hurts nobody.
+///
+/// # Errors
+/// What the work fails with; 500 if it panicked, which the log tells more about.
+pub async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => {
+            tracing::error!("work of a call ended without a result: {error}");
+            Err(ApiError::internal("internal error, see the server's log"))
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A whole [`App`] in a temporary folder, with a clock that stands still and repeatable randomness.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end with a panic")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use farhold_datastore::{AccessTimeCheck, Datastore};
+use farhold_format::task_log::TaskStatus;
+use farhold_format::upid::Upid;
+use farhold_settings::{AclEntry, AclSubject, ConfigDir, DatastoreConfig, Settings, SettingsError};
+use farhold_tasks::job_state::JobStates;
+use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
+use farhold_types::{Authid, Clock, Epoch, Randomness, Role};
+
+use crate::app::{App, NodeFacts};
+use crate::stores::Stores;
+
+/// Where test clocks start: 2026-11-22T01:30:00Z.
+pub const START: Epoch = Epoch(1_795_311_000);
+
+/// A clock that stands still unless it is moved.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// Returns a clock that shows `now`.
+    pub const fn new(now: Epoch) -> Self {
+        Self(AtomicI64::new(now.0))
+    }
+
+    /// Moves the clock forwards by seconds, or backwards.
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Randomness that is the same for the same seed.
+#[derive(Debug)]
+pub struct SeededRandomness(Mutex<u64>);
+
+impl SeededRandomness {
+    /// Returns the source with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+}
+
+impl Randomness for SeededRandomness {
+    fn fill(&self, buffer: &mut [u8]) {
+        let mut state = self.0.lock().unwrap();
+        for byte in buffer {
+            // SplitMix64: every seed is a good one.
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *byte = (mixed ^ (mixed >> 31)).to_be_bytes()[0];
+        }
+    }
+}
+
+struct AllAlive;
+
+impl LiveProcesses for AllAlive {
+    fn exists(&self, _pid: u32, _pstart: u64) -> bool {
+        true
+    }
+}
+
+/// Tells apart the tasks of several servers in one test process.
+static NEXT_TASK_BLOCK: AtomicU64 = AtomicU64::new(0);
+
+/// A server without listener. Its folder goes when it is dropped.
+pub struct TestServer {
+    /// The server.
+    pub app: Arc<App>,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    folder: tempfile::TempDir,
+}
+
+impl TestServer {
+    /// Returns a server without any configuration.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["etc", "run", "lib"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let clock = Arc::new(ManualClock::new(START));
+        let randomness: Arc<dyn Randomness> = Arc::new(SeededRandomness::new(1));
+        let settings = Settings::new(ConfigDir::new(at("etc"), Arc::clone(&randomness)));
+        let tasks = TaskRegistry::open(TaskOptions {
+            directory: at("log"),
+            node: "test".to_owned(),
+            pid: std::process::id(),
+            pstart: 1,
+            first_task_id: NEXT_TASK_BLOCK.fetch_add(1 << 20, Ordering::SeqCst),
+            clock: clock.clone(),
+            time_zone: jiff::tz::TimeZone::UTC,
+            processes: Arc::new(AllAlive),
+        });
+        let app = App {
+            stores: Stores::new(settings.clone(), at("run/locks"), clock.clone(), Arc::clone(&randomness)),
+            settings,
+            tasks: tasks.unwrap(),
+            job_states: JobStates::open(at("lib/jobstates")).unwrap(),
+            sync_state_directory: at("lib/sync"),
+            node: NodeFacts { name: "test".to_owned(), certificate: None },
+            clock: clock.clone(),
+            randomness,
+        };
+        Self { app: Arc::new(app), clock, folder }
+    }
+
+    /// Returns the folder for everything that belongs to the server.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes and configures an empty datastore in the server's folder.
+    pub fn add_datastore(&self, name: &str) -> Datastore {
+        let name = name.parse().unwrap();
+        let path = self.folder.path().join("stores").join(format!("{name}"));
+        std::fs::create_dir_all(&path).unwrap();
+        let options = self.app.stores.open_options(&name, path.clone());
+        drop(Datastore::create(options, AccessTimeCheck::Skip).unwrap());
+        let config = DatastoreConfig {
+            name: name.clone(),
+            path: path.to_str().unwrap().to_owned(),
+            comment: None,
+            gc_schedule: None,
+            gc_on_unmount: None,
+            verify_new: None,
+            notification_mode: None,
+            notify: None,
+            notify_user: None,
+            tuning: None,
+            maintenance_mode: None,
+            backing_device: None,
+            backend: None,
+        };
+        let add = |stores: &mut farhold_settings::Entries<_>| stores.insert(config);
+        self.app.settings.datastores().edit::<_, SettingsError>(None, add).unwrap();
+        // The server's own handle, so that locks and counts are shared with what is tested.
+        (*self.app.stores.open(&name, crate::Operation::Lookup).unwrap()).clone()
+    }
+
+    /// Gives somebody a propagating role on an access control path.
+    pub fn grant(&self, path: &str, authid: &str, role: Role) {
+        let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let subject = AclSubject::Authid(authid.parse::<Authid>().unwrap());
+        self.app
+            .settings
+            .acl()
+            .edit::<_, SettingsError>(None, |acl| {
+                acl.set(AclEntry { path: parts, subject, role, is_propagated: true });
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Waits for a task and returns how it ended.
+    pub async fn ended(&self, upid: &str) -> TaskStatus {
+        let upid: Upid = upid.parse().unwrap();
+        self.app.tasks.wait(&upid).await.unwrap()
+    }
+}
+
+impl Default for TestServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
