@@ -1,0 +1,144 @@
+//! Passwords of the realm `pbs`: checking, setting, changing.
+//!
+//! Source: `docs/spec/config-and-access.md` 3.11 and 5.11, `docs/spec/rest-api.md` 5.2.
+
+use farhold_rules::acl::AclPath;
+use farhold_settings::{RealmKind, SettingsError};
+use farhold_types::{Authid, Privileges, Secret, Userid};
+use thiserror::Error;
+
+use crate::failure::{AuthFailure, AuthFailureReason};
+use crate::{Access, crypt};
+
+/// Fewest characters of a new password.
+const MIN_LENGTH: usize = 8;
+/// Most characters of a new password.
+const MAX_LENGTH: usize = 64;
+
+/// Why a password was not set.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PasswordChangeError {
+    /// The caller did not give its own password.
+    #[error("missing password")]
+    ConfirmationMissing,
+    /// The caller's own password is wrong.
+    #[error("invalid credentials")]
+    ConfirmationWrong(#[source] AuthFailure),
+    /// No such user.
+    #[error("user '{userid}' does not exist")]
+    UnknownUser {
+        /// The user.
+        userid: Userid,
+    },
+    /// API tokens may not change passwords.
+    #[error("API tokens cannot change passwords")]
+    TokenCaller,
+    /// The caller may not change this user's password.
+    #[error("you are not authorized to change the password")]
+    NotAllowed,
+    /// The new password breaks a rule.
+    #[error("new password must have {MIN_LENGTH} to {MAX_LENGTH} characters and no control characters")]
+    Form,
+    /// The realm keeps its passwords elsewhere.
+    #[error("passwords of realm '{realm}' cannot be set by this server")]
+    UnsupportedRealm {
+        /// The realm.
+        realm: String,
+    },
+    /// The stored configuration could not be used.
+    #[error("password could not be stored")]
+    Settings(#[from] SettingsError),
+}
+
+/// Checks the rules for a new password.
+///
+/// # Errors
+/// [`PasswordChangeError::Form`].
+pub fn check_new_password(password: &Secret) -> Result<(), PasswordChangeError> {
+    let text = password.expose();
+    let is_fine =
+        (MIN_LENGTH..=MAX_LENGTH).contains(&text.chars().count()) && !text.chars().any(|c| c.is_ascii_control());
+    if is_fine { Ok(()) } else { Err(PasswordChangeError::Form) }
+}
+
+impl Access {
+    /// Changes a user's password as `caller` asks for.
+    ///
+    /// `confirmation`: the current password of the caller; of a token's user if the caller is a token. `root@pam` and
+    /// its tokens need none.
+    ///
+    /// # Errors
+    /// In this order: confirmation, unknown user, token as caller, not allowed, form, realm, storage.
+    pub fn change_password(
+        &self,
+        caller: &Authid,
+        userid: &Userid,
+        password: &Secret,
+        confirmation: Option<&Secret>,
+    ) -> Result<(), PasswordChangeError> {
+        if !caller.user().is_root() {
+            let confirmation = confirmation.ok_or(PasswordChangeError::ConfirmationMissing)?;
+            self.check_password(caller.user(), confirmation).map_err(PasswordChangeError::ConfirmationWrong)?;
+        }
+        let snapshot = self.snapshot()?;
+        if snapshot.users().user(userid).is_none() {
+            return Err(PasswordChangeError::UnknownUser { userid: userid.clone() });
+        }
+        if caller.is_token() {
+            return Err(PasswordChangeError::TokenCaller);
+        }
+        let may_modify = || {
+            userid.realm() != "pam"
+                && snapshot.require_all(caller, &AclPath::root(), Privileges::PERMISSIONS_MODIFY).is_ok()
+        };
+        if caller.user() != userid && !caller.is_root() && !may_modify() {
+            return Err(PasswordChangeError::NotAllowed);
+        }
+        self.set_password(userid, password)
+    }
+
+    /// Stores a new password. Asks for no permission.
+    ///
+    /// # Errors
+    /// A password that breaks the rules, a realm other than `pbs`, or a file that cannot be changed.
+    pub fn set_password(&self, userid: &Userid, password: &Secret) -> Result<(), PasswordChangeError> {
+        check_new_password(password)?;
+        if self.realm_kind(userid)? != Some(RealmKind::Pbs) {
+            return Err(PasswordChangeError::UnsupportedRealm { realm: userid.realm().to_owned() });
+        }
+        // Hashing takes long, so it is done before the lock is taken.
+        let hash = crypt::hash_password(password, self.settings().dir().randomness());
+        self.settings().passwords().edit::<_, SettingsError>(None, |hashes| {
+            hashes.set(userid.name(), &hash);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Checks a password against `shadow.json`. Returns why an upgrade of its hash failed, if it did.
+    pub(crate) fn check_own_password(
+        &self,
+        userid: &Userid,
+        password: &Secret,
+    ) -> Result<Option<SettingsError>, AuthFailure> {
+        let fail = |reason| AuthFailure::new(userid, reason);
+        let hashes = self.settings().passwords().load().map_err(|e| fail(e.into()))?.entries;
+        let hash = hashes.get(userid.name()).ok_or_else(|| fail(AuthFailureReason::NoPassword))?;
+        if !crypt::verify_password(password, &hash) {
+            return Err(fail(AuthFailureReason::WrongPassword));
+        }
+        if !crypt::needs_upgrade(&hash) {
+            return Ok(None);
+        }
+        let new_hash = crypt::hash_password(password, self.settings().dir().randomness());
+        let stored = self.settings().passwords().edit::<_, SettingsError>(None, |hashes| {
+            // Somebody may have set another password in between.
+            if hashes.get(userid.name()).as_ref() == Some(&hash) {
+                hashes.set(userid.name(), &new_hash);
+            }
+            Ok(())
+        });
+        Ok(stored.err())
+    }
+}
