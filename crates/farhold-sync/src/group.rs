@@ -18,7 +18,7 @@ use crate::outcome::{GroupFailure, chain, group_name};
 use crate::prepare::prepare;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::Source;
-use crate::target::{Target, TargetGroup};
+use crate::target::{Examine, Target, TargetGroup};
 
 /// What is known of a group while it is synced.
 pub(crate) struct GroupState {
@@ -91,7 +91,8 @@ async fn sync_snapshots<S: Source, T: Target>(
     let mut local = Vec::new();
     if target.has_group(ns, name).await? {
         let locked = target.lock_group(ns, name, &run.options.owner).await?;
-        local = locked.snapshots().await?;
+        let examine = if run.options.selection.resync_corrupt { Examine::All } else { Examine::Newest };
+        local = locked.snapshots(examine).await?;
         target_group = Some(locked);
     }
     let listing = retry.run(|| run.source.snapshots(&job.source_ns, name));

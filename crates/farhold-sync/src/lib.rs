@@ -17,6 +17,8 @@ mod event;
 mod group;
 mod journal;
 mod known;
+mod local_source;
+mod local_target;
 mod log_lines;
 mod options;
 mod outcome;
@@ -32,6 +34,8 @@ mod source;
 mod target;
 
 pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
+pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
+pub use local_target::LocalTarget;
 pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
 pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
@@ -41,5 +45,5 @@ pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
 pub use target::{
-    ChunkStore, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
+    ChunkStore, Examine, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
 };

@@ -38,8 +38,8 @@ const MIN_BUDGET_BYTES: u32 = 16 << 20;
 
 /// Runs a sync from `source` to `target`.
 ///
-/// The caller holds the target store's shared process lock for the whole run and has checked that the caller may run
-/// the job; what the job's owner may do is asked of `rights` for every namespace.
+/// The caller has checked that whoever started the job may run it; what the job's owner may do is asked of `rights` for
+/// every namespace.
 ///
 /// # Errors
 /// Whole-run failures at once; [`SyncError::SomeFailed`] after everything else was tried; [`SyncError::Cancelled`].
@@ -90,6 +90,7 @@ pub async fn run<S: Source, T: Target>(
     context.closing.close();
     context.closing.wait().await;
     context.pool.drain().await;
+    context.target.settle().await;
     result?;
     if context.cancel.is_cancelled() {
         return Err(SyncError::Cancelled);

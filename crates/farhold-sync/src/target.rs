@@ -136,6 +136,18 @@ pub trait Target: Send + Sync + 'static {
 
     /// Returns the chunk storage.
     fn chunks(&self) -> Arc<dyn ChunkStore>;
+
+    /// Waits until no step is running any more, also of those that nobody waits for since a run was cancelled.
+    fn settle(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Of which snapshots the manifests are read to learn their condition; the others count as not known to be bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Examine {
+    /// The newest finished one, which is what a plain run asks about.
+    Newest,
+    /// All, which finding corrupt ones needs.
+    All,
 }
 
 /// A locked group of the target.
@@ -144,7 +156,7 @@ pub trait TargetGroup: Send + Sync + 'static {
     type Snapshot: TargetSnapshot;
 
     /// Lists all snapshot directories, finished or not, in any order.
-    fn snapshots(&self) -> impl Future<Output = Result<Vec<LocalSnapshot>, TargetError>> + Send;
+    fn snapshots(&self, examine: Examine) -> impl Future<Output = Result<Vec<LocalSnapshot>, TargetError>> + Send;
 
     /// Returns every chunk that the indexes of a finished snapshot refer to, with repetitions.
     fn chunks_of(&self, time: Epoch) -> impl Future<Output = Result<Vec<KnownChunk>, TargetError>> + Send;

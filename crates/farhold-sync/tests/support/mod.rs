@@ -12,9 +12,9 @@ use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Source, SourceError, SourceFault,
-    SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions, SyncReport, Target, TargetError,
-    TargetGroup, TargetSnapshot, Unrestricted,
+    ChunkStore, EventSink, Examine, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Source, SourceError,
+    SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions, SyncReport, Target,
+    TargetError, TargetGroup, TargetSnapshot, Unrestricted,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -442,6 +442,8 @@ impl Target for TargetHandle {
     fn chunks(&self) -> Arc<dyn ChunkStore> {
         self.0.store.clone()
     }
+
+    async fn settle(&self) {}
 }
 
 impl LockedGroup {
@@ -453,7 +455,7 @@ impl LockedGroup {
 impl TargetGroup for LockedGroup {
     type Snapshot = OpenSnapshot;
 
-    async fn snapshots(&self) -> Result<Vec<LocalSnapshot>, TargetError> {
+    async fn snapshots(&self, _: Examine) -> Result<Vec<LocalSnapshot>, TargetError> {
         let condition = |files: &Files| match files.get(MANIFEST_NAME).map(|raw| Manifest::from_blob(raw)) {
             None => LocalCondition::Unfinished,
             Some(Err(_)) => LocalCondition::UnreadableManifest,

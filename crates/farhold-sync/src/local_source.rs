@@ -1,0 +1,169 @@
+//! Pulling from another datastore of the same server.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use farhold_datastore::{Datastore, DatastoreError, ErrorKind, SharedSnapshotLock};
+use farhold_types::{ArchiveName, Authid, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, SnapshotItem};
+
+use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+
+/// Which groups of the source store the job's owner may read.
+///
+/// Source: `docs/spec/sync.md` 3.4, local source.
+pub trait SourceRights: Send + Sync + 'static {
+    /// Returns whether the owner of the job may read a group of `ns` that belongs to `group_owner`.
+    fn may_read(&self, ns: &Namespace, group_owner: &Authid) -> bool;
+}
+
+impl<F: Fn(&Namespace, &Authid) -> bool + Send + Sync + 'static> SourceRights for F {
+    fn may_read(&self, ns: &Namespace, group_owner: &Authid) -> bool {
+        self(ns, group_owner)
+    }
+}
+
+/// A local datastore to pull from.
+pub struct LocalSource {
+    store: Datastore,
+    rights: Arc<dyn SourceRights>,
+}
+
+impl LocalSource {
+    /// Returns the source `store` as `rights` allow to see it.
+    pub fn new(store: Datastore, rights: Arc<dyn SourceRights>) -> Self {
+        Self { store, rights }
+    }
+
+    async fn step<R: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Datastore, &dyn SourceRights) -> Result<R, SourceError> + Send + 'static,
+    ) -> Result<R, SourceError> {
+        let (store, rights) = (self.store.clone(), self.rights.clone());
+        blocking(move || step(&store, &*rights)).await
+    }
+}
+
+async fn blocking<R: Send + 'static>(
+    step: impl FnOnce() -> Result<R, SourceError> + Send + 'static,
+) -> Result<R, SourceError> {
+    let crashed = |error| SourceError::caused_by(SourceFault::Invalid, "internal error: a task crashed", error);
+    tokio::task::spawn_blocking(step).await.map_err(crashed)?
+}
+
+impl From<DatastoreError> for SourceError {
+    fn from(error: DatastoreError) -> Self {
+        let fault = match error.kind() {
+            ErrorKind::NotFound => SourceFault::NotFound,
+            ErrorKind::Corrupt => SourceFault::Invalid,
+            _ => SourceFault::Refused,
+        };
+        Self { fault, text: error.to_string(), cause: Some(Box::new(error)) }
+    }
+}
+
+fn bounded(content: Bytes, max_bytes: u64, what: &dyn std::fmt::Display) -> Result<Bytes, SourceError> {
+    if (content.len() as u64) <= max_bytes {
+        return Ok(content);
+    }
+    Err(SourceError::new(SourceFault::TooLarge, format!("{what} is larger than {max_bytes} bytes")))
+}
+
+impl Source for LocalSource {
+    type Snapshot = LocalSnapshotReader;
+
+    fn identity(&self) -> String {
+        format!("local:{}", self.store.name())
+    }
+
+    /// A missing anchor is an error, not an empty namespace (`docs/spec/sync.md` C.1 FAULT 1).
+    async fn namespaces(&self, anchor: &Namespace, max_depth: Option<u8>) -> Result<Listed<Namespace>, SourceError> {
+        let anchor = anchor.clone();
+        let depth = max_depth.map_or(MAX_NAMESPACE_DEPTH, usize::from);
+        self.step(move |store, _| {
+            if !store.namespace_exists(&anchor)? {
+                return Err(DatastoreError::NamespaceMissing { namespace: anchor }.into());
+            }
+            Ok(store.namespaces(&anchor, depth)?.into())
+        })
+        .await
+    }
+
+    async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
+        let ns = ns.clone();
+        self.step(move |store, rights| {
+            let groups = store.groups(&ns)?;
+            let visible = groups.into_iter().filter(|info| rights.may_read(&ns, &info.owner));
+            Ok(visible.map(|info| info.group).collect::<Vec<_>>().into())
+        })
+        .await
+    }
+
+    async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        self.step(move |store, _| match store.snapshot_items(&ns, &group) {
+            Ok(items) => Ok(items.into()),
+            // Removed since it was listed; a remote answers with an empty list, too.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new().into()),
+            Err(error) => Err(error.into()),
+        })
+        .await
+    }
+
+    async fn peek_manifest(&self, ns: &Namespace, snapshot: &Snapshot, max_bytes: u64) -> Result<Bytes, SourceError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.step(move |store, _| {
+            let name = ArchiveName::manifest();
+            bounded(store.read_file(&ns, &snapshot, &name)?, max_bytes, &name)
+        })
+        .await
+    }
+
+    async fn open(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<LocalSnapshotReader, SourceError> {
+        let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        self.step(move |store, rights| {
+            let owner = store.owner(&ns, &snapshot.group)?;
+            if !rights.may_read(&ns, &owner) {
+                let text = format!("the owner of the job may not read group {}", snapshot.group);
+                return Err(SourceError::new(SourceFault::Refused, text));
+            }
+            let lock = store.lock_snapshot_shared(&ns, &snapshot)?;
+            let inner = Inner { store: store.clone(), ns, snapshot, _lock: lock };
+            Ok(LocalSnapshotReader { inner: Arc::new(inner) })
+        })
+        .await
+    }
+}
+
+/// A snapshot of a local datastore under its shared lock.
+pub struct LocalSnapshotReader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Datastore,
+    ns: Namespace,
+    snapshot: Snapshot,
+    _lock: SharedSnapshotLock,
+}
+
+impl SourceSnapshot for LocalSnapshotReader {
+    async fn file(&self, name: &ArchiveName, max_bytes: u64) -> Result<Bytes, SourceError> {
+        let (inner, name) = (self.inner.clone(), name.clone());
+        blocking(move || bounded(inner.store.read_file(&inner.ns, &inner.snapshot, &name)?, max_bytes, &name)).await
+    }
+
+    async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
+        let (inner, digest) = (self.inner.clone(), *digest);
+        blocking(move || {
+            let chunk = inner.store.read_chunk(&digest).map_err(|error| SourceError {
+                fault: SourceFault::Refused,
+                text: error.to_string(),
+                cause: Some(Box::new(error)),
+            })?;
+            bounded(chunk, max_bytes, &format_args!("chunk {digest}"))
+        })
+        .await
+    }
+
+    async fn close(&self) {}
+}

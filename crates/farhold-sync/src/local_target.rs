@@ -1,0 +1,309 @@
+//! Pulling into a datastore of this server.
+//!
+//! Every step is one blocking job on the datastore. Steps of one snapshot never overlap: they share the writer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use farhold_crypto::sha256;
+use farhold_datastore::{Datastore, DatastoreError, ErrorKind, GroupLock, LockError, SharedProcessLock};
+use farhold_datastore::{SnapshotOrigin, SnapshotWriter};
+use farhold_format::index::Index;
+use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
+use farhold_types::{ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, Namespace, VerifyState};
+use tokio_util::task::TaskTracker;
+
+use crate::target::{
+    ChunkStore, Examine, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
+};
+
+/// A local datastore to pull into. Holds the store's shared process lock until it and all its steps are gone, so that
+/// garbage collection spares what a run stores.
+#[derive(Clone)]
+pub struct LocalTarget {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Datastore,
+    steps: TaskTracker,
+    _process_lock: SharedProcessLock,
+}
+
+impl LocalTarget {
+    /// Returns a target for `store`. Blocks shortly.
+    ///
+    /// # Errors
+    /// Another process collects garbage in the store.
+    pub fn open(store: Datastore) -> Result<Self, LockError> {
+        let process_lock = store.lock_process_shared()?;
+        Ok(Self { inner: Arc::new(Inner { store, steps: TaskTracker::new(), _process_lock: process_lock }) })
+    }
+
+    /// Runs one blocking step. Once begun it runs to its end, whoever waits for it.
+    async fn step<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        step: impl FnOnce(&Datastore) -> Result<R, DatastoreError> + Send + 'static,
+    ) -> Result<R, TargetError> {
+        let inner = self.inner.clone();
+        let done = self.inner.steps.spawn_blocking(move || step(&inner.store)).await;
+        match done {
+            Ok(result) => result.map_err(|error| store_error(what, error)),
+            Err(crashed) => Err(TargetError::store(what, crashed)),
+        }
+    }
+}
+
+fn store_error(what: &str, error: DatastoreError) -> TargetError {
+    match error {
+        DatastoreError::Lock(LockError::Busy { what }) => TargetError::Locked { what, source: None },
+        error => TargetError::store(what, error),
+    }
+}
+
+impl ChunkStore for LocalTarget {
+    fn insert(&self, digest: &Digest, encoded: &[u8]) -> Result<(), TargetError> {
+        let inserted = self.inner.store.insert_chunk(digest, encoded);
+        inserted.map(|_| ()).map_err(|error| TargetError::store("cannot store a chunk", error))
+    }
+
+    fn touch(&self, digest: &Digest) -> Result<bool, TargetError> {
+        self.inner.store.touch_chunk(digest).map_err(|error| TargetError::store("cannot mark a chunk as used", error))
+    }
+
+    fn read(&self, digest: &Digest) -> Option<Bytes> {
+        self.inner.store.read_chunk(digest).ok()
+    }
+}
+
+impl Target for LocalTarget {
+    type Group = LocalGroup;
+
+    async fn has_namespace(&self, ns: &Namespace) -> Result<bool, TargetError> {
+        let ns = ns.clone();
+        self.step("cannot look for the namespace", move |store| store.namespace_exists(&ns)).await
+    }
+
+    async fn create_namespace(&self, ns: &Namespace) -> Result<(), TargetError> {
+        let namespace = ns.clone();
+        let inner = self.inner.clone();
+        let create = move || inner.store.create_namespace(&namespace);
+        match self.inner.steps.spawn_blocking(create).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(DatastoreError::NamespaceMissing { .. })) => {
+                Err(TargetError::NoParentNamespace { namespace: ns.clone() })
+            }
+            Ok(Err(error)) => Err(store_error("cannot create the namespace", error)),
+            Err(crashed) => Err(TargetError::store("cannot create the namespace", crashed)),
+        }
+    }
+
+    async fn has_group(&self, ns: &Namespace, group: &Group) -> Result<bool, TargetError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        let look = move |store: &Datastore| match store.owner(&ns, &group) {
+            Err(DatastoreError::GroupMissing { .. }) => Ok(false),
+            // A group whose owner cannot be read exists; locking it tells what is wrong.
+            Ok(_) | Err(DatastoreError::OwnerUnreadable { .. }) => Ok(true),
+            Err(error) => Err(error),
+        };
+        self.step("cannot look for the group", look).await
+    }
+
+    async fn lock_group(&self, ns: &Namespace, group: &Group, owner: &Authid) -> Result<LocalGroup, TargetError> {
+        let (ns, group, expected) = (ns.clone(), group.clone(), owner.clone());
+        let lock = move |store: &Datastore| store.create_group(&ns, &group, &expected);
+        let (found, lock) = self.step("cannot lock the group", lock).await?;
+        if found != *owner {
+            return Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found });
+        }
+        Ok(LocalGroup { target: self.clone(), lock })
+    }
+
+    fn chunks(&self) -> Arc<dyn ChunkStore> {
+        Arc::new(self.clone())
+    }
+
+    async fn settle(&self) {
+        self.inner.steps.close();
+        self.inner.steps.wait().await;
+        self.inner.steps.reopen();
+    }
+}
+
+/// A locked group of a local datastore.
+pub struct LocalGroup {
+    target: LocalTarget,
+    lock: GroupLock,
+}
+
+fn condition_of(store: &Datastore, lock: &GroupLock, time: Epoch) -> Result<LocalCondition, DatastoreError> {
+    match store.read_manifest(lock.namespace(), &lock.group().at(time)) {
+        Ok((manifest, _)) if manifest.verify_state().is_some_and(|item| item.state == VerifyState::Failed) => {
+            Ok(LocalCondition::VerificationFailed)
+        }
+        Ok(_) => Ok(LocalCondition::NotKnownBad),
+        Err(error) if is_damage(&error) => Ok(LocalCondition::UnreadableManifest),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether a file is unusable in itself, so that fetching it again helps; not so when the device fails.
+fn is_damage(error: &DatastoreError) -> bool {
+    error.kind() == ErrorKind::Corrupt
+        || matches!(error, DatastoreError::Manifest { .. } | DatastoreError::Index { .. })
+}
+
+impl TargetGroup for LocalGroup {
+    type Snapshot = LocalSnapshotWriter;
+
+    async fn snapshots(&self, examine: Examine) -> Result<Vec<LocalSnapshot>, TargetError> {
+        let lock = self.lock.clone();
+        let list = move |store: &Datastore| {
+            let found = store.snapshots(lock.namespace(), lock.group())?;
+            let newest = found.iter().filter(|info| info.has_manifest).map(|info| info.time).max();
+            let mut local = Vec::with_capacity(found.len());
+            for info in found {
+                let condition = if !info.has_manifest {
+                    LocalCondition::Unfinished
+                } else if examine == Examine::All || newest == Some(info.time) {
+                    condition_of(store, &lock, info.time)?
+                } else {
+                    LocalCondition::NotKnownBad
+                };
+                local.push(LocalSnapshot { time: info.time, condition, is_protected: info.is_protected });
+            }
+            Ok(local)
+        };
+        self.target.step("cannot list the group", list).await
+    }
+
+    async fn chunks_of(&self, time: Epoch) -> Result<Vec<KnownChunk>, TargetError> {
+        let lock = self.lock.clone();
+        let read = move |store: &Datastore| {
+            let snapshot = lock.group().at(time);
+            let (manifest, _) = store.read_manifest(lock.namespace(), &snapshot)?;
+            let mut chunks = Vec::new();
+            for file in manifest.files.iter().filter(|file| file.name.kind() != ArchiveKind::Blob) {
+                let index = store.open_index(lock.namespace(), &snapshot, &file.name)?;
+                // An index that is not the manifest's may name anything.
+                if index.checksum() == file.checksum {
+                    let known = index.chunks().filter_map(|chunk| {
+                        let length = u32::try_from(chunk.size_bytes()).ok()?;
+                        Some(KnownChunk { digest: chunk.digest, length })
+                    });
+                    chunks.extend(known);
+                }
+            }
+            Ok(chunks)
+        };
+        self.target.step("cannot read the indexes", read).await
+    }
+
+    async fn begin(&self, time: Epoch) -> Result<LocalSnapshotWriter, TargetError> {
+        let lock = self.lock.clone();
+        let writer =
+            self.target.step("cannot begin the snapshot", move |store| store.begin_snapshot(&lock, time)).await?;
+        let origin = writer.origin();
+        Ok(LocalSnapshotWriter { target: self.target.clone(), origin, writer: Arc::new(Mutex::new(Some(writer))) })
+    }
+}
+
+/// A snapshot of a local datastore being written.
+pub struct LocalSnapshotWriter {
+    target: LocalTarget,
+    origin: SnapshotOrigin,
+    /// Taken only by discarding.
+    writer: Arc<Mutex<Option<SnapshotWriter>>>,
+}
+
+impl LocalSnapshotWriter {
+    async fn with<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        step: impl FnOnce(&Datastore, &mut SnapshotWriter) -> Result<R, DatastoreError> + Send + 'static,
+    ) -> Result<R, TargetError> {
+        let writer = self.writer.clone();
+        let step = move |store: &Datastore| {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.as_mut().map(|writer| step(store, writer)).transpose()
+        };
+        let gone = || TargetError::store(what, "the snapshot was discarded");
+        self.target.step(what, step).await?.ok_or_else(gone)
+    }
+}
+
+impl TargetSnapshot for LocalSnapshotWriter {
+    fn is_new(&self) -> bool {
+        self.origin == SnapshotOrigin::New
+    }
+
+    async fn manifest(&self) -> Result<StoredManifest, TargetError> {
+        if self.origin != SnapshotOrigin::Finished {
+            return Ok(StoredManifest::Absent);
+        }
+        let read = |store: &Datastore, writer: &mut SnapshotWriter| match store
+            .read_manifest(writer.namespace(), writer.snapshot())
+        {
+            Ok((manifest, raw)) => Ok(StoredManifest::Present { manifest: Box::new(manifest), raw }),
+            Err(error) if is_damage(&error) => Ok(StoredManifest::Unreadable),
+            Err(error) => Err(error),
+        };
+        self.with("cannot read the manifest", read).await
+    }
+
+    async fn compare(&self, file: &ManifestFile) -> Result<StoredFile, TargetError> {
+        let file = file.clone();
+        let compare = move |_: &Datastore, writer: &mut SnapshotWriter| {
+            let content = match writer.existing(&file.name) {
+                Ok(Some(content)) => content,
+                Ok(None) => return Ok(StoredFile::Absent),
+                Err(error) if is_damage(&error) => return Ok(StoredFile::Different),
+                Err(error) => return Err(error),
+            };
+            let facts = match file.name.kind() {
+                ArchiveKind::Blob => Some((sha256(&content), content.len() as u64)),
+                kind => Index::parse(kind, content).ok().map(|index| (index.checksum(), index.size_bytes())),
+            };
+            let is_same = facts == Some((file.checksum, file.size_bytes));
+            Ok(if is_same { StoredFile::Matching } else { StoredFile::Different })
+        };
+        self.with("cannot read a file of the snapshot", compare).await
+    }
+
+    async fn has_client_log(&self) -> Result<bool, TargetError> {
+        let look = |store: &Datastore, writer: &mut SnapshotWriter| {
+            let info = store.snapshot_info(writer.namespace(), writer.snapshot())?;
+            Ok(info.files.iter().any(|file| file.as_str() == CLIENT_LOG_NAME))
+        };
+        self.with("cannot list the snapshot", look).await
+    }
+
+    async fn put(&self, name: &ArchiveName, content: Bytes) -> Result<(), TargetError> {
+        let name = name.clone();
+        self.with("cannot write a file of the snapshot", move |_, writer| writer.put(&name, &content)).await
+    }
+
+    async fn commit(&self, raw_manifest: Bytes) -> Result<(), TargetError> {
+        self.with("cannot finish the snapshot", move |_, writer| writer.commit(&raw_manifest)).await
+    }
+
+    async fn put_client_log(&self, content: Bytes) -> Result<(), TargetError> {
+        self.with("cannot write the client log", move |_, writer| writer.put_log(&content)).await
+    }
+
+    async fn remove_unlisted(&self, manifest: &Manifest) -> Result<(), TargetError> {
+        let manifest = manifest.clone();
+        self.with("cannot tidy up the snapshot", move |_, writer| writer.remove_unlisted(&manifest).map(|_| ())).await
+    }
+
+    async fn discard(self) -> Result<(), TargetError> {
+        let writer = self.writer.clone();
+        let discard = move |_: &Datastore| {
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            writer.map_or(Ok(()), SnapshotWriter::discard)
+        };
+        self.target.step("cannot remove the unfinished snapshot", discard).await
+    }
+}
