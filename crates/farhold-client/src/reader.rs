@@ -105,13 +105,16 @@ impl ReaderSession {
         activity: Arc<Activity>,
     ) -> Result<Self, ClientError> {
         let settings = http2::CLIENT;
-        let handshake = h2::client::Builder::new()
+        let mut builder = h2::client::Builder::new();
+        builder
             .initial_window_size(settings.stream_window_bytes)
             .initial_connection_window_size(settings.connection_window_bytes)
             .max_frame_size(settings.max_frame_bytes)
-            .enable_push(false)
-            .handshake(io);
-        let (sender, mut connection) = handshake.await.map_err(|e| session_error(&client, e))?;
+            .enable_push(false);
+        if let Some(bytes) = settings.max_header_list_bytes {
+            builder.max_header_list_size(bytes);
+        }
+        let (sender, mut connection) = builder.handshake(io).await.map_err(|e| session_error(&client, e))?;
         let ending = Arc::new(OnceLock::new());
         let pings = connection.ping_pong();
         let driver = tokio::spawn(drive(connection, pings, client.clone(), Arc::clone(&activity), Arc::clone(&ending)));

@@ -27,13 +27,14 @@ pub const SERVER: Settings = Settings {
     max_header_list_bytes: Some(16_384),
 };
 
-/// Settings of a client, exactly those of a real one: its windows never hold up a download.
+/// Settings of a client: those of a real one, whose windows never hold up a download, and a limit for heads, since
+/// the library's default of 16 MiB for each of many streams is no bound worth the name.
 pub const CLIENT: Settings = Settings {
     stream_window_bytes: 2_147_483_646,
     connection_window_bytes: 2_147_483_646,
     max_frame_bytes: 4_194_304,
     max_concurrent_streams: None,
-    max_header_list_bytes: None,
+    max_header_list_bytes: Some(16_384),
 };
 
 /// The `:scheme` and `:authority` of every request inside a session. Servers must not look at them.

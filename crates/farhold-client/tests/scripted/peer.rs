@@ -122,6 +122,13 @@ impl Connection {
         let _ = self.raw(format!("{head}{body}").as_bytes()).await;
     }
 
+    /// Reads exactly this many raw bytes.
+    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
     pub async fn data(&mut self, data: &str) {
         self.answer(200, &format!("{{\"data\":{data}}}")).await;
     }
@@ -203,6 +210,8 @@ pub enum Reply {
     Endless(usize),
     /// Announces this length, sends these frames and then nothing.
     Stall(usize, Vec<Bytes>),
+    /// A head with a field of this size and no body.
+    Head(usize),
     /// Nothing, on this stream only.
     Never,
     /// Resets the stream, after these frames if any.
@@ -263,6 +272,11 @@ impl Reply {
                     stream.send_data(frame, false).unwrap();
                 }
                 let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+            }
+            Self::Head(size) => {
+                let response = http::Response::builder().header("x", "y".repeat(size)).body(()).unwrap();
+                let _ = respond.send_response(response, true);
+                let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
             }
             Self::Never => {
                 let _ = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;

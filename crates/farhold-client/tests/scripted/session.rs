@@ -356,6 +356,44 @@ async fn garbage_after_the_upgrade_breaks_the_protocol() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_and_huge_heads_break_the_protocol() {
+    for size in [20_000, 1_000_000] {
+        let error = error_of(move |_| Reply::Head(size)).await;
+        assert!(matches!(error, ClientError::Protocol { .. }), "{size}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_frames_name_the_recorded_windows() {
+    let (tell, told) = oneshot::channel();
+    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    let peer = Peer::new(move |mut connection: Connection| {
+        let tell = tell.lock().unwrap().take().unwrap();
+        async move {
+            connection.request().await;
+            connection.switch().await;
+            assert_eq!(connection.exactly(24).await, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+            let mut frames = Vec::new();
+            for _ in 0..2 {
+                let head = connection.exactly(9).await;
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                frames.push((head[3], connection.exactly(length as usize).await));
+            }
+            tell.send(frames).unwrap();
+        }
+    });
+    let _session = open(&peer).await;
+    let frames = told.await.unwrap();
+    let (settings, update) = (&frames[0], &frames[1]);
+    assert_eq!((settings.0, update.0), (4, 8), "SETTINGS, then WINDOW_UPDATE");
+    let values: Vec<(u8, u32)> =
+        settings.1.chunks_exact(6).map(|s| (s[1], u32::from_be_bytes([s[2], s[3], s[4], s[5]]))).collect();
+    // Push off, initial window, frame size, header list: RFC 9113, 6.5.2. The middle ones are those of the recordings.
+    assert_eq!(values, [(2, 0), (4, 2_147_483_646), (5, 4_194_304), (6, 16_384)]);
+    assert_eq!(update.1, 2_147_418_111u32.to_be_bytes());
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_sessions_run_side_by_side() {
     let peer = reader_peer(|_| Reply::bytes("ok"));
     let client = peer.client();
