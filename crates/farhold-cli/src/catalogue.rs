@@ -34,6 +34,7 @@ pub struct Entry {
 pub struct Catalogue {
     entries: Vec<Entry>,
     pass_through: Vec<PassThrough>,
+    mismatches: Vec<String>,
 }
 
 /// A first word that the program itself handles; it must be written in full.
@@ -136,24 +137,38 @@ impl Catalogue {
         .into_iter()
         .flatten()
         .chain(NOT_OFFERED.iter().map(|words| Command::not_offered(words)));
-        let mut entries: Vec<Entry> = commands
-            .filter_map(|mut command| match command.signature(source) {
-                Some(signature) => Some(Entry { command, signature }),
-                // An endpoint that the server lacks: the word stays known if it is one of the reference.
-                None if command.origin == Origin::Reference => {
-                    command.action = Action::NotOffered;
-                    Some(Entry { command, signature: Signature::default() })
-                }
-                None => None,
-            })
-            .collect();
+        let mut entries = Vec::new();
+        let mut mismatches = Vec::new();
+        for mut command in commands {
+            let words = command.words.join(" ");
+            if let Some(signature) = command.signature(source) {
+                let missing = command.unknown_names(&signature);
+                mismatches.extend(missing.map(|name| format!("'{words}' knows no parameter '{name}'")));
+                entries.push(Entry { command, signature });
+                continue;
+            }
+            if let Action::Call { method, path } = &command.action {
+                mismatches.push(format!("'{words}' has no endpoint {method} {path}"));
+            }
+            // The word stays known if it is one of the reference.
+            if command.origin == Origin::Reference {
+                command.action = Action::NotOffered;
+                entries.push(Entry { command, signature: Signature::default() });
+            }
+        }
         entries.sort_by(|a, b| a.command.words.cmp(b.command.words));
-        Catalogue { entries, pass_through: pass_through.to_vec() }
+        Catalogue { entries, pass_through: pass_through.to_vec(), mismatches }
     }
 
     /// Returns the words that the program itself handles.
     pub fn pass_through(&self) -> &[PassThrough] {
         &self.pass_through
+    }
+
+    /// Returns what the commands expect of the endpoints in vain: endpoints and parameters that are not declared, one
+    /// sentence each. A test of the composed program shows with it whether both sides still fit.
+    pub fn mismatches(&self) -> &[String] {
+        &self.mismatches
     }
 
     /// Returns the commands that the server's endpoints do not carry: words of the reference that stay reserved.

@@ -52,20 +52,33 @@ fn commands_without_endpoint_are_not_offered() {
 }
 
 #[test]
-fn every_positional_parameter_and_every_choice_exists_at_its_endpoint() {
-    let endpoints = endpoints();
-    let catalogue = Catalogue::new(&endpoints, &[]);
+fn what_commands_expect_of_endpoints_in_vain_is_named() {
+    // The endpoints of the fixture are those of the specification but for the optional parts of two extensions.
+    let catalogue = Catalogue::new(&endpoints(), &[]);
+    let missing: Vec<&str> = catalogue.mismatches().iter().map(String::as_str).collect();
+    assert_eq!(
+        missing,
+        [
+            "'encryption-key list' has no endpoint GET /config/encryption-keys",
+            "'encryption-key toggle-archive' has no endpoint POST /config/encryption-keys/{id}",
+            "'encryption-key remove' has no endpoint DELETE /config/encryption-keys/{id}",
+        ]
+    );
+
+    let mut changed = endpoints();
+    for endpoint in changed.iter_mut().filter(|endpoint| endpoint.path == "/config/remote/{name}") {
+        endpoint.params.retain(|param| param.name != "name" && param.name != "auth-id");
+    }
+    let missing = Catalogue::new(&changed, &[]).mismatches().to_vec();
+    assert!(missing.contains(&"'remote update' knows no parameter 'auth-id'".to_owned()), "{missing:#?}");
+    assert!(missing.contains(&"'remote show' knows no parameter 'name'".to_owned()), "{missing:#?}");
+}
+
+#[test]
+fn no_command_has_a_parameter_twice() {
+    let catalogue = Catalogue::new(&endpoints(), &[]);
     for Entry { command, signature } in &catalogue.entries {
-        if command.action == Action::NotOffered {
-            continue;
-        }
-        for name in command.positionals {
-            assert!(signature.param(name).is_some(), "{:?} has no parameter {name}", command.words);
-        }
-        for (_, real) in command.synonyms {
-            assert!(signature.param(real).is_some(), "{:?} has no parameter {real}", command.words);
-        }
         let is_sorted = signature.params.is_sorted_by(|a, b| a.name < b.name);
-        assert!(is_sorted, "{:?} has a parameter twice: {:?}", command.words, signature.params);
+        assert!(is_sorted, "{:?}: {:?}", command.words, signature.params);
     }
 }

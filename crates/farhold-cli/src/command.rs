@@ -290,6 +290,14 @@ impl Command {
         }
     }
 
+    /// Returns the names that the command uses and the signature does not have.
+    pub(crate) fn unknown_names<'a>(&'a self, signature: &'a Signature) -> impl Iterator<Item = &'static str> + 'a {
+        let chosen = if let OptionChoice::Only(names) = self.options { names } else { &[] };
+        let real = self.synonyms.iter().map(|(_, real)| *real);
+        let names = self.positionals.iter().chain(chosen).copied().chain(real);
+        names.filter(|name| signature.param(name).is_none())
+    }
+
     /// Returns the parameters as the parser and the usage texts need them; none if the server does not have the
     /// endpoint or the command is not offered.
     pub fn signature(&self, source: &dyn ParamSource) -> Option<Signature> {

@@ -188,7 +188,7 @@ fn answer_text(
         Output::Plain => Ok(result_text(&data)),
         Output::Text { render, has_formats } if is_text || !has_formats => Ok(render(&data)),
         Output::Table(spec) => {
-            let data = spec.reshape.map_or_else(|| data.clone(), |reshape| reshape(data.clone(), given));
+            let data = if let Some(reshape) = spec.reshape { reshape(data, given) } else { data };
             if !is_text {
                 return Ok(json_text(&data, format));
             }

@@ -143,7 +143,7 @@ impl Follower<'_> {
         };
         self.clear_progress()?;
         if let (Ok(Followed::Left), OnInterrupt::AbortTask) = (&result, on_interrupt) {
-            writeln!(self.err, "leaving; the task {upid} still runs")?;
+            self.say_leaving(upid)?;
         }
         result
     }
@@ -167,10 +167,22 @@ impl Follower<'_> {
                 tokio::time::sleep(poll).await;
             }
         };
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             () = interrupts.reached(2) => Ok(Followed::Left),
             result = waiting => result,
+        };
+        if let Ok(Followed::Left) = result {
+            self.say_leaving(upid)?;
+        }
+        result
+    }
+
+    fn say_leaving(&mut self, upid: &str) -> io::Result<()> {
+        if self.caller.runs_tasks_here() {
+            writeln!(self.err, "leaving; the task {upid} ends with this program")
+        } else {
+            writeln!(self.err, "leaving; the task {upid} still runs")
         }
     }
 

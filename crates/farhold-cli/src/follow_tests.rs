@@ -155,6 +155,10 @@ fn the_second_interrupt_leaves_the_task_alone() {
     assert!(matches!(result, Ok(Followed::Left)));
     assert!(err.contains("still runs"), "{err}");
     assert_eq!(aborts(&server), 0);
+
+    // What runs in this process cannot go on without it.
+    server.run_tasks_here();
+    assert!(follow(&server, 2).2.contains("ends with this program"));
 }
 
 #[test]
