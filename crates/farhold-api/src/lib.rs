@@ -8,6 +8,8 @@ pub mod declare;
 mod dispatch;
 pub mod endpoints;
 mod error;
+pub mod h2_session;
+pub mod reader;
 pub mod schema;
 
 pub use dispatch::{Call, DeclarationError, FORBIDDEN_DELAY, Fallback, Router, UNAUTHORIZED_DELAY};

@@ -26,6 +26,11 @@ pub(crate) use answer::{Format, deflated, failure, success, wants_deflate};
 pub(crate) use input::read_params;
 pub use tree::DeclarationError;
 
+/// Returns the decoded components of a path; `None` if one is hidden or not decodable.
+pub(crate) fn path_components(path: &str) -> Option<Vec<String>> {
+    components(path, None).ok()?.into_iter().map(decode_component).collect()
+}
+
 use crate::declare::{
     Access, Body, CallHead, ConnectionInfo, Context, Declaration, Endpoint, Need, Reply, Request, Session, empty_body,
 };
