@@ -1,6 +1,6 @@
 //! Groups: owner, notes, creation. Source: `docs/spec/datastore-format.md` 16.
 
-use farhold_storage::{Durability, Staging, StorageError};
+use farhold_storage::{Durability, EntryKind, Staging, StorageError, StorePath, is_random_temporary};
 use farhold_types::{Authid, Group, Namespace, SyncLevel};
 
 use crate::error::DatastoreError;
@@ -83,6 +83,8 @@ impl Datastore {
         let is_new = !self.is_directory(&directory)?;
         if is_new {
             self.storage().create_dirs(&directory)?;
+        } else {
+            self.remove_group_leftovers(&directory)?;
         }
         match self.owner(namespace, group) {
             Ok(found) => return Ok((found, lock)),
@@ -100,6 +102,16 @@ impl Datastore {
             return Err(error);
         }
         Ok((owner.clone(), lock))
+    }
+
+    /// Removes what killed writers left beside owner and notes. The caller holds the group lock.
+    fn remove_group_leftovers(&self, directory: &StorePath) -> Result<(), DatastoreError> {
+        for entry in self.storage().list(directory)? {
+            if entry.kind == EntryKind::File && is_random_temporary(&entry.name) {
+                self.storage().remove_file(&layout::join(directory, &entry.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the notes of a group, empty if it has none. Bytes that are not UTF-8 are replaced.

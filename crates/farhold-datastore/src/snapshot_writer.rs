@@ -199,21 +199,35 @@ impl SnapshotWriter {
     /// place, then the manifest appears as one step, and then that becomes durable too. When this returns, the snapshot
     /// survives what the sync level promises.
     ///
+    /// Where files of a finished snapshot are replaced by different ones, a kill between the renames leaves a snapshot
+    /// whose old manifest names new files; verification finds that. All space is taken before the first rename.
+    ///
     /// # Errors
     /// [`DatastoreError::Storage`]. A new snapshot is not finished then, unless only the last flush failed.
     pub fn commit(&mut self, manifest_blob: &[u8]) -> Result<(), DatastoreError> {
         self.remove_leftovers()?;
         let store = self.store.clone();
-        if store.sync_level() == SyncLevel::Filesystem {
-            store.storage().sync_all()?;
-        }
-        let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
-        while let Some(archive) = self.waiting.first().cloned() {
-            store.storage().rename(&self.waiting_path(&archive), &self.path(archive.as_str()))?;
-            self.waiting.remove(&archive);
-        }
         let durability = store.small_file_durability();
-        store.storage().write_atomic(&self.path(MANIFEST_NAME), manifest_blob, durability, Staging::Beside)?;
+        let (manifest, target) = (ArchiveName::manifest(), self.path(MANIFEST_NAME));
+        if self.waiting.is_empty() {
+            store.flush()?;
+            let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
+            store.storage().write_atomic(&target, manifest_blob, durability, Staging::Beside)?;
+        } else {
+            self.put(&manifest, manifest_blob)?;
+            store.flush()?;
+            let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
+            let others: Vec<ArchiveName> =
+                self.waiting.iter().filter(|archive| **archive != manifest).cloned().collect();
+            for archive in others.into_iter().chain([manifest]) {
+                store.storage().rename(&self.waiting_path(&archive), &self.path(archive.as_str()))?;
+                self.waiting.remove(&archive);
+            }
+            if store.sync_level() == SyncLevel::File {
+                // Flushes the directory, and with it all renames.
+                store.storage().sync_file(&target)?;
+            }
+        }
         self.is_committed = true;
         store.flush()
     }

@@ -103,16 +103,19 @@ impl StagingArea {
 
 fn make_folder(storage: &Arc<dyn Storage>, randomness: &dyn Randomness) -> Result<StagingFolder, StorageError> {
     let mut attempt = 1;
-    loop {
+    let error = loop {
         match try_make_folder(storage, randomness) {
             Ok(Some(folder)) => return Ok(folder),
             Ok(None) if attempt < ATTEMPTS => attempt += 1,
-            Ok(None) => return Err(StorageError::AlreadyExists { path: staging_root().to_string() }),
+            Ok(None) => break StorageError::AlreadyExists { path: staging_root().to_string() },
             // The folder above may have been removed as empty between two steps; a missing `.chunks` stays an error.
             Err(error) if error.is_not_found() && attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(error),
+            Err(error) => break error,
         }
-    }
+    };
+    // Stays if somebody else is at work in it.
+    let _ = storage.remove_dir(&staging_root());
+    Err(error)
 }
 
 /// Returns `None` if the fresh folder was taken for an abandoned one or its name is in use.
@@ -132,6 +135,11 @@ fn try_make_folder(
         Err(StorageError::AlreadyExists { .. }) => return Ok(None),
         Err(error) => return Err(error),
     }
-    let hold = storage.try_hold_file(&layout::join(&path, LOCK))?;
-    Ok(hold.map(|hold| StagingFolder { storage: Arc::clone(storage), path, _hold: hold }))
+    match storage.try_hold_file(&layout::join(&path, LOCK)) {
+        Ok(hold) => Ok(hold.map(|hold| StagingFolder { storage: Arc::clone(storage), path, _hold: hold })),
+        Err(error) => {
+            let _ = storage.remove_tree(&path);
+            Err(error)
+        }
+    }
 }

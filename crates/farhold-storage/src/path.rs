@@ -35,10 +35,7 @@ impl StorePath {
     /// # Errors
     /// [`PathError::Component`] if it is not a plain file name.
     pub fn join(&self, component: &str) -> Result<Self, PathError> {
-        let refused = component.is_empty()
-            || component == "."
-            || component == ".."
-            || component.contains(['/', '\0']);
+        let refused = component.is_empty() || component == "." || component == ".." || component.contains(['/', '\0']);
         if refused {
             return Err(PathError::Component { component: component.to_owned() });
         }

@@ -1,12 +1,13 @@
 //! Reading the stores that the reference wrote, and answering about them as it does.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use farhold_datastore::{AccessTimeCheck, Datastore, OpenError};
 use farhold_types::{MAX_NAMESPACE_DEPTH, Namespace};
 use serde_json::Value;
 
-use crate::support::{check_whole, golden_path, local_options, root, unpack};
+use crate::support::{check_whole, golden_path, local_options, root, unpack, unpack_into};
 
 /// The recorded answer to one request by somebody who may see everything that it asks for.
 fn recorded(path: &str) -> Value {
@@ -115,33 +116,41 @@ fn namespaces_are_those_of_the_reference() {
     }
 }
 
+/// Golden check 19, as far as ownership does not matter. One test, because making 65,536 folders takes its time.
 #[test]
-fn a_complete_recorded_store_is_adopted_and_any_gap_is_named() {
-    use std::os::unix::fs::PermissionsExt;
-    let golden = unpack("golden");
-    let set = |path: &std::path::Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+fn a_created_store_takes_recorded_content_is_adopted_and_any_gap_is_named() {
+    // In memory where the system offers that: 65,536 directories are 256 MiB of blocks on a disk.
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let locks = tempfile::tempdir().unwrap();
+    let base = directory.path().join("golden");
+    let options = || local_options(&base, locks.path());
+    let adopt = || Datastore::adopt(options(), AccessTimeCheck::Run);
+    let set = |path: &str, mode| {
+        std::fs::set_permissions(base.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
     };
-    let adopt = || Datastore::adopt(local_options(&golden.base, &golden.locks), AccessTimeCheck::Run);
-    set(&golden.base, 0o755);
-    set(&golden.base.join(".chunks"), 0o750);
-    for number in 0..65_536 {
-        let folder = golden.base.join(format!(".chunks/{number:04x}"));
-        if !folder.exists() {
-            std::fs::create_dir(&folder).unwrap();
-        }
-        set(&folder, 0o750);
-    }
-    let _ = std::fs::remove_file(golden.base.join(".lock"));
-    assert!(matches!(adopt(), Err(OpenError::Missing { path }) if path.ends_with("/.lock")));
-    std::fs::write(golden.base.join(".lock"), b"").unwrap();
-    set(&golden.base.join(".lock"), 0o644);
-    adopt().unwrap();
+    std::fs::create_dir_all(base.join("lost+found")).unwrap();
+    std::fs::write(base.join("foreign"), b"").unwrap();
+    let refused = Datastore::create(options(), AccessTimeCheck::Run);
+    assert!(matches!(refused, Err(OpenError::NotEmpty { entry }) if entry == "foreign"));
+    std::fs::remove_file(base.join("foreign")).unwrap();
+    Datastore::create(options(), AccessTimeCheck::Run).unwrap();
+    assert!(matches!(Datastore::create(options(), AccessTimeCheck::Skip), Err(OpenError::Exists { .. })));
+    let mode = |path: &str| std::fs::metadata(base.join(path)).unwrap().mode() & 0o777;
+    assert_eq!((mode(""), mode(".chunks"), mode(".chunks/ffff"), mode(".lock")), (0o755, 0o750, 0o750, 0o644));
+    assert_eq!(std::fs::read_dir(base.join(".chunks")).unwrap().count(), 65_536);
+    let zero = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
+    assert!(base.join(".chunks/bb9f").join(zero).is_file());
 
-    let folder = golden.base.join(".chunks/0080");
-    set(&folder, 0o755);
+    unpack_into("golden", directory.path());
+    let store = adopt().unwrap();
+    check_whole(&store, &root(), &crate::support::snapshot("vm/100/2026-01-03T10:00:00Z"));
+    drop(store);
+
+    set(".chunks/0080", 0o755);
     assert!(matches!(adopt(), Err(OpenError::Mode { found: 0o755, .. })));
-    set(&folder, 0o750);
-    std::fs::remove_dir(golden.base.join(".chunks/0001")).unwrap();
+    set(".chunks/0080", 0o750);
+    std::fs::remove_dir(base.join(".chunks/0001")).unwrap();
     assert!(matches!(adopt(), Err(OpenError::Missing { path }) if path.ends_with("/.chunks/0001")));
+    std::fs::remove_file(base.join(".lock")).unwrap();
+    assert!(matches!(adopt(), Err(OpenError::Missing { path }) if path.ends_with("/.lock")));
 }

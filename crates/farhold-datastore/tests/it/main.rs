@@ -1,5 +1,9 @@
 //! Tests of the datastore through its public interface.
 
+mod chunks;
+mod crash;
 mod golden;
-
+mod lifecycle;
+mod locking;
+mod model;
 mod support;

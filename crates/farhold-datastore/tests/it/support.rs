@@ -47,9 +47,7 @@ pub fn memory() -> MemoryStorage {
 
 /// A recorded store, unpacked; chunk folders that the recording leaves out are missing.
 pub struct Golden {
-    pub directory: tempfile::TempDir,
-    pub base: PathBuf,
-    pub locks: PathBuf,
+    _directory: tempfile::TempDir,
     pub store: Datastore,
 }
 
@@ -57,14 +55,18 @@ pub fn golden_path(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(name)
 }
 
-pub fn unpack(name: &str) -> Golden {
-    let directory = tempfile::tempdir().expect("created");
+pub fn unpack_into(name: &str, directory: &Path) {
     let packed = fs::File::open(golden_path(&format!("{name}.tar.zst"))).expect("present");
     let unpacked = zstd::Decoder::new(packed).expect("zstd");
-    tar::Archive::new(unpacked).unpack(directory.path()).expect("unpacked");
+    tar::Archive::new(unpacked).unpack(directory).expect("unpacked");
+}
+
+pub fn unpack(name: &str) -> Golden {
+    let directory = tempfile::tempdir().expect("created");
+    unpack_into(name, directory.path());
     let (base, locks) = (directory.path().join(name), directory.path().join("locks"));
     let store = Datastore::open(local_options(&base, &locks)).expect("opened");
-    Golden { directory, base, locks, store }
+    Golden { _directory: directory, store }
 }
 
 pub fn root() -> Namespace {
