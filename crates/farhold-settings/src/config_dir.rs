@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ use crate::error::SettingsError;
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two attempts to get a lock; short against a save, long against an attempt.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Mode of the directory.
+const DIR_MODE: u32 = 0o700;
 /// Mode of lock files.
 const LOCK_MODE: u32 = 0o660;
 
@@ -86,6 +88,40 @@ impl ConfigDir {
     #[must_use]
     pub fn with_lock_wait(self, lock_wait: Duration) -> Self {
         Self { lock_wait, ..self }
+    }
+
+    /// Makes the directory if it is missing, and checks that nobody but its owner can enter it.
+    ///
+    /// # Errors
+    /// [`SettingsError::Unsafe`] for another mode than 0700, or another owner than the service if one was named; a
+    /// server must not start then. [`SettingsError::Io`].
+    ///
+    /// Source: `docs/spec/config-and-access.md` 1.
+    pub fn prepare(&self) -> Result<(), SettingsError> {
+        let fail = |source| SettingsError::Io { file: self.path.display().to_string(), action: "prepare", source };
+        match fs::DirBuilder::new().mode(DIR_MODE).create(&self.path) {
+            Ok(()) => {
+                // The process's mask may have taken bits away.
+                fs::set_permissions(&self.path, fs::Permissions::from_mode(DIR_MODE)).map_err(fail)?;
+                if let Some(owner) = self.owner {
+                    std::os::unix::fs::chown(&self.path, Some(owner.uid), Some(owner.gid)).map_err(fail)?;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(fail(e)),
+        }
+        let found = fs::metadata(&self.path).map_err(fail)?;
+        let unsafe_because =
+            |reason: String| Err(SettingsError::Unsafe { directory: self.path.display().to_string(), reason });
+        if found.mode() & 0o777 != DIR_MODE || !found.is_dir() {
+            return unsafe_because(format!("it must be a directory of mode 0700, found {:04o}", found.mode() & 0o777));
+        }
+        match self.owner {
+            Some(owner) if (found.uid(), found.gid()) != (owner.uid, owner.gid) => {
+                unsafe_because(format!("it must belong to user {} and group {}", owner.uid, owner.gid))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the path of the directory.

@@ -48,6 +48,14 @@ pub enum SettingsError {
         #[source]
         source: io::Error,
     },
+    /// The configuration directory is open to others.
+    #[error("configuration directory {directory} is not safe: {reason}")]
+    Unsafe {
+        /// The directory.
+        directory: String,
+        /// What must change.
+        reason: String,
+    },
     /// Somebody else holds the lock.
     #[error("lock {lock} is still held by another process; try again later")]
     Busy {

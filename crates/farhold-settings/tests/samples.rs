@@ -249,3 +249,30 @@ fn switching_and_expiry_follow_the_clock() {
     validity.update_expire(0);
     assert_eq!((validity.enable, validity.expire), (None, None));
 }
+
+/// Row 66 of the table of malformed inputs.
+#[test]
+fn a_directory_that_others_can_enter_is_refused_and_a_missing_one_is_made() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("config");
+    let dir = farhold_settings::ConfigDir::new(&path, std::sync::Arc::new(common::Counting::default()));
+    dir.prepare().unwrap();
+    dir.prepare().unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(dir.prepare(), Err(SettingsError::Unsafe { .. })));
+}
+
+#[test]
+fn jobs_that_use_a_datastore_are_found_on_both_sides() {
+    let jobs = Entries::<SyncJobs>::parse(Some(
+        b"sync: one\n\tstore aaa\n\tremote-store bbb\n\nsync: two\n\tstore bbb\n\tremote r01\n\tremote-store aaa\n",
+    ))
+    .unwrap();
+    let using = |store: &str| {
+        let store = store.parse().unwrap();
+        farhold_settings::jobs_using_datastore(&jobs, &store).iter().map(|id| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((using("aaa"), using("bbb")), (vec!["one".to_owned()], vec!["one".to_owned(), "two".to_owned()]));
+}
