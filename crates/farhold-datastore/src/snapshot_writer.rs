@@ -32,7 +32,7 @@ pub enum SnapshotOrigin {
 /// A snapshot being written; holds its exclusive lock.
 ///
 /// Dropping it without [`commit`](Self::commit) or [`discard`](Self::discard) keeps the files written so far for the
-/// next attempt; without a manifest they are no finished snapshot.
+/// next attempt; without a manifest they are no finished snapshot. Without any file the new directory goes, too.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     store: Datastore,
@@ -283,5 +283,10 @@ impl SnapshotWriter {
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         self.drop_waiting();
+        if self.origin == SnapshotOrigin::New && !self.is_committed {
+            // An empty directory is nothing to resume, and the reference refuses a backup at its time. With files in
+            // it this fails, as it should.
+            let _ = self.store.storage().remove_dir(&layout::snapshot_dir(self.namespace(), &self.snapshot));
+        }
     }
 }

@@ -181,6 +181,8 @@ fn writing_again_resumes_an_unfinished_snapshot_and_cleans_up() {
     let sample = sample(&at, b"content");
     let directory = "vm/100/2026-01-01T10:00:00Z";
     let (_, group) = store.create_group(&root(), &at.group, &owner()).unwrap();
+    drop(store.begin_snapshot(&group, at.time).unwrap());
+    assert_eq!(store.snapshots(&root(), &at.group).unwrap(), [], "an empty directory would block a backup");
     {
         let mut writer = store.begin_snapshot(&group, at.time).unwrap();
         assert_eq!((writer.origin(), writer.is_new()), (SnapshotOrigin::New, true));
