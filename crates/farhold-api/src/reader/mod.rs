@@ -3,6 +3,10 @@
 //! A session may read only the chunks of the indexes that it downloaded. What it may hold in memory is bounded: a peer
 //! that asks for 200 chunks and does not read pins one budget, not 200 chunks. Source: `docs/spec/wire-protocol.md` 6.
 
+mod stored;
+
+pub use stored::StoredSnapshot;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
