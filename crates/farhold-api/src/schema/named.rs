@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use farhold_types::{
-    Authid, BackupId, ByteSize, DatastoreName, Digest, Fingerprint, GroupFilter, JobId, KeyId, Namespace, Realm,
+    Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, GroupFilter, JobId, KeyId, Namespace, Realm,
     RemoteName, TokenName, Userid, is_safe_id,
 };
 use serde_json::Value;
@@ -95,6 +95,14 @@ fn port_typed(value: &Value) -> Result<(), String> {
     }
 }
 
+/// Times after the year 9999 have no text form. Source: `docs/spec/wire-protocol.md` 4.
+fn time_typed(value: &Value) -> Result<(), String> {
+    match value.as_i64() {
+        Some(time) if Epoch::MAX.0 < time => Err("time lies after the year 9999".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn not_negative(value: &Value) -> Result<(), String> {
     match value.as_i64() {
         Some(number) if number < 0 => Err("number may not be negative".to_owned()),
@@ -153,7 +161,8 @@ pub const BACKUP_TYPE: Param =
 pub const BACKUP_ID: Param = Param::required("backup-id", text(1, None, parses::<BackupId>, STRING), "Backup ID");
 /// `backup-time`, seconds since 1970-01-01 UTC.
 pub const BACKUP_TIME: Param =
-    Param::required("backup-time", integer(Some(1), None), "Backup time in seconds since 1970-01-01 UTC");
+    Param::required("backup-time", integer(Some(1), None), "Backup time in seconds since 1970-01-01 UTC")
+        .typed_by(time_typed);
 /// `file-name` of an archive or a blob.
 pub const FILE_NAME: Param = Param::required("file-name", text(1, None, safe_id, STRING), "Name of the file");
 /// `userid`.
@@ -305,6 +314,15 @@ mod tests {
         assert!(namespace_pattern(&eight).is_ok() && namespace_typed(&Value::from(eight)).is_err());
         assert!(acl_path("/").is_ok() && acl_path("/a/b").is_ok());
         assert!(acl_path("").is_err() && acl_path("a").is_err() && acl_path("/a/").is_err());
+    }
+
+    #[test]
+    fn backup_times_end_with_the_year_9999() {
+        let last = BACKUP_TIME.kind.parse_text("253402300799").unwrap();
+        assert!(BACKUP_TIME.check_typed(&last).is_ok());
+        let later = BACKUP_TIME.kind.parse_text("253402300800").unwrap();
+        assert!(BACKUP_TIME.check_typed(&later).is_err());
+        assert!(BACKUP_TIME.kind.parse_text("0").is_err());
     }
 
     #[test]

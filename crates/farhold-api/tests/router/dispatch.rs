@@ -113,3 +113,28 @@ fn declarations_that_contradict_each_other_make_no_router() {
     let pair = vec![endpoint("/a/{store}").params(&[named::STORE]), endpoint("/a/{store}").params(&[named::STORE])];
     assert!(matches!(Router::new(Arc::new(Scene::default()), pair), Err(DeclarationError::Twice { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_the_exact_protocol_name_over_http_1_is_upgraded() {
+    let router =
+        one(Endpoint::get("/session", "Switch", |_, request: farhold_api::declare::Request<Scene>| async move {
+            request.check_upgrade("farhold-test")?;
+            Ok(Reply::upgrade("farhold-test", |_| async {}))
+        }))
+        .unwrap();
+    for (upgrade, expected) in [
+        (None, 400),
+        (Some("FARHOLD-TEST"), 400),
+        (Some("farhold-test, other"), 400),
+        (Some("other"), 400),
+        (Some("farhold-test"), 101),
+    ] {
+        let mut headers = vec![("authorization", ADMIN)];
+        headers.extend(upgrade.map(|name| ("upgrade", name)));
+        let found = send(&router, "GET", "/api2/json/session", &headers, vec![]).await;
+        assert_eq!(found.status, expected, "{upgrade:?}");
+        if expected == 101 {
+            assert_eq!((found.header("connection"), found.header("upgrade")), (Some("upgrade"), upgrade));
+        }
+    }
+}
