@@ -15,7 +15,9 @@
 mod access_time;
 mod chunk;
 mod cleaning;
+mod destroy;
 mod error;
+mod gc_status;
 mod group;
 mod item;
 mod layout;
@@ -27,12 +29,14 @@ mod process_lock;
 mod removal;
 mod snapshot;
 mod snapshot_writer;
+mod space;
 mod staging;
 mod store;
 
 pub use access_time::AccessTimeError;
 pub use chunk::Inserted;
 pub use error::{ChunkError, DatastoreError, ErrorKind};
+pub use gc_status::{CacheStats, GcStatus};
 pub use listing::{GroupInfo, SnapshotInfo};
 pub use lock::{GroupLock, LockError, ManifestLock, SharedSnapshotLock, SnapshotLock};
 pub use open::{AccessTimeCheck, OpenError, OpenOptions};

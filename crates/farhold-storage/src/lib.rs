@@ -11,6 +11,7 @@ mod error;
 mod local;
 mod path;
 mod record_lock;
+mod space;
 mod temporary;
 
 #[cfg(any(test, feature = "testing"))]
@@ -26,6 +27,7 @@ pub use backend::{
 pub use error::{Operation, StorageError};
 pub use local::LocalStorage;
 pub use path::{PathError, StorePath};
+pub use space::{FileSystemSpace, file_system_space};
 pub use temporary::{is_random_temporary, stem};
 
 #[cfg(any(test, feature = "testing"))]

@@ -38,7 +38,7 @@ bad_requests!(
 );
 
 /// Returns the 403 of a check on a namespace, which is answered without delay.
-pub fn forbidden(denied: &acl::Denied) -> ApiError {
+pub(crate) fn forbidden(denied: &acl::Denied) -> ApiError {
     ApiError::from_chain(denied).with_status(StatusCode::FORBIDDEN)
 }
 

@@ -3,6 +3,7 @@
 //! An area's file declares its calls and turns them into work of `farhold_jobs` and below. Handlers hold no business
 //! rules; what blocks goes through [`blocking`], and errors become answers in [`errors`].
 
+mod admin_datastore;
 pub mod errors;
 mod version;
 
@@ -15,6 +16,7 @@ use crate::error::ApiError;
 pub fn all() -> Vec<Endpoint<App>> {
     let mut all = Vec::new();
     // One line an area, sorted.
+    all.extend(admin_datastore::endpoints());
     all.extend(version::endpoints());
     all
 }

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod crash;
+mod destroy;
 mod golden;
 mod lifecycle;
 mod locking;

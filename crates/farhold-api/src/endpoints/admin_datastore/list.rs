@@ -1,0 +1,61 @@
+//! The list of datastores. Source: `docs/spec/rest-api.md` 12.1.
+
+use std::sync::Arc;
+
+use farhold_jobs::App;
+use farhold_rules::acl::{AclPath, AclTree};
+use farhold_settings::DatastoreConfig;
+use farhold_types::{Authid, Namespace, Privileges};
+use serde_json::{Value, json};
+
+use super::NS_ANY;
+use crate::declare::{Access, Endpoint, Reply, Request};
+use crate::endpoints::blocking;
+use crate::error::ApiError;
+
+pub(super) fn endpoints() -> Vec<Endpoint<App>> {
+    vec![
+        Endpoint::get("/admin/datastore", "List the datastores that the caller may reach", list)
+            .access(Access::InHandler("lists datastores with a privilege on them or inside of them")),
+    ]
+}
+
+async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let acl = app.acl()?;
+        let stores = app.settings.datastores().load()?.entries;
+        let items: Vec<Value> = stores.usable().filter_map(|store| item(&acl, &caller, store)).collect();
+        Ok::<_, ApiError>(Reply::value(items))
+    })
+    .await
+}
+
+/// Returns the item of a datastore, if the caller may know of it. The store is not opened.
+fn item(acl: &AclTree, caller: &Authid, store: &DatastoreConfig) -> Option<Value> {
+    let path = AclPath::datastore(&store.name, &Namespace::root());
+    let listed = Privileges::DATASTORE_AUDIT | Privileges::DATASTORE_BACKUP;
+    let is_listed = acl.privileges(caller, &path).all.contains_any(listed);
+    if !is_listed && !acl.has_any_below(caller, &path, NS_ANY) {
+        return None;
+    }
+    let mut item = json!({
+        "store": store.name,
+        "comment": store.comment.as_deref().filter(|_| is_listed),
+        "mount-status": mount_status(store),
+        "backend-type": if store.is_s3() { "s3" } else { "filesystem" },
+    });
+    if let (Some(mode), Some(item)) = (&store.maintenance_mode, item.as_object_mut()) {
+        item.insert("maintenance".to_owned(), json!(mode));
+    }
+    Some(item)
+}
+
+/// Returns whether a removable store is there. Mounting is not offered yet, but a store mounted by hand works.
+fn mount_status(store: &DatastoreConfig) -> &'static str {
+    match store.backing_device {
+        None => "nonremovable",
+        Some(_) if store.content_path().join(".chunks").is_dir() => "mounted",
+        Some(_) => "notmounted",
+    }
+}

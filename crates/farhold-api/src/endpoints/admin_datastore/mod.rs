@@ -1,0 +1,40 @@
+//! `/admin/datastore`: what is in the datastores. Source: `docs/spec/rest-api.md` 12.
+
+mod download;
+mod groups;
+mod list;
+mod namespaces;
+mod notes;
+mod place;
+mod protection;
+mod snapshots;
+mod status;
+
+use farhold_jobs::App;
+use farhold_types::Privileges;
+
+use crate::declare::{Access, Endpoint};
+
+/// NS_ANY of the specification: whoever has one of these on a namespace may know that it exists.
+const NS_ANY: Privileges = Privileges::DATASTORE_MODIFY
+    .with(Privileges::DATASTORE_READ)
+    .with(Privileges::DATASTORE_BACKUP)
+    .with(Privileges::DATASTORE_AUDIT);
+
+/// Access of the calls that look at a namespace and the owners of groups.
+const BY_NAMESPACE: Access =
+    Access::InHandler("privileges on /datastore/{store}/{namespace}; with the smaller ones only on own groups");
+
+pub fn endpoints() -> Vec<Endpoint<App>> {
+    let areas = [
+        list::endpoints(),
+        status::endpoints(),
+        namespaces::endpoints(),
+        groups::endpoints(),
+        snapshots::endpoints(),
+        notes::endpoints(),
+        protection::endpoints(),
+        download::endpoints(),
+    ];
+    areas.into_iter().flatten().collect()
+}

@@ -1,0 +1,55 @@
+//! Removing a store with everything in it.
+//!
+//! In two steps, because the configuration goes between them: while content may be left, the store must stay
+//! configured (in maintenance mode `delete`), so that the removal can be started again. Source:
+//! `docs/spec/datastore-format.md` 20, "Destroy with data".
+
+use farhold_storage::{StorageError, StorePath};
+use farhold_types::BackupType;
+
+use crate::error::DatastoreError;
+use crate::gc_status::GC_STATUS;
+use crate::layout::{self, CHUNKS, NAMESPACES, PROCESS_LOCK};
+use crate::store::Datastore;
+
+impl Datastore {
+    /// Removes all backups, then all chunks. The caller has made sure that nobody uses the store.
+    ///
+    /// Chunks go last and only if all backups are gone, so that a failure in between leaves no backup with holes that
+    /// looks complete: what is left of backups still has its chunks. Can be repeated.
+    ///
+    /// # Errors
+    /// [`DatastoreError::Storage`], after a part was removed.
+    pub fn destroy_content(&self) -> Result<(), DatastoreError> {
+        let types = BackupType::ALL.map(BackupType::as_str);
+        for name in [NAMESPACES].into_iter().chain(types) {
+            ignore_missing(self.storage().remove_tree(&at(name)))?;
+        }
+        ignore_missing(self.storage().remove_file(&at(GC_STATUS)))?;
+        ignore_missing(self.storage().remove_tree(&at(CHUNKS)))
+    }
+
+    /// Removes what is left of a store without content: its lock file, and its directory unless it holds something that
+    /// is not ours.
+    ///
+    /// # Errors
+    /// [`DatastoreError::Storage`].
+    pub fn destroy_shell(&self) -> Result<(), DatastoreError> {
+        ignore_missing(self.storage().remove_file(&at(PROCESS_LOCK)))?;
+        match self.storage().remove_dir(&StorePath::root()) {
+            Err(StorageError::NotEmpty { .. }) => Ok(()),
+            other => ignore_missing(other),
+        }
+    }
+}
+
+fn at(name: &str) -> StorePath {
+    layout::join(&StorePath::root(), name)
+}
+
+fn ignore_missing(result: Result<(), StorageError>) -> Result<(), DatastoreError> {
+    match result {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
