@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use farhold_rules::sync_plan::{Action, LocalCondition, LocalSnapshot, plan_group};
-use farhold_types::{Epoch, Group, Namespace};
+use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
@@ -17,7 +17,7 @@ use crate::known::KnownChunks;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::prepare::prepare;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
-use crate::source::Source;
+use crate::source::{Listed, Source, SourceError};
 use crate::target::{Examine, Target, TargetGroup};
 
 /// What is known of a group while it is synced.
@@ -48,21 +48,25 @@ impl GroupState {
     }
 }
 
+/// The snapshots of a group, being listed.
+pub(crate) type SnapshotListing = AbortOnDropHandle<Result<Listed<SnapshotItem>, SourceError>>;
+
 /// A group to be synced.
 pub(crate) struct GroupJob {
     pub(crate) index: NamespaceIndex,
     pub(crate) source_ns: Namespace,
     pub(crate) target_ns: Namespace,
     pub(crate) group: Group,
+    pub(crate) listing: SnapshotListing,
     /// Groups of the namespace: finished ones and all.
     pub(crate) groups_done: Arc<AtomicUsize>,
     pub(crate) groups: usize,
 }
 
 /// Syncs a group and tells how it went. Returns the error text of a failure.
-pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, job: GroupJob) {
+pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, mut job: GroupJob) {
     let mut done = 0;
-    let result = sync_snapshots(&run, &job, &mut done).await;
+    let result = sync_snapshots(&run, &mut job, &mut done).await;
     let mut report = run.report();
     report.groups += 1;
     report.snapshots += done;
@@ -80,12 +84,12 @@ pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>,
 
 async fn sync_snapshots<S: Source, T: Target>(
     run: &Arc<RunContext<S, T>>,
-    job: &GroupJob,
+    job: &mut GroupJob,
     done: &mut usize,
 ) -> Result<(), GroupFailure> {
     let retry = run.retry();
     let target = &run.target;
-    let (ns, name) = (&job.target_ns, &job.group);
+    let (ns, name) = (&job.target_ns.clone(), &job.group.clone());
     // Lock and owner come first; a group that does not exist is created only when there is something to put into it.
     let mut target_group = None;
     let mut local = Vec::new();
@@ -95,8 +99,8 @@ async fn sync_snapshots<S: Source, T: Target>(
         local = locked.snapshots(examine).await?;
         target_group = Some(locked);
     }
-    let listing = retry.run(|| run.source.snapshots(&job.source_ns, name));
-    let items = run.cancel.run_until_cancelled(listing).await.ok_or(GroupFailure::Cancelled)??;
+    let listed = run.cancel.run_until_cancelled(&mut job.listing).await.ok_or(GroupFailure::Cancelled)?;
+    let items = listed.map_err(|_| GroupFailure::Crashed)??;
     for item in items.unreadable {
         let (index, group) = (Some(job.index), Some(name.clone()));
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });

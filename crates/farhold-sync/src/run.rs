@@ -22,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::check_pool::CheckPool;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
-use crate::group::{GroupJob, sync_group};
+use crate::group::{GroupJob, SnapshotListing, sync_group};
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
@@ -30,7 +30,8 @@ use crate::rights::OwnerRights;
 use crate::source::{Listed, Source, SourceError, SourceFault};
 use crate::target::Target;
 
-/// Namespaces whose groups are listed ahead of their turn.
+/// Namespaces whose groups, and groups whose snapshots, are listed ahead of their turn: hides round trips, and costs at
+/// most as many requests at once. A listing that got old meanwhile only means that something is found vanished later.
 const LISTINGS_AHEAD: usize = 4;
 
 /// Smallest byte budget that lets the largest chunk through.
@@ -198,6 +199,14 @@ impl<S: Source, T: Target> Queue<S, T> {
         }))
     }
 
+    fn list_snapshots(&self, ns: &Namespace, group: &Group) -> SnapshotListing {
+        let (run, ns, group) = (self.run.clone(), ns.clone(), group.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let retry = run.retry();
+            retry.run(|| run.source.snapshots(&ns, &group)).await
+        }))
+    }
+
     /// Makes sure that the target namespace exists and may be used, and selects the groups. `None` when cancelled.
     async fn open_namespace(
         &self,
@@ -259,15 +268,25 @@ impl<S: Source, T: Target> Queue<S, T> {
             self.namespace_finished(index);
         }
         let groups_done = Arc::new(AtomicUsize::new(0));
-        for group in selection.selected {
+        let mut upcoming = selection.selected.iter();
+        let mut listings: VecDeque<SnapshotListing> = VecDeque::new();
+        for group in &selection.selected {
             while self.workers <= self.tasks.len() {
                 self.finish_one().await?;
             }
             if self.run.cancel.is_cancelled() {
                 return Ok(());
             }
+            while listings.len() < LISTINGS_AHEAD {
+                let Some(group) = upcoming.next() else { break };
+                listings.push_back(self.list_snapshots(&pair.source, group));
+            }
+            let Some(listing) = listings.pop_front() else {
+                return Err(SyncError::Crashed);
+            };
             let (source_ns, target_ns) = (pair.source.clone(), pair.target.clone());
-            let job = GroupJob { index, source_ns, target_ns, group, groups_done: groups_done.clone(), groups };
+            let (group, groups_done) = (group.clone(), groups_done.clone());
+            let job = GroupJob { index, source_ns, target_ns, group, listing, groups_done, groups };
             let run = self.run.clone();
             self.tasks.spawn(async move {
                 sync_group(run, job).await;

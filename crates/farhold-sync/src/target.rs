@@ -194,6 +194,6 @@ pub trait TargetSnapshot: Send + Sync + 'static {
     /// Removes files that `manifest` does not list, except the manifest itself, the client log and marker files.
     fn remove_unlisted(&self, manifest: &Manifest) -> impl Future<Output = Result<(), TargetError>> + Send;
 
-    /// Removes the directory if it was new; otherwise only temporary files.
+    /// Removes the directory unless it holds a finished snapshot, before or since; then only temporary files.
     fn discard(self) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
