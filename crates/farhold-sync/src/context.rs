@@ -29,6 +29,8 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) budget: Arc<Semaphore>,
     /// One permit per reader session beyond the first of a snapshot.
     pub(crate) extra_sessions: Arc<Semaphore>,
+    /// One permit per snapshot prepared ahead of its turn.
+    pub(crate) ahead: Arc<Semaphore>,
     pub(crate) is_down: Arc<AtomicBool>,
     pub(crate) journal: Option<Arc<JournalScope>>,
     pub(crate) report: Mutex<SyncReport>,

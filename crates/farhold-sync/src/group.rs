@@ -3,11 +3,13 @@
 //! Stops at the first error: a newer snapshot on the target would hide an older missing one for ever, since gaps are
 //! never filled (`docs/spec/sync.md` 6, last paragraph, and C.2 W23).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use farhold_rules::sync_plan::{Action, LocalCondition, LocalSnapshot, plan_group};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
@@ -15,10 +17,17 @@ use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::journal::Journal;
 use crate::known::KnownChunks;
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::prepare::prepare;
+use crate::prepare::{Preparation, prepare};
+use crate::retry::Retry;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source, SourceError};
 use crate::target::{Examine, Target, TargetGroup};
+
+/// Snapshots that a whole run prepares ahead of their turn; each is an open session.
+pub(crate) const SNAPSHOTS_AHEAD: usize = 4;
+
+/// Content up to which a snapshot counts as small: it is through in about a second.
+const SMALL_SNAPSHOT_BYTES: u64 = 64 << 20;
 
 /// What is known of a group while it is synced.
 pub(crate) struct GroupState {
@@ -113,14 +122,12 @@ async fn sync_snapshots<S: Source, T: Target>(
         run.emit(job.index, name, GroupEvent::Skipped(class));
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
-    let Some(first) = actions.first() else {
+    if actions.is_empty() {
         return Ok(());
-    };
-    let ahead = |action: &Action| {
-        let job = prepare(run.clone(), job.source_ns.clone(), action.clone(), retry.clone());
-        AbortOnDropHandle::new(tokio::spawn(job))
-    };
-    let mut next = Some(ahead(first));
+    }
+    let mut ahead =
+        Ahead { run, source_ns: &job.source_ns, retry: &retry, upcoming: actions.iter(), begun: VecDeque::new() };
+    ahead.begin();
     let target_group = match target_group {
         Some(group) => group,
         None => target.lock_group(ns, name, &run.options.owner).await?,
@@ -134,12 +141,11 @@ async fn sync_snapshots<S: Source, T: Target>(
         reusable: newest_good(&local),
     };
     for (position, action) in actions.iter().enumerate() {
-        let preparation = match next.take() {
-            Some(handle) => run.cancel.run_until_cancelled(handle).await.ok_or(GroupFailure::Cancelled)?,
-            None => return Ok(()),
+        let Some(preparation) = ahead.take(action) else {
+            return Ok(());
         };
+        let preparation = run.cancel.run_until_cancelled(preparation).await.ok_or(GroupFailure::Cancelled)?;
         let preparation = preparation.map_err(|_| GroupFailure::Crashed)?;
-        next = actions.get(position + 1).map(ahead);
         let result = sync_snapshot(run, &mut state, &target_group, action, preparation).await;
         *done = position + 1;
         let groups_done = job.groups_done.load(Ordering::Relaxed);
@@ -153,6 +159,50 @@ async fn sync_snapshots<S: Source, T: Target>(
         }
     }
     Ok(())
+}
+
+type PreparationTask<S> = AbortOnDropHandle<Result<Preparation<S>, GroupFailure>>;
+
+/// Snapshots of a group that are being prepared ahead of their turn.
+struct Ahead<'a, S: Source, T: Target> {
+    run: &'a Arc<RunContext<S, T>>,
+    source_ns: &'a Namespace,
+    retry: &'a Arc<Retry>,
+    upcoming: std::slice::Iter<'a, Action>,
+    begun: VecDeque<(PreparationTask<S>, Option<OwnedSemaphorePermit>)>,
+}
+
+impl<S: Source, T: Target> Ahead<'_, S, T> {
+    /// Begins the next preparation. The first one needs no permit, since its turn has come.
+    fn begin(&mut self) -> bool {
+        let mut permit = None;
+        if !self.begun.is_empty() {
+            match self.run.ahead.clone().try_acquire_owned() {
+                Ok(free) => permit = Some(free),
+                Err(_) => return false,
+            }
+        }
+        let Some(action) = self.upcoming.next() else {
+            return false;
+        };
+        let task = prepare(self.run.clone(), self.source_ns.clone(), action.clone(), self.retry.clone());
+        self.begun.push_back((AbortOnDropHandle::new(tokio::spawn(task)), permit));
+        true
+    }
+
+    /// Returns the preparation of `action`, whose turn it is, and begins some of the following ones.
+    ///
+    /// One is enough beside a large snapshot: an open session keeps the source from pruning. Small snapshots consist of
+    /// round trips, which several hide better.
+    fn take(&mut self, action: &Action) -> Option<PreparationTask<S>> {
+        if self.begun.is_empty() {
+            self.begin();
+        }
+        let is_small = action.item.size.is_some_and(|size| size <= SMALL_SNAPSHOT_BYTES);
+        let wanted = 1 + if is_small { SNAPSHOTS_AHEAD } else { 1 };
+        while self.begun.len() < wanted && self.begin() {}
+        self.begun.pop_front().map(|(task, _)| task)
+    }
 }
 
 /// Returns the newest finished snapshot, unless its verification failed or its manifest is unreadable.

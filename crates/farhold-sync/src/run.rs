@@ -22,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::check_pool::CheckPool;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
-use crate::group::{GroupJob, SnapshotListing, sync_group};
+use crate::group::{GroupJob, SNAPSHOTS_AHEAD, SnapshotListing, sync_group};
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
@@ -81,6 +81,7 @@ pub async fn run<S: Source, T: Target>(
         pool: CheckPool::new(),
         budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
         extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
+        ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
         is_down: Arc::new(AtomicBool::new(false)),
         journal,
         report: Mutex::default(),
