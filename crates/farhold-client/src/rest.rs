@@ -21,13 +21,23 @@ const PREFIX: &str = "/api2/json";
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 
 /// A datastore of the remote that our account may see.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RemoteDatastore {
     /// Its name.
     pub store: DatastoreName,
     /// Its comment.
     #[serde(default)]
     pub comment: Option<String>,
+    /// Whether its device is mounted, as the remote says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_status: Option<String>,
+    /// Its maintenance mode, as the remote says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
+    /// Kind of its storage, as the remote says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_type: Option<String>,
 }
 
 impl Client {
