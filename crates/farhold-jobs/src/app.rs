@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use farhold_access::Access;
 use farhold_rules::acl::AclTree;
-use farhold_settings::{AclSubject, Settings, SettingsError};
+use farhold_settings::{Settings, SettingsError};
 use farhold_tasks::TaskRegistry;
 use farhold_tasks::job_state::JobStates;
 use farhold_types::{Clock, Fingerprint, Randomness};
 
+use crate::progress::ProgressBoard;
 use crate::stores::Stores;
 
 /// What is known about the host and this program.
@@ -48,12 +50,16 @@ pub struct CertificateFacts {
 pub struct App {
     /// Stored configuration.
     pub settings: Settings,
+    /// Authentication, users and permissions.
+    pub access: Access,
     /// Worker tasks.
     pub tasks: TaskRegistry,
     /// State of jobs between runs.
     pub job_states: JobStates,
     /// Datastores.
     pub stores: Stores,
+    /// Progress of running syncs.
+    pub progress: ProgressBoard,
     /// Private state of unfinished syncs (below `lib/`).
     pub sync_state_directory: PathBuf,
     /// The host.
@@ -68,23 +74,8 @@ impl App {
     /// Returns the access control tree as it is configured now. Blocking.
     ///
     /// # Errors
-    /// `acl.cfg` cannot be read.
-    pub fn acl(&self) -> Result<AclTree, SettingsError> {
-        Self::acl_of(&self.settings)
-    }
-
-    /// Returns the access control tree of a configuration, for threads that hold no `App`. Blocking.
-    ///
-    /// # Errors
-    /// `acl.cfg` cannot be read.
-    pub fn acl_of(settings: &Settings) -> Result<AclTree, SettingsError> {
-        let acl = settings.acl().load()?.entries;
-        let mut tree = AclTree::new();
-        for entry in acl.entries() {
-            if let AclSubject::Authid(authid) = entry.subject {
-                tree.set(&entry.path, authid, entry.role, entry.is_propagated);
-            }
-        }
-        Ok(tree)
+    /// `acl.cfg` or `user.cfg` cannot be read.
+    pub fn acl(&self) -> Result<Arc<AclTree>, SettingsError> {
+        self.access.acl()
     }
 }

@@ -4,9 +4,14 @@
 
 pub mod app;
 pub mod permission;
+pub mod progress;
+pub mod pull;
+pub mod rights;
 pub mod stores;
+pub mod sync_job_edit;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use app::{App, CertificateFacts, NodeFacts};
+pub use progress::ProgressBoard;
 pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

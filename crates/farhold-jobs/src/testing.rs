@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use farhold_access::{Access, Keys};
 use farhold_datastore::{AccessTimeCheck, Datastore};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
@@ -14,6 +15,7 @@ use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
 
 use crate::app::{App, NodeFacts};
+use crate::progress::ProgressBoard;
 use crate::stores::Stores;
 
 /// Where test clocks start: 2026-11-22T01:30:00Z.
@@ -106,7 +108,10 @@ impl TestServer {
             time_zone: jiff::tz::TimeZone::UTC,
             processes: Arc::new(AllAlive),
         });
+        let keys = Keys::load_or_create(settings.dir()).unwrap();
         let app = App {
+            access: Access::new(settings.clone(), clock.clone(), keys, None),
+            progress: ProgressBoard::default(),
             stores: Stores::new(settings.clone(), at("run/locks"), clock.clone(), Arc::clone(&randomness)),
             settings,
             tasks: tasks.unwrap(),
