@@ -23,10 +23,10 @@ impl Context for App {
         privileges: Privileges,
         quantity: Quantity,
     ) -> BoxFuture<'a, Result<Granted, Denied>> {
-        let (settings, caller, path) = (self.settings.clone(), caller.clone(), path.to_owned());
+        let (access, caller, path) = (self.access.clone(), caller.clone(), path.to_owned());
         Box::pin(async move {
             let check = move || {
-                let tree = App::acl_of(&settings).map_err(|error| error.to_string())?;
+                let tree = access.acl().map_err(|error| error.to_string())?;
                 require(&tree, &caller, &path, privileges, quantity)
             };
             match tokio::task::spawn_blocking(check).await {

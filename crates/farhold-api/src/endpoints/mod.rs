@@ -4,7 +4,14 @@
 //! rules; what blocks goes through [`blocking`], and errors become answers in [`errors`].
 
 mod admin_datastore;
+mod admin_sync;
+mod config_remote;
+mod config_sync;
 pub mod errors;
+mod farhold;
+mod pull;
+mod reader;
+mod sync_params;
 mod version;
 
 use farhold_jobs::App;
@@ -17,6 +24,12 @@ pub fn all() -> Vec<Endpoint<App>> {
     let mut all = Vec::new();
     // One line an area, sorted.
     all.extend(admin_datastore::endpoints());
+    all.extend(admin_sync::endpoints());
+    all.extend(config_remote::endpoints());
+    all.extend(config_sync::endpoints());
+    all.extend(farhold::endpoints());
+    all.extend(pull::endpoints());
+    all.extend(reader::endpoints());
     all.extend(version::endpoints());
     all
 }

@@ -1,0 +1,77 @@
+//! `/admin/sync`: state of sync jobs, and running them. Source: `docs/spec/rest-api.md` 13.
+
+use std::sync::Arc;
+
+use farhold_jobs::App;
+use farhold_jobs::permission::{may_change, may_see};
+use farhold_jobs::pull;
+use farhold_tasks::job_state::JobKey;
+use farhold_types::{JobId, SyncJob};
+use serde_json::{Map, Value};
+
+use super::{blocking, sync_params};
+use crate::declare::{Access, Answer, Endpoint, Reply, Request};
+use crate::error::ApiError;
+use crate::schema::named;
+
+pub fn endpoints() -> Vec<Endpoint<App>> {
+    vec![
+        Endpoint::get("/admin/sync", "List sync jobs and how they last ran", list)
+            .params(&[named::STORE.is_optional().described("Only jobs of this datastore"), named::LIST_SYNC_DIRECTION])
+            .access(Access::InHandler("Jobs that the caller may see")),
+        Endpoint::post("/admin/sync/{id}/run", "Run a sync job now", run)
+            .params(&[named::JOB_ID])
+            .access(Access::InHandler("Privileges on the datastore and the remote, by the job's options"))
+            .answer(Answer::Task),
+    ]
+}
+
+async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let loaded = app.settings.sync_jobs().load()?;
+        let acl = app.acl()?;
+        let direction = request.params.text("sync-direction");
+        let store = request.params.text("store");
+        let is_shown = |job: &&SyncJob| {
+            sync_params::is_listed(job, direction)
+                && store.is_none_or(|store| job.store.as_str() == store)
+                && may_see(&acl, &caller, job).is_ok()
+        };
+        let mut items = Vec::new();
+        for job in loaded.entries.all()?.into_iter().filter(is_shown) {
+            let mut item = sync_params::item(job);
+            item.extend(last_run(&app, job)?);
+            items.push(Value::from(item));
+        }
+        Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+/// Returns the members that tell about the last run. The next run is not told, since nothing runs by schedule yet.
+fn last_run(app: &App, job: &SyncJob) -> Result<Map<String, Value>, ApiError> {
+    let state = app.job_states.read(&JobKey::sync(&job.id)?, app.clock.now(), &app.tasks)?;
+    match serde_json::to_value(state.last_run()) {
+        Ok(Value::Object(members)) => Ok(members),
+        _ => Ok(Map::new()),
+    }
+}
+
+async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let id: JobId = request.params.require("id")?;
+    let (job, permit) = {
+        let app = Arc::clone(&app);
+        blocking(move || {
+            let loaded = app.settings.sync_jobs().load()?;
+            let job = loaded.entries.get(id.as_str())?;
+            let job = job.ok_or_else(|| ApiError::bad_request(format!("no such sync job '{id}'")))?.clone();
+            let permit = may_change(&*app.acl()?, &caller, &job)?;
+            Ok::<_, ApiError>((job, permit))
+        })
+        .await?
+    };
+    let upid = pull::start_job(&app, &permit, job, None).await?;
+    Ok(Reply::value(upid.to_string()))
+}

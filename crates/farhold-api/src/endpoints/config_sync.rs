@@ -1,0 +1,196 @@
+//! `/config/sync`: stored sync jobs. Source: `docs/spec/rest-api.md` 7, `docs/spec/sync.md` 2 and 3.
+
+use std::sync::Arc;
+
+use farhold_jobs::App;
+use farhold_jobs::permission::{JobDenied, may_change, may_see};
+use farhold_jobs::sync_job_edit::{self, DELETABLE, JobEditError, KeyChecks};
+use farhold_rules::acl::{AclPath, AclTree};
+use farhold_settings::SettingsError;
+use farhold_tasks::job_state::{JobKey, JobStateError};
+use farhold_types::{Authid, Digest, JobId, KeyId, Privileges, SyncJob};
+use serde_json::Value;
+
+use super::{blocking, sync_params};
+use crate::declare::{Access, Endpoint, Reply, Request};
+use crate::error::ApiError;
+use crate::schema::{Param, ParamKind, named};
+
+const DELETABLE_KIND: ParamKind = ParamKind::Enumeration { values: DELETABLE, strict: true };
+const IN_HANDLER: Access = Access::InHandler("Privileges on the datastore and the remote, by the job's options");
+
+pub fn endpoints() -> Vec<Endpoint<App>> {
+    let required = |param: Param| match param.name {
+        "store" | "remote-store" => param.is_required(),
+        _ => param,
+    };
+    let new: Vec<Param> = sync_params::job_options().into_iter().map(required).collect();
+    vec![
+        Endpoint::get("/config/sync", "List sync jobs", list)
+            .params(&[named::LIST_SYNC_DIRECTION])
+            .access(Access::InHandler("Jobs that the caller may see")),
+        Endpoint::post("/config/sync", "Create a sync job", create)
+            .params(&[named::JOB_ID])
+            .params(&new)
+            .access(IN_HANDLER),
+        Endpoint::get("/config/sync/{id}", "Show a sync job", read).params(&[named::JOB_ID]).access(IN_HANDLER),
+        Endpoint::put("/config/sync/{id}", "Change a sync job", update)
+            .params(&[named::JOB_ID])
+            .params(&sync_params::job_options())
+            .params(&[named::delete(&DELETABLE_KIND), named::DIGEST])
+            .access(IN_HANDLER),
+        Endpoint::delete("/config/sync/{id}", "Remove a sync job", remove)
+            .params(&[named::JOB_ID, named::DIGEST])
+            .access(IN_HANDLER),
+    ]
+}
+
+impl From<JobDenied> for ApiError {
+    fn from(error: JobDenied) -> Self {
+        Self::from_chain(&error)
+    }
+}
+
+impl From<JobEditError> for ApiError {
+    fn from(error: JobEditError) -> Self {
+        Self::from_chain(&error)
+    }
+}
+
+async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let loaded = app.settings.sync_jobs().load()?;
+        let acl = app.acl()?;
+        let direction = request.params.text("sync-direction");
+        let is_shown = |job: &&SyncJob| sync_params::is_listed(job, direction) && may_see(&acl, &caller, job).is_ok();
+        let items: Vec<Value> =
+            loaded.entries.all()?.into_iter().filter(is_shown).map(|job| sync_params::item(job).into()).collect();
+        Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+async fn read(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let id: JobId = request.params.require("id")?;
+    blocking(move || {
+        let loaded = app.settings.sync_jobs().load()?;
+        let job = loaded.entries.get(id.as_str())?.ok_or_else(|| unknown(&id))?;
+        may_see(&*app.acl()?, &caller, job)?;
+        Ok::<_, ApiError>(Reply::value(sync_params::item(job)).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+fn unknown(id: &JobId) -> ApiError {
+    ApiError::bad_request(format!("no such sync job '{id}'"))
+}
+
+async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let params = request.params;
+    let id: JobId = params.require("id")?;
+    let fields = sync_params::fields(&params)?;
+    let (store, remote_store) = (params.require("store")?, params.require("remote-store")?);
+    blocking(move || {
+        let acl = app.acl()?;
+        // The permission is asked for the job as it is given, before anything about it is told.
+        let given = sync_job_edit::requested(id.clone(), &store, &remote_store, fields.clone());
+        may_change(&acl, &caller, &given)?;
+        let (job, keys) = sync_job_edit::create(id.clone(), store, remote_store, fields)?;
+        check_keys(&app, &acl, &job.effective_owner(), &keys)?;
+        match app.settings.sync_jobs().edit(None, |jobs| jobs.insert(job)) {
+            Ok(_) => {}
+            Err(SettingsError::Exists { .. }) => {
+                return Err(ApiError::parameter("id", format!("sync job '{id}' already exists")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        app.job_states.create(&JobKey::sync(&id)?, app.clock.now())?;
+        Ok(Reply::null())
+    })
+    .await
+}
+
+async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let params = request.params;
+    let id: JobId = params.require("id")?;
+    let digest: Option<Digest> = params.parse("digest")?;
+    let mut fields = sync_params::fields(&params)?;
+    // A comment of blanks removes it.
+    let is_comment_removed = fields.comment.as_ref().is_some_and(|comment| comment.trim().is_empty());
+    fields.comment = fields.comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
+    blocking(move || {
+        let acl = app.acl()?;
+        let edited = app.settings.sync_jobs().edit(digest, |jobs| {
+            let former = jobs.get(id.as_str())?.ok_or_else(|| unknown(&id))?.clone();
+            let mut delete = params.texts("delete").unwrap_or_default();
+            if is_comment_removed {
+                delete.push("comment");
+            }
+            let (job, keys) = sync_job_edit::update(&former, &delete, fields)?;
+            // Both: whoever could not touch the job as it was must not take it over by changing it.
+            may_change(&acl, &caller, &job)?;
+            may_change(&acl, &caller, &former)?;
+            check_keys(&app, &acl, &job.effective_owner(), &keys)?;
+            let is_rescheduled = job.schedule.is_some() && job.schedule != former.schedule;
+            jobs.update(job)?;
+            Ok::<_, ApiError>(is_rescheduled)
+        })?;
+        if edited.value {
+            app.job_states.schedule_changed(&JobKey::sync(&id)?, app.clock.now(), &app.tasks)?;
+        }
+        Ok::<_, ApiError>(Reply::null())
+    })
+    .await
+}
+
+async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let id: JobId = request.params.require("id")?;
+    let digest: Option<Digest> = request.params.parse("digest")?;
+    blocking(move || {
+        let acl = app.acl()?;
+        let key = JobKey::sync(&id)?;
+        app.settings.sync_jobs().edit(digest, |jobs| {
+            let job = jobs.get(id.as_str())?;
+            let job = job.ok_or_else(|| ApiError::not_found(format!("no such sync job '{id}'")))?;
+            may_change(&acl, &caller, job)?;
+            jobs.remove(id.as_str());
+            Ok::<_, ApiError>(())
+        })?;
+        // A run that is under way keeps its own copy of the job and ends by itself. Its state goes with the job; the
+        // reference waits 10 s here and then reports a failure, although the job is gone.
+        match app.job_states.lock_within(&key, std::time::Duration::ZERO) {
+            Ok(_) | Err(JobStateError::Locked { .. }) => app.job_states.remove(&key)?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok::<_, ApiError>(Reply::null())
+    })
+    .await
+}
+
+/// Checks that the owner may use the keys. What exactly is wrong is not told, so that nobody can probe for keys.
+fn check_keys(app: &App, acl: &AclTree, owner: &Authid, keys: &KeyChecks) -> Result<(), ApiError> {
+    if keys.unarchived.is_empty() && keys.accessible.is_empty() {
+        return Ok(());
+    }
+    let loaded = app.settings.encryption_keys().load()?;
+    let is_usable = |key: &KeyId| {
+        let path = AclPath::encryption_key(key);
+        loaded.entries.contains(key.as_str()) && acl.require_all(owner, &path, Privileges::SYS_MODIFY).is_ok()
+    };
+    let is_archived =
+        |key: &KeyId| loaded.entries.section(key.as_str()).is_some_and(|section| section.get("archived-at").is_some());
+    let unusable = keys
+        .accessible
+        .iter()
+        .find(|key| !is_usable(key))
+        .or_else(|| keys.unarchived.iter().find(|key| !is_usable(key) || is_archived(key)));
+    match unusable {
+        None => Ok(()),
+        Some(key) => Err(ApiError::bad_request(format!("encryption key '{key}' cannot be used by the job's owner"))),
+    }
+}

@@ -1,0 +1,158 @@
+//! Parameters and JSON form of sync jobs, shared by `/config/sync`, `/admin/sync` and `/pull`.
+//!
+//! Source: `docs/spec/rest-api.md` 7.1.
+
+use farhold_jobs::sync_job_edit::SyncJobFields;
+use farhold_types::{ByteSize, RateLimits, SyncDirection, SyncJob};
+use serde_json::{Map, Value, json};
+
+use crate::error::ApiError;
+use crate::schema::{Param, Params, named};
+
+pub const REMOVE_VANISHED: Param =
+    named::flag("remove-vanished", "Remove what vanished from the source; protected snapshots stay");
+pub const RESYNC_CORRUPT: Param =
+    named::flag("resync-corrupt", "Fetch snapshots again whose copy here failed verification");
+pub const ENCRYPTED_ONLY: Param = named::flag("encrypted-only", "Take only fully encrypted snapshots");
+pub const VERIFIED_ONLY: Param = named::flag("verified-only", "Take only snapshots whose last verification was good");
+pub const RATES: [Param; 4] = [named::RATE_IN, named::BURST_IN, named::RATE_OUT, named::BURST_OUT];
+
+/// The options of a stored job besides its id, all optional.
+pub fn job_options() -> Vec<Param> {
+    let mut params = vec![
+        named::STORE.is_optional().described("Local datastore: target of a pull, source of a push"),
+        named::NS.described("Local namespace to start from"),
+        named::OWNER,
+        named::REMOTE_ID,
+        named::REMOTE_STORE.is_optional(),
+        named::REMOTE_NS,
+        named::SYNC_DIRECTION,
+        REMOVE_VANISHED,
+        named::MAX_DEPTH_REDUCED,
+        named::COMMENT,
+        named::SCHEDULE,
+        named::GROUP_FILTER,
+        named::TRANSFER_LAST,
+        RESYNC_CORRUPT,
+        ENCRYPTED_ONLY,
+        VERIFIED_ONLY,
+        named::flag("run-on-mount", "Run when the device of the datastore is mounted"),
+        named::flag("unmount-on-done", "Unmount the device after a run that mounting it started"),
+        named::WORKER_THREADS,
+        named::ACTIVE_ENCRYPTION_KEY,
+        named::ASSOCIATED_KEY,
+    ];
+    params.extend(RATES);
+    params
+}
+
+/// Returns the options that the caller gave.
+pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
+    let sync_direction = match params.text("sync-direction") {
+        None => None,
+        Some("pull") => Some(SyncDirection::Pull),
+        Some("push") => Some(SyncDirection::Push),
+        Some(_) => return Err(ApiError::bad_request("sync-direction must be pull or push")),
+    };
+    let schedule = params.text("schedule").map(str::to_owned);
+    if let Some(schedule) = &schedule
+        && !farhold_settings::is_calendar_event(schedule)
+    {
+        return Err(ApiError::parameter("schedule", "value is no calendar event"));
+    }
+    Ok(SyncJobFields {
+        store: params.parse("store")?,
+        ns: params.parse("ns")?,
+        owner: params.parse("owner")?,
+        remote: params.parse("remote")?,
+        remote_store: params.parse("remote-store")?,
+        remote_ns: params.parse("remote-ns")?,
+        sync_direction,
+        remove_vanished: params.boolean("remove-vanished"),
+        max_depth: small(params, "max-depth")?,
+        comment: params.text("comment").map(str::to_owned),
+        schedule,
+        group_filter: params.parse_list("group-filter")?,
+        rate_in: params.parse("rate-in")?,
+        burst_in: params.parse("burst-in")?,
+        rate_out: params.parse("rate-out")?,
+        burst_out: params.parse("burst-out")?,
+        transfer_last: transfer_last(params)?,
+        resync_corrupt: params.boolean("resync-corrupt"),
+        encrypted_only: params.boolean("encrypted-only"),
+        verified_only: params.boolean("verified-only"),
+        run_on_mount: params.boolean("run-on-mount"),
+        unmount_on_done: params.boolean("unmount-on-done"),
+        worker_threads: small(params, "worker-threads")?,
+        active_encryption_key: params.parse("active-encryption-key")?,
+        associated_key: params.parse_list("associated-key")?,
+    })
+}
+
+/// Returns an integer whose range the declaration keeps below 256.
+pub fn small(params: &Params, name: &'static str) -> Result<Option<u8>, ApiError> {
+    let wrong = |_| ApiError::parameter(name, "value is out of range");
+    params.integer(name).map(|number| u8::try_from(number).map_err(wrong)).transpose()
+}
+
+/// Returns `transfer-last`.
+pub fn transfer_last(params: &Params) -> Result<Option<u64>, ApiError> {
+    let wrong = |_| ApiError::parameter("transfer-last", "value must be at least 1");
+    params.integer("transfer-last").map(|number| u64::try_from(number).map_err(wrong)).transpose()
+}
+
+/// Returns the bandwidth limits that the caller gave.
+pub fn limits(params: &Params) -> Result<RateLimits, ApiError> {
+    Ok(RateLimits {
+        rate_in: params.parse("rate-in")?,
+        burst_in: params.parse("burst-in")?,
+        rate_out: params.parse("rate-out")?,
+        burst_out: params.parse("burst-out")?,
+    })
+}
+
+/// Returns a job as callers see it: every option that is set, by its wire name.
+pub fn item(job: &SyncJob) -> Map<String, Value> {
+    let size = |size: &Option<ByteSize>| size.as_ref().map(|size| json!(size));
+    let list = |is_empty: bool, list: Value| (!is_empty).then_some(list);
+    let optional = [
+        ("ns", job.ns.as_ref().map(|ns| json!(ns))),
+        ("owner", job.owner.as_ref().map(|owner| json!(owner))),
+        ("remote", job.remote.as_ref().map(|remote| json!(remote))),
+        ("remote-ns", job.remote_ns.as_ref().map(|ns| json!(ns))),
+        ("sync-direction", job.sync_direction.map(|direction| json!(direction))),
+        ("remove-vanished", job.remove_vanished.map(Value::from)),
+        ("max-depth", job.max_depth.map(Value::from)),
+        ("comment", job.comment.as_ref().map(|comment| Value::from(comment.trim()))),
+        ("schedule", job.schedule.clone().map(Value::from)),
+        ("group-filter", list(job.group_filter.is_empty(), json!(job.group_filter))),
+        ("rate-in", size(&job.limits.rate_in)),
+        ("burst-in", size(&job.limits.burst_in)),
+        ("rate-out", size(&job.limits.rate_out)),
+        ("burst-out", size(&job.limits.burst_out)),
+        ("transfer-last", job.transfer_last.map(Value::from)),
+        ("resync-corrupt", job.resync_corrupt.map(Value::from)),
+        ("encrypted-only", job.encrypted_only.map(Value::from)),
+        ("verified-only", job.verified_only.map(Value::from)),
+        ("run-on-mount", job.run_on_mount.map(Value::from)),
+        ("unmount-on-done", job.unmount_on_done.map(Value::from)),
+        ("worker-threads", job.worker_threads.map(Value::from)),
+        ("active-encryption-key", job.active_encryption_key.as_ref().map(|key| json!(key))),
+        ("associated-key", list(job.associated_key.is_empty(), json!(job.associated_key))),
+    ];
+    let mut item = Map::new();
+    item.insert("id".to_owned(), json!(job.id));
+    item.insert("store".to_owned(), json!(job.store));
+    item.insert("remote-store".to_owned(), json!(job.remote_store));
+    item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    item
+}
+
+/// Returns whether a listing with this `sync-direction` shows the job. Without one, push jobs are hidden.
+pub fn is_listed(job: &SyncJob, direction: Option<&str>) -> bool {
+    match direction {
+        Some("all") => true,
+        Some("push") => job.direction() == SyncDirection::Push,
+        _ => job.direction() == SyncDirection::Pull,
+    }
+}
