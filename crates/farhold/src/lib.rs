@@ -4,6 +4,10 @@
 //! signals. The rooms below receive these as arguments.
 
 pub mod certificate;
+pub mod compose;
+pub mod daemon;
+pub mod demo;
 pub mod directories;
 pub mod server;
 pub mod system;
+pub mod terminal;

@@ -1,0 +1,149 @@
+//! Puts one server together: directories, configuration, keys, tasks, datastores, and the router over them.
+//!
+//! The daemon, commands without a daemon, and the demo all use this, so there is one code path. Nothing here listens.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use farhold_access::{Access, Keys};
+use farhold_api::Router;
+use farhold_api::endpoints;
+use farhold_jobs::{App, CertificateFacts, NodeFacts, ProgressBoard, Stores};
+use farhold_settings::{ConfigDir, Settings};
+use farhold_tasks::job_state::JobStates;
+use farhold_tasks::{ProcFs, TaskOptions, TaskRegistry};
+use farhold_types::{Clock, Randomness};
+use jiff::tz::TimeZone;
+
+use crate::certificate::{self, CertificateInfo, CertificateOptions, KeyKind, TlsMaterial};
+use crate::directories::Directories;
+use crate::system;
+
+/// What a server is made of.
+pub struct Parts {
+    /// Where its files are.
+    pub directories: Directories,
+    /// Host name up to the first dot.
+    pub node: String,
+    /// Kind of key of a certificate that has to be made.
+    pub key_kind: KeyKind,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes keys and names.
+    pub randomness: Arc<dyn Randomness>,
+    /// Zone of time stamps in logs.
+    pub time_zone: TimeZone,
+}
+
+impl Parts {
+    /// Returns the parts of a server of this host, with the real clock and randomness.
+    pub fn of_this_host(directories: Directories) -> Self {
+        Self {
+            directories,
+            node: system::node_name(),
+            key_kind: KeyKind::Rsa4096,
+            clock: Arc::new(system::SystemClock),
+            randomness: Arc::new(system::SystemRandomness),
+            time_zone: TimeZone::system(),
+        }
+    }
+}
+
+/// A server that does not listen yet.
+pub struct Composed {
+    /// Its services.
+    pub app: Arc<App>,
+    /// Its endpoints.
+    pub router: Arc<Router<App>>,
+    /// Its certificate and key.
+    pub tls: TlsMaterial,
+    /// Where its files are.
+    pub directories: Directories,
+}
+
+/// Mode of the configuration directory: it holds keys and passwords. Source: `docs/spec/config-and-access.md` 1.
+const CONFIG_MODE: u32 = 0o700;
+/// Mode of the other directories.
+const STATE_MODE: u32 = 0o755;
+
+/// Puts a server together, making directories, keys and the certificate that are missing. Blocking.
+///
+/// # Errors
+/// A directory or file cannot be made or read.
+pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
+    let Directories { etc, lib, log, run } = &parts.directories;
+    make_directory(etc, CONFIG_MODE)?;
+    for directory in [lib, log, run, &run.join("locks")] {
+        make_directory(directory, STATE_MODE)?;
+    }
+    let sync_state_directory = lib.join("farhold").join("sync");
+    make_directory(&sync_state_directory, CONFIG_MODE)?;
+    let config_dir = ConfigDir::new(etc.clone(), Arc::clone(&parts.randomness));
+    let keys = Keys::load_or_create(&config_dir).context("failed to prepare the keys for tickets")?;
+    let settings = Settings::new(config_dir);
+    let (tls, certificate) = certificate(&parts, etc)?;
+    let tasks = TaskRegistry::open(TaskOptions {
+        directory: log.join("tasks"),
+        node: parts.node.clone(),
+        pid: std::process::id(),
+        pstart: system::process_start_ticks(),
+        first_task_id: 0,
+        clock: Arc::clone(&parts.clock),
+        time_zone: parts.time_zone,
+        processes: Arc::new(ProcFs),
+    })?;
+    let access = Access::new(settings.clone(), Arc::clone(&parts.clock), keys, None);
+    let stores =
+        Stores::new(settings.clone(), run.join("locks"), Arc::clone(&parts.clock), Arc::clone(&parts.randomness));
+    let app = Arc::new(App {
+        settings,
+        access,
+        tasks,
+        job_states: JobStates::open(lib.join("jobstates"))?,
+        stores,
+        progress: ProgressBoard::default(),
+        sync_state_directory,
+        node: NodeFacts { name: parts.node, certificate: Some(certificate) },
+        clock: parts.clock,
+        randomness: parts.randomness,
+    });
+    let router = Arc::new(Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?);
+    Ok(Composed { app, router, tls, directories: parts.directories })
+}
+
+/// Loads the certificate, making a self-signed one first if there is none.
+fn certificate(parts: &Parts, etc: &Path) -> anyhow::Result<(TlsMaterial, CertificateFacts)> {
+    let (chain, key): (PathBuf, PathBuf) = (etc.join("proxy.pem"), etc.join("proxy.key"));
+    let options = CertificateOptions {
+        node_name: parts.node.clone(),
+        full_name: parts.node.clone(),
+        key_kind: parts.key_kind,
+        now: parts.clock.now(),
+    };
+    certificate::ensure(&chain, &key, &options, &*parts.randomness).context("failed to make a certificate")?;
+    let tls = certificate::load(&chain, &key)?;
+    let leaf = tls.chain.first().context("the certificate file holds no certificate")?;
+    let info = CertificateInfo::of(leaf)?;
+    let facts = CertificateFacts {
+        pem: std::fs::read_to_string(&chain).with_context(|| format!("failed to read {}", chain.display()))?,
+        subject: info.subject,
+        alternative_names: info.alternative_names,
+        issuer: info.issuer,
+        not_before: info.not_before.0,
+        not_after: info.not_after.0,
+        fingerprint: info.fingerprint,
+        public_key_type: info.key_type,
+        public_key_bits: u32::try_from(info.key_bits).unwrap_or(u32::MAX),
+    };
+    Ok((tls, facts))
+}
+
+/// Makes a directory and its missing parents. One that exists is left as it is.
+fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.with_context(|| {
+        format!("failed to create {} (hint: run as root, or give a folder of your own with --root)", path.display())
+    })
+}

@@ -1,0 +1,144 @@
+//! `farhold server`: listens until it is told to stop, then lets work end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use farhold_types::Fingerprint;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::compose::Composed;
+use crate::server::{Server, ServerOptions, TlsIdentity, dispatch_to};
+
+/// How long requests and tasks may go on after the server was told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where PBS listens, and we without further wishes. Source: `docs/spec/wire-protocol.md` 1.1.
+pub const DEFAULT_LISTEN: &str = "[::]:8007";
+
+/// Reads the arguments of `server`: `--listen ADDRESS:PORT`, repeatable.
+///
+/// # Errors
+/// Another argument, or an address that is none.
+pub fn parse_listen(arguments: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let value = match argument.strip_prefix("--listen") {
+            Some("") => rest.next().map(String::as_str),
+            Some(text) => text.strip_prefix('='),
+            None => None,
+        };
+        let Some(value) = value else {
+            bail!("unknown argument '{argument}' (usage: farhold [--root DIR] server [--listen ADDRESS:PORT]...)");
+        };
+        addresses.push(value.parse().with_context(|| {
+            format!("'{value}' is no address with a port; examples: {DEFAULT_LISTEN}, 192.0.2.7:8007")
+        })?);
+    }
+    if addresses.is_empty() {
+        addresses.push(DEFAULT_LISTEN.parse().context("the default address parses")?);
+    }
+    Ok(addresses)
+}
+
+/// A server that listens.
+pub struct Running {
+    composed: Composed,
+    addresses: Vec<SocketAddr>,
+    fingerprint: Fingerprint,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    /// Binds the addresses and the Unix socket, and serves from now on.
+    ///
+    /// # Errors
+    /// An address or the socket is taken, or the certificate does not fit its key.
+    pub async fn start(composed: Composed, listen: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        let fingerprint = composed.tls.fingerprint();
+        let material =
+            crate::certificate::TlsMaterial { chain: composed.tls.chain.clone(), key: composed.tls.key.clone_key() };
+        let tls = Arc::new(TlsIdentity::new(material).context("the certificate and its key do not fit")?);
+        let options =
+            ServerOptions { listen, tls, unix_socket: Some(composed.directories.socket()), drain_limit: DRAIN_LIMIT };
+        let server = Server::bind(options, dispatch_to(Arc::clone(&composed.router))).await?;
+        let addresses = server.addresses();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(server.run(shutdown.clone()));
+        Ok(Self { composed, addresses, fingerprint, shutdown, serving })
+    }
+
+    /// Returns the addresses with their real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Returns the certificate's fingerprint.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Returns the server's services and endpoints.
+    pub const fn composed(&self) -> &Composed {
+        &self.composed
+    }
+
+    /// Stops listening, lets requests and tasks end for a while, then cuts the rest.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        let (report, sessions, serving) = tokio::join!(
+            self.composed.app.tasks.shutdown(DRAIN_LIMIT),
+            self.composed.router.shut_down(DRAIN_LIMIT),
+            self.serving
+        );
+        drop((sessions, serving));
+        if report.cut_off != 0 {
+            tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
+        }
+    }
+}
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// As [`Running::start`].
+pub async fn run(composed: Composed, listen: Vec<SocketAddr>) -> anyhow::Result<()> {
+    let running = Running::start(composed, listen).await?;
+    for address in running.addresses() {
+        tracing::info!("listening on {address}");
+    }
+    tracing::info!("certificate fingerprint (sha256): {}", running.fingerprint());
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(arguments: &[&str]) -> Result<Vec<String>, String> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let parsed = parse_listen(&arguments).map_err(|e| e.to_string())?;
+        Ok(parsed.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn listen_may_be_repeated_and_has_a_default() {
+        assert_eq!(listen(&[]).unwrap(), ["[::]:8007"]);
+        assert_eq!(listen(&["--listen", "127.0.0.1:1", "--listen=[::1]:2"]).unwrap(), ["127.0.0.1:1", "[::1]:2"]);
+        assert!(listen(&["--listen", "localhost"]).unwrap_err().contains("no address"));
+        assert!(listen(&["--listen"]).is_err());
+        assert!(listen(&["8007"]).unwrap_err().contains("unknown argument"));
+    }
+}

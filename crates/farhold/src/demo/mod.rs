@@ -1,0 +1,273 @@
+//! `farhold demo`: two servers in a temporary folder, a sync between them, and everything shown.
+//!
+//! Nothing here is special: the servers listen on loopback as real ones do, and every command that is printed is the
+//! one that is carried out.
+
+mod compare;
+mod data;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use farhold_api::endpoints;
+use farhold_cli::{
+    Catalogue, Console, FAILURE, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, execute, plan,
+};
+use farhold_jobs::Operation;
+use farhold_types::{Authid, Epoch};
+use jiff::tz::TimeZone;
+
+use crate::certificate::KeyKind;
+use crate::compose::{Parts, compose};
+use crate::daemon::Running;
+use crate::directories::Directories;
+
+/// Pause before the running sync is asked for new log lines.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Time of the made-up image's snapshot: 2026-01-01T10:00:00Z.
+const IMAGE_TIME: Epoch = Epoch(1_767_261_600);
+
+/// Password of the demo's account. It protects nothing: the servers listen on loopback, for the demo's time.
+const PASSWORD: &str = "demo-password-1";
+
+/// Runs the demo; `arguments` are those behind the word.
+///
+/// # Errors
+/// Anything that does not work as it must: a command that fails, or a copy that differs.
+pub async fn run(arguments: Vec<String>, progress_width: Option<usize>) -> anyhow::Result<u8> {
+    let keep = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        ["--keep"] => true,
+        _ => {
+            eprintln!("Error: unknown argument (usage: farhold demo [--keep])");
+            return Ok(FAILURE);
+        }
+    };
+    let folder = tempfile::Builder::new().prefix("farhold-demo-").tempdir()?;
+    let root = folder.path().to_owned();
+    let mut demo = Demo { root: root.clone(), servers: BTreeMap::new(), progress_width };
+    let outcome = demo.show().await;
+    if keep && outcome.is_ok() {
+        demo.wait().await?;
+    }
+    for (_, server) in std::mem::take(&mut demo.servers) {
+        server.stop().await;
+    }
+    if outcome.is_err() {
+        // What went wrong can be looked at.
+        println!("\nThe folder {} is left as it is.", folder.keep().display());
+    }
+    outcome.map(|()| SUCCESS)
+}
+
+struct Demo {
+    root: PathBuf,
+    servers: BTreeMap<char, Running>,
+    progress_width: Option<usize>,
+}
+
+impl Demo {
+    async fn show(&mut self) -> anyhow::Result<()> {
+        say("Two servers on loopback, A and B, below one temporary folder.");
+        for name in ['a', 'b'] {
+            self.start(name).await?;
+        }
+        let (port, fingerprint) = {
+            let a = self.server('a')?;
+            let address = a.addresses().first().context("server A has an address")?;
+            (address.port().to_string(), a.fingerprint().to_string())
+        };
+
+        let store_a = self.root.join("a-store");
+        say(
+            "Server A gets a datastore that Proxmox Backup Server wrote, with a made-up disk image added, and an account.",
+        );
+        let (root, store) = (self.root.clone(), store_a.clone());
+        let files = tokio::task::spawn_blocking(move || prepare_store(&root, &store)).await??;
+        println!("(unpacked {files} files to {})", store_a.display());
+        self.command('a', &["datastore", "create", "local", &text(&store_a), "--reuse-datastore", "true"]).await?;
+        {
+            let app = &self.server('a')?.composed().app;
+            let store = app.stores.open(&"local".parse()?, Operation::Write)?;
+            tokio::task::spawn_blocking(move || data::add_image(&store, IMAGE_TIME)).await??;
+        }
+        self.command('a', &["user", "create", "sync@pbs", "--password", PASSWORD]).await?;
+        self.command('a', &["acl", "update", "/datastore/local", "DatastoreReader", "--auth-id", "sync@pbs"]).await?;
+        self.command('a', &["cert", "info"]).await?;
+
+        say("Server B gets an empty datastore, A as a remote, and a sync job.");
+        let store_b = self.root.join("b-store");
+        self.command('b', &["datastore", "create", "local", &text(&store_b)]).await?;
+        self.command(
+            'b',
+            &[
+                "remote",
+                "create",
+                "pbs2",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--userid",
+                "sync@pbs",
+                "--password",
+                PASSWORD,
+                "--fingerprint",
+                &fingerprint,
+            ],
+        )
+        .await?;
+        self.command('b', &["remote", "list"]).await?;
+        self.command(
+            'b',
+            &[
+                "sync-job",
+                "create",
+                "pbs2-local",
+                "--remote",
+                "pbs2",
+                "--remote-store",
+                "local",
+                "--store",
+                "local",
+                "--schedule",
+                "Wed 02:30",
+                "--worker-threads",
+                "4",
+            ],
+        )
+        .await?;
+        self.command('b', &["sync-job", "list"]).await?;
+
+        say("The first run fetches everything.");
+        self.command('b', &["sync-job", "run", "pbs2-local"]).await?;
+        say("The second run finds nothing new.");
+        self.command('b', &["sync-job", "run", "pbs2-local"]).await?;
+
+        say("Are both the same?");
+        let name = "local".parse()?;
+        let left = self.server('a')?.composed().app.stores.open(&name, Operation::Read)?;
+        let right = self.server('b')?.composed().app.stores.open(&name, Operation::Read)?;
+        let same = tokio::task::spawn_blocking(move || compare::compare(&left, &right)).await??;
+        println!(
+            "Yes: {} namespaces, {} groups, {} snapshots with {} files, and {} chunks, byte for byte.",
+            same.namespaces, same.groups, same.snapshots, same.files, same.chunks
+        );
+        Ok(())
+    }
+
+    fn directories(&self, name: char) -> Directories {
+        Directories::below(&self.root.join(name.to_string()))
+    }
+
+    fn server(&self, name: char) -> anyhow::Result<&Running> {
+        self.servers.get(&name).context("the server runs")
+    }
+
+    async fn start(&mut self, name: char) -> anyhow::Result<()> {
+        // A P-256 key is made at once; a server of its own makes an RSA key, which takes some seconds.
+        let parts = Parts { key_kind: KeyKind::EcdsaP256, ..Parts::of_this_host(self.directories(name)) };
+        let composed = tokio::task::spawn_blocking(move || compose(parts)).await??;
+        let running = Running::start(composed, vec!["127.0.0.1:0".parse()?]).await?;
+        let address = running.addresses().first().context("the server has an address")?.to_string();
+        println!("$ farhold --root {} server --listen {address} &", self.root.join(name.to_string()).display());
+        self.servers.insert(name, running);
+        Ok(())
+    }
+
+    /// Prints a command and carries it out.
+    async fn command(&self, name: char, arguments: &[&str]) -> anyhow::Result<()> {
+        let root = self.root.join(name.to_string());
+        let shown: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+        println!("\n$ farhold --root {} {}", root.display(), shown.join(" "));
+        let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
+        let catalogue = Catalogue::new(&declarations, &[]);
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let request = match plan(&catalogue, "farhold", &arguments) {
+            Plan::Run(request) => *request,
+            Plan::Print(printed) => bail!("{}", printed.err),
+            _ => bail!("the demo uses ordinary commands only"),
+        };
+        let settings = OutputSettings::from_environment(|name| std::env::var(name).ok(), None, TimeZone::system());
+        let mut console = Console {
+            out: &mut std::io::stdout(),
+            err: &mut std::io::stderr(),
+            settings: &settings,
+            interrupts: Interrupts::never(),
+            poll: POLL,
+            progress_width: self.progress_width,
+        };
+        let caller = InProcessCaller::new(self.server(name)?.composed().router.clone(), Authid::root());
+        let code = execute(request, &caller, &mut console).await;
+        std::io::stdout().flush()?;
+        if code == SUCCESS { Ok(()) } else { bail!("the command failed with exit code {code}") }
+    }
+
+    async fn wait(&self) -> anyhow::Result<()> {
+        say("Both servers run on. Go on by hand with the commands above, in another terminal; for example:");
+        let root = self.root.join("b");
+        println!("    farhold --root {} task list --all true", root.display());
+        println!("    farhold --root {} sync-job show pbs2-local", root.display());
+        println!("\nCtrl-C ends both and removes the folder.");
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    }
+}
+
+fn prepare_store(folder: &Path, store: &Path) -> anyhow::Result<u64> {
+    let files = data::unpack_recorded_store(folder, store)?;
+    // A packed store leaves out empty folders; adopting a store wants all of them, as the reference does.
+    complete_skeleton(store)?;
+    Ok(files)
+}
+
+/// Makes what adopting a store demands and a packed store leaves out.
+fn complete_skeleton(store: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    let mut folder = std::fs::DirBuilder::new();
+    folder.mode(0o750);
+    for number in 0..=0xffff_u32 {
+        match folder.create(store.join(".chunks").join(format!("{number:04x}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let lock = store.join(".lock");
+    if !lock.exists() {
+        std::fs::write(&lock, "")?;
+    }
+    for (path, mode) in [(store.to_owned(), 0o755), (store.join(".chunks"), 0o750), (lock, 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn say(text: &str) {
+    println!("\n# {text}");
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Returns an argument as it is typed in a shell.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@=".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) { argument.to_owned() } else { format!("'{argument}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_shown_as_they_are_typed() {
+        assert_eq!(quoted("sync@pbs"), "sync@pbs");
+        assert_eq!(quoted("Wed 02:30"), "'Wed 02:30'");
+        assert_eq!(quoted(""), "''");
+    }
+}
