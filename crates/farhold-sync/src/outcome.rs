@@ -167,13 +167,18 @@ pub enum GroupFailure {
 }
 
 impl GroupFailure {
-    pub(crate) fn is_interruption(&self) -> bool {
+    /// Returns whether what was transferred so far is of use to the next run: the transfer was interrupted or failed
+    /// here, and nothing is wrong with what the source has.
+    pub(crate) fn keeps_progress(&self) -> bool {
+        let is_lost = |error: &SourceError| error.fault == SourceFault::ConnectionLost;
         match self {
-            Self::Cancelled => true,
-            Self::Source(error) => error.fault == SourceFault::ConnectionLost,
-            Self::Archive { source, .. } => {
-                matches!(&**source, ArchiveFailure::Source(e) if e.fault == SourceFault::ConnectionLost)
-            }
+            Self::Cancelled | Self::Crashed | Self::Target(_) => true,
+            Self::Source(error) => is_lost(error),
+            Self::Archive { source, .. } => match &**source {
+                ArchiveFailure::Source(error) => is_lost(error),
+                ArchiveFailure::Target(_) | ArchiveFailure::Crashed => true,
+                _ => false,
+            },
             _ => false,
         }
     }

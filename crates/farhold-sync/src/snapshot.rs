@@ -2,7 +2,7 @@
 //!
 //! Order is what keeps data safe: every file is checked against the manifest before it gets its name, an index gets its
 //! name after all its chunks are stored, the manifest comes last. A new directory is removed again when its content is
-//! refused or wrong; when the connection broke or the run was stopped, it stays for the next run.
+//! refused or wrong; when the connection broke, the target failed or the run was stopped, it stays for the next run.
 //!
 //! Source: `docs/spec/sync.md` 7.
 
@@ -78,7 +78,7 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
         Ok(SnapshotOutcome::Changed) if is_new => run.emit(index, &name, GroupEvent::SnapshotDone(time)),
         Ok(SnapshotOutcome::Changed | SnapshotOutcome::Unchanged) => {}
         // What was put so far was checked, so an interrupted transfer goes on from there.
-        Err(error) if error.is_interruption() && has_put.load(Ordering::Relaxed) => {}
+        Err(error) if error.keeps_progress() && has_put.load(Ordering::Relaxed) => {}
         Ok(SnapshotOutcome::LeftOut) | Err(_) if is_new => {
             if let Err(error) = target.discard().await {
                 let text = format!("{time}: cannot remove the unfinished snapshot - {}", crate::outcome::chain(&error));

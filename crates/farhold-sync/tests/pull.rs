@@ -304,6 +304,29 @@ async fn a_connection_that_stays_away_fails_the_group_but_keeps_what_was_finishe
     assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "no notes stay behind");
 }
 
+#[tokio::test]
+async fn a_full_target_fails_the_group_but_keeps_what_was_finished() {
+    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
+    let archives =
+        [("a.img.fidx", Content::Chunks(&[1, 2, 3], LENGTH)), ("b.img.fidx", Content::Chunks(&[4, 5, 6], LENGTH))];
+    source.add("", "vm/1/2026-01-01T10:00:00Z", &archives);
+    let store = target.store.clone();
+    source.set_chunk_fault(move |_, count| {
+        store.is_full.store(3 <= count, Ordering::SeqCst);
+        None
+    });
+    let (result, _) = sync(options(), &source, &target).await;
+    let Err(SyncError::SomeFailed(report)) = result else { panic!("{result:?}") };
+    assert!(report.failures.first[0].ends_with("cannot store a chunk - no space left"), "{:?}", report.failures);
+    assert_eq!((target.finished().len(), target.directories()), (0, 1));
+    source.clear_faults();
+    source.chunk_requests();
+    target.store.is_full.store(false, Ordering::SeqCst);
+    sync(options(), &source, &target).await.0.unwrap();
+    assert_same(&source, &target);
+    assert_eq!(source.chunk_requests(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn noted_chunks_that_were_damaged_since_are_fetched_again() {
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());

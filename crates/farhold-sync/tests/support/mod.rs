@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -343,10 +343,14 @@ pub struct MemoryTarget {
 #[derive(Default)]
 pub struct MemoryChunks {
     pub chunks: Mutex<HashMap<Digest, Bytes>>,
+    pub is_full: AtomicBool,
 }
 
 impl ChunkStore for MemoryChunks {
     fn insert(&self, digest: &Digest, encoded: &[u8]) -> Result<(), TargetError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(TargetError::store("cannot store a chunk", "no space left"));
+        }
         self.chunks.lock().unwrap().entry(*digest).or_insert_with(|| Bytes::copy_from_slice(encoded));
         Ok(())
     }
