@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use farhold_rules::sync_plan::{Action, LocalCondition, LocalSnapshot, plan_group};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,7 +18,7 @@ use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::journal::Journal;
 use crate::known::KnownChunks;
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::prepare::{Preparation, prepare};
+use crate::prepare::{MAX_BLOB_BYTES, Preparation, prepare};
 use crate::retry::Retry;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source, SourceError};
@@ -57,8 +58,35 @@ impl GroupState {
     }
 }
 
-/// The snapshots of a group, being listed.
-pub(crate) type SnapshotListing = AbortOnDropHandle<Result<Listed<SnapshotItem>, SourceError>>;
+/// What was asked of the source about a group ahead of its turn.
+pub(crate) struct GroupListing {
+    listed: Listed<SnapshotItem>,
+    /// Manifest of the newest finished snapshot, if the target has the group: mostly the one to be compared.
+    newest_manifest: Option<(Epoch, Bytes)>,
+}
+
+/// A group being listed.
+pub(crate) type GroupListingTask = AbortOnDropHandle<Result<GroupListing, SourceError>>;
+
+/// Lists a group. Only reads.
+pub(crate) async fn list_group<S: Source, T: Target>(
+    run: Arc<RunContext<S, T>>,
+    source_ns: Namespace,
+    target_ns: Namespace,
+    group: Group,
+) -> Result<GroupListing, SourceError> {
+    let retry = run.retry();
+    let listed = retry.run(|| run.source.snapshots(&source_ns, &group)).await?;
+    let newest = listed.items.iter().filter(|item| item.is_finished()).max_by_key(|item| item.backup_time);
+    let mut newest_manifest = None;
+    if let Some(newest) = newest
+        && run.target.has_group(&target_ns, &group).await.unwrap_or(false)
+    {
+        let raw = run.source.peek_manifest(&source_ns, &newest.snapshot(), MAX_BLOB_BYTES).await;
+        newest_manifest = raw.ok().map(|raw| (newest.backup_time, raw));
+    }
+    Ok(GroupListing { listed, newest_manifest })
+}
 
 /// A group to be synced.
 pub(crate) struct GroupJob {
@@ -66,7 +94,7 @@ pub(crate) struct GroupJob {
     pub(crate) source_ns: Namespace,
     pub(crate) target_ns: Namespace,
     pub(crate) group: Group,
-    pub(crate) listing: SnapshotListing,
+    pub(crate) listing: GroupListingTask,
     /// Groups of the namespace: finished ones and all.
     pub(crate) groups_done: Arc<AtomicUsize>,
     pub(crate) groups: usize,
@@ -109,12 +137,12 @@ async fn sync_snapshots<S: Source, T: Target>(
         target_group = Some(locked);
     }
     let listed = run.cancel.run_until_cancelled(&mut job.listing).await.ok_or(GroupFailure::Cancelled)?;
-    let items = listed.map_err(|_| GroupFailure::Crashed)??;
-    for item in items.unreadable {
+    let GroupListing { listed, newest_manifest } = listed.map_err(|_| GroupFailure::Crashed)??;
+    for item in listed.unreadable {
         let (index, group) = (Some(job.index), Some(name.clone()));
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });
     }
-    let plan = plan_group(name, items.items, &local, &run.options.selection);
+    let plan = plan_group(name, listed.items, &local, &run.options.selection);
     for item in plan.in_progress() {
         run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));
     }
@@ -125,8 +153,14 @@ async fn sync_snapshots<S: Source, T: Target>(
     if actions.is_empty() {
         return Ok(());
     }
-    let mut ahead =
-        Ahead { run, source_ns: &job.source_ns, retry: &retry, upcoming: actions.iter(), begun: VecDeque::new() };
+    let mut ahead = Ahead {
+        run,
+        source_ns: &job.source_ns,
+        retry: &retry,
+        newest_manifest,
+        upcoming: actions.iter(),
+        begun: VecDeque::new(),
+    };
     ahead.begin();
     let target_group = match target_group {
         Some(group) => group,
@@ -168,6 +202,7 @@ struct Ahead<'a, S: Source, T: Target> {
     run: &'a Arc<RunContext<S, T>>,
     source_ns: &'a Namespace,
     retry: &'a Arc<Retry>,
+    newest_manifest: Option<(Epoch, Bytes)>,
     upcoming: std::slice::Iter<'a, Action>,
     begun: VecDeque<(PreparationTask<S>, Option<OwnedSemaphorePermit>)>,
 }
@@ -185,7 +220,9 @@ impl<S: Source, T: Target> Ahead<'_, S, T> {
         let Some(action) = self.upcoming.next() else {
             return false;
         };
-        let task = prepare(self.run.clone(), self.source_ns.clone(), action.clone(), self.retry.clone());
+        let time = action.item.backup_time;
+        let manifest = self.newest_manifest.take_if(|(of, _)| *of == time).map(|(_, raw)| raw);
+        let task = prepare(self.run.clone(), self.source_ns.clone(), action.clone(), self.retry.clone(), manifest);
         self.begun.push_back((AbortOnDropHandle::new(tokio::spawn(task)), permit));
         true
     }

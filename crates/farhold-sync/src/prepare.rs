@@ -58,17 +58,20 @@ pub(crate) enum Preparation<S: Source> {
 }
 
 /// Reads the manifest of a snapshot, and for a new one its small files.
+///
+/// `peeked`: the manifest, if it was read already without opening the snapshot.
 pub(crate) async fn prepare<S: Source, T: Target>(
     run: Arc<RunContext<S, T>>,
     ns: Namespace,
     action: Action,
     retry: Arc<Retry>,
+    peeked: Option<Bytes>,
 ) -> Result<Preparation<S>, GroupFailure> {
     let snapshot = action.item.snapshot();
     let reader = Arc::new(SnapshotReader::new(run.source.clone(), ns.clone(), snapshot.clone(), retry.clone()));
-    let mut raw_manifest = None;
-    if action.kind == ActionKind::Compare {
-        // Mostly nothing has changed; then no session is needed.
+    // Mostly nothing has changed; then no session is needed. A transfer reads the manifest from the open snapshot.
+    let mut raw_manifest = peeked.filter(|_| action.kind == ActionKind::Compare);
+    if action.kind == ActionKind::Compare && raw_manifest.is_none() {
         raw_manifest = run.source.peek_manifest(&ns, &snapshot, MAX_BLOB_BYTES).await.ok();
     }
     if raw_manifest.is_none()

@@ -22,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::check_pool::CheckPool;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
-use crate::group::{GroupJob, SNAPSHOTS_AHEAD, SnapshotListing, sync_group};
+use crate::group::{GroupJob, GroupListingTask, SNAPSHOTS_AHEAD, list_group, sync_group};
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
@@ -200,12 +200,9 @@ impl<S: Source, T: Target> Queue<S, T> {
         }))
     }
 
-    fn list_snapshots(&self, ns: &Namespace, group: &Group) -> SnapshotListing {
-        let (run, ns, group) = (self.run.clone(), ns.clone(), group.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let retry = run.retry();
-            retry.run(|| run.source.snapshots(&ns, &group)).await
-        }))
+    fn list_group(&self, pair: &NamespacePair, group: &Group) -> GroupListingTask {
+        let (source_ns, target_ns) = (pair.source.clone(), pair.target.clone());
+        AbortOnDropHandle::new(tokio::spawn(list_group(self.run.clone(), source_ns, target_ns, group.clone())))
     }
 
     /// Makes sure that the target namespace exists and may be used, and selects the groups. `None` when cancelled.
@@ -270,7 +267,7 @@ impl<S: Source, T: Target> Queue<S, T> {
         }
         let groups_done = Arc::new(AtomicUsize::new(0));
         let mut upcoming = selection.selected.iter();
-        let mut listings: VecDeque<SnapshotListing> = VecDeque::new();
+        let mut listings: VecDeque<GroupListingTask> = VecDeque::new();
         for group in &selection.selected {
             while self.workers <= self.tasks.len() {
                 self.finish_one().await?;
@@ -280,7 +277,7 @@ impl<S: Source, T: Target> Queue<S, T> {
             }
             while listings.len() < LISTINGS_AHEAD {
                 let Some(group) = upcoming.next() else { break };
-                listings.push_back(self.list_snapshots(&pair.source, group));
+                listings.push_back(self.list_group(pair, group));
             }
             let Some(listing) = listings.pop_front() else {
                 return Err(SyncError::Crashed);
