@@ -190,6 +190,9 @@ pub fn remote_client(app: &App, name: &RemoteName, limits: &RateLimits) -> Resul
     let Some(remote) = loaded.entries.get(name.as_str())? else {
         return Err(PullError::UnknownRemote { name: name.clone() });
     };
+    if remote.use_node_proxy == Some(true) && app.settings.node().load()?.entries.http_proxy().is_some() {
+        return Err(PullError::Unsupported("connecting to a remote through the node's proxy"));
+    }
     let secret = remote.secret().map_err(|source| PullError::Secret { name: name.clone(), source })?;
     let config = ClientConfig {
         port: remote.effective_port(),
