@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use farhold_access::{Access, Keys};
+use farhold_access::{Access, Keys, SystemAccounts};
 use farhold_api::Router;
 use farhold_api::endpoints;
 use farhold_jobs::{App, CertificateFacts, NodeFacts, ProgressBoard, Stores};
@@ -35,6 +35,8 @@ pub struct Parts {
     pub randomness: Arc<dyn Randomness>,
     /// Zone of time stamps in logs.
     pub time_zone: TimeZone,
+    /// Checks passwords of realm `pam`; without it they are refused.
+    pub system_accounts: Option<Arc<dyn SystemAccounts>>,
 }
 
 impl Parts {
@@ -47,6 +49,7 @@ impl Parts {
             clock: Arc::new(system::SystemClock),
             randomness: Arc::new(system::SystemRandomness),
             time_zone: TimeZone::system(),
+            system_accounts: None,
         }
     }
 }
@@ -94,7 +97,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         time_zone: parts.time_zone,
         processes: Arc::new(ProcFs),
     })?;
-    let access = Access::new(settings.clone(), Arc::clone(&parts.clock), keys, None);
+    let access = Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts);
     let stores =
         Stores::new(settings.clone(), run.join("locks"), Arc::clone(&parts.clock), Arc::clone(&parts.randomness));
     let app = Arc::new(App {
