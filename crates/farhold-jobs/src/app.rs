@@ -19,6 +19,8 @@ use crate::stores::Stores;
 pub struct NodeFacts {
     /// Host name up to the first dot.
     pub name: String,
+    /// What identifies this server to clients: 32 lower-case hex digits, always the same on one machine.
+    pub instance_id: String,
     /// The TLS certificate that peers see.
     pub certificate: Option<CertificateFacts>,
 }

@@ -9,6 +9,7 @@ pub mod pull;
 pub mod rights;
 pub mod stores;
 pub mod sync_job_edit;
+pub mod task_access;
 #[cfg(feature = "testing")]
 pub mod testing;
 

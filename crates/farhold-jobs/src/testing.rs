@@ -117,7 +117,11 @@ impl TestServer {
             tasks: tasks.unwrap(),
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
             sync_state_directory: at("lib/sync"),
-            node: NodeFacts { name: "test".to_owned(), certificate: None },
+            node: NodeFacts {
+                name: "test".to_owned(),
+                instance_id: "0123456789abcdef0123456789abcdef".to_owned(),
+                certificate: None,
+            },
             clock: clock.clone(),
             randomness,
         };

@@ -83,6 +83,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     }
     let sync_state_directory = lib.join("farhold").join("sync");
     make_directory(&sync_state_directory, CONFIG_MODE)?;
+    let instance_id = instance_id(&lib.join("farhold").join("instance-id"), &*parts.randomness)?;
     let config_dir = ConfigDir::new(etc.clone(), Arc::clone(&parts.randomness));
     let keys = Keys::load_or_create(&config_dir).context("failed to prepare the keys for tickets")?;
     let settings = Settings::new(config_dir);
@@ -108,12 +109,27 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         stores,
         progress: ProgressBoard::default(),
         sync_state_directory,
-        node: NodeFacts { name: parts.node, certificate: Some(certificate) },
+        node: NodeFacts { name: parts.node, instance_id, certificate: Some(certificate) },
         clock: parts.clock,
         randomness: parts.randomness,
     });
     let router = Arc::new(Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?);
     Ok(Composed { app, router, tls, directories: parts.directories })
+}
+
+/// Returns what identifies the server to clients: 32 lower-case hex digits, made once and kept in `path`.
+fn instance_id(path: &Path, randomness: &dyn Randomness) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => return Ok(text),
+        Ok(_) => anyhow::bail!("{} does not hold 32 hex digits; remove it to get a new id", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+    }
+    let mut bytes = [0; 16];
+    randomness.fill(&mut bytes);
+    let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(path, &id).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(id)
 }
 
 /// Loads the certificate, making a self-signed one first if there is none.

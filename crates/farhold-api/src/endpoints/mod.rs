@@ -9,6 +9,8 @@ mod config_remote;
 mod config_sync;
 pub mod errors;
 mod farhold;
+mod nodes;
+mod nodes_tasks;
 mod pull;
 mod reader;
 mod sync_params;
@@ -28,6 +30,8 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_remote::endpoints());
     all.extend(config_sync::endpoints());
     all.extend(farhold::endpoints());
+    all.extend(nodes::endpoints());
+    all.extend(nodes_tasks::endpoints());
     all.extend(pull::endpoints());
     all.extend(reader::endpoints());
     all.extend(version::endpoints());

@@ -6,3 +6,4 @@
 
 mod datastore;
 mod replay;
+mod tasks;

@@ -53,8 +53,7 @@ pub fn exchanges(area: &str) -> Vec<Exchange> {
 
 /// Our server with the recordings' users, permissions and datastores.
 pub struct Replayed {
-    /// Its folder lives as long as it.
-    _server: TestServer,
+    server: TestServer,
     router: Router<App>,
 }
 
@@ -82,7 +81,12 @@ impl Replayed {
             set_up(&server, exchange);
         }
         let router = Router::new(Arc::clone(&server.app), endpoints::all()).unwrap();
-        Self { _server: server, router }
+        Self { server, router }
+    }
+
+    /// Returns the server.
+    pub fn app(&self) -> &App {
+        &self.server.app
     }
 
     /// Returns whether we offer this call.

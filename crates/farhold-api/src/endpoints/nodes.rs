@@ -1,0 +1,58 @@
+//! The host itself. Source: `docs/spec/rest-api.md` 15.4.
+
+use std::sync::Arc;
+
+use farhold_jobs::{App, CertificateFacts};
+use farhold_types::Privileges;
+use serde_json::{Value, json};
+
+use crate::declare::{Access, Endpoint, Need, Reply, Request};
+use crate::error::ApiError;
+use crate::schema::named::NODE;
+
+/// File name under which the certificate is listed; the reference's.
+const CERTIFICATE_FILE: &str = "proxy.pem";
+
+pub fn endpoints() -> Vec<Endpoint<App>> {
+    vec![
+        // The reference lets only root@pam call it, by accident; clients call it with tokens.
+        Endpoint::get("/nodes", "List the nodes, which is this host", list),
+        Endpoint::get("/nodes/{node}/certificates/info", "Show the certificate of the server", certificates)
+            .params(&[NODE])
+            .access(Access::Declared(Need::all(Privileges::SYS_MODIFY, "/system/certificates"))),
+        Endpoint::get("/nodes/{node}/identity", "Show what identifies this server", identity).params(&[NODE]),
+        Endpoint::get("/nodes/{node}/subscription", "Show the state of the subscription", subscription).params(&[NODE]),
+    ]
+}
+
+async fn list(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
+    Ok(Reply::value(json!([{ "node": app.node.name }])))
+}
+
+async fn identity(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
+    Ok(Reply::value(json!({ "pbs-instance-id": app.node.instance_id })))
+}
+
+/// There is nothing to subscribe to. Clients fail as a whole unless this call answers.
+async fn subscription(_app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
+    Ok(Reply::value(json!({ "status": "notfound", "message": "this server needs no subscription" })))
+}
+
+async fn certificates(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
+    Ok(Reply::value(app.node.certificate.iter().map(certificate_item).collect::<Vec<_>>()))
+}
+
+fn certificate_item(certificate: &CertificateFacts) -> Value {
+    json!({
+        "filename": CERTIFICATE_FILE,
+        "pem": certificate.pem,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "san": certificate.alternative_names,
+        "notbefore": certificate.not_before,
+        "notafter": certificate.not_after,
+        "fingerprint": certificate.fingerprint,
+        "public-key-type": certificate.public_key_type,
+        "public-key-bits": certificate.public_key_bits,
+    })
+}
