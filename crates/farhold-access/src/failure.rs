@@ -86,6 +86,9 @@ pub enum AuthFailureReason {
     /// Not the token's secret.
     #[error("invalid API token secret")]
     WrongTokenSecret,
+    /// Too many others wait for their password or secret to be checked.
+    #[error("too many logins at once, not checked")]
+    TooManyChecks,
     /// The stored configuration is not usable.
     #[error("stored configuration is not usable")]
     Settings(#[source] Box<SettingsError>),

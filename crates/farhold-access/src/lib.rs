@@ -8,9 +8,13 @@
 //!
 //! Refusals look all the same from outside. Waiting before the answer is sent is left to the API.
 
+mod account;
+mod acl_change;
+mod auth_log;
 pub mod credentials;
 mod crypt;
 mod failure;
+mod hash_slots;
 mod keys;
 mod password;
 mod pem;
@@ -25,14 +29,19 @@ use farhold_rules::acl::AclTree;
 use farhold_settings::{RealmKind, Settings, SettingsError};
 use farhold_types::{Authid, Clock, Secret, Userid};
 
+pub use account::{AccountEdit, AccountError, ListedUser, TokenSecret};
+pub use acl_change::{AclAction, AclChange, AclChangeError};
+pub use auth_log::AuthLog;
 pub use credentials::Credentials;
 pub use crypt::{hash_password, verify_password};
 pub use failure::{AuthFailure, AuthFailureReason};
+pub use hash_slots::HashSlot;
 pub use keys::{KeyError, Keys};
 pub use password::{PasswordChangeError, check_new_password};
 pub use snapshot::AccessSnapshot;
 pub use ticket::{IssuedTicket, TICKET_PREFIX, TicketError};
 
+use hash_slots::HashSlots;
 use snapshot::Content;
 use token::VerifiedSecret;
 
@@ -72,6 +81,8 @@ pub enum Proof {
     PasswordOrTicket,
     /// The password only.
     PasswordOnly,
+    /// A ticket only.
+    TicketOnly,
 }
 
 /// Most characters of a password at a login. Source: `docs/spec/config-and-access.md` 5.11.
@@ -81,6 +92,7 @@ const MAX_LOGIN_PASSWORD_LENGTH: usize = 1024;
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
+    auth_log: Option<Arc<AuthLog>>,
 }
 
 struct Inner {
@@ -90,6 +102,7 @@ struct Inner {
     system_accounts: Option<Arc<dyn SystemAccounts>>,
     content: Mutex<Option<Arc<Content>>>,
     verified: Mutex<HashMap<Authid, VerifiedSecret>>,
+    hash_slots: HashSlots,
     /// Makes what the memory of verified secrets holds useless elsewhere.
     memory_key: [u8; 32],
 }
@@ -105,8 +118,9 @@ impl Access {
     ) -> Self {
         let mut memory_key = [0; 32];
         settings.dir().randomness().fill(&mut memory_key);
-        let (content, verified) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { settings, clock, keys, system_accounts, content, verified, memory_key }) }
+        let (content, verified, hash_slots) = (Mutex::default(), Mutex::default(), HashSlots::default());
+        let inner = Inner { settings, clock, keys, system_accounts, content, verified, hash_slots, memory_key };
+        Self { inner: Arc::new(inner), auth_log: None }
     }
 
     /// Returns the settings.
@@ -141,7 +155,7 @@ impl Access {
         Ok(Arc::clone(self.snapshot()?.acl()))
     }
 
-    /// Returns who sent a request.
+    /// Returns who sent a request. May compute a hash; see [`Self::authenticate_at_once`].
     ///
     /// `csrf_token`: the header's value. It is needed with a ticket unless `is_get`.
     ///
@@ -153,6 +167,28 @@ impl Access {
         is_get: bool,
         csrf_token: Option<&str>,
     ) -> Result<Caller, AuthFailure> {
+        if let Some(caller) = self.authenticate_at_once(credentials, is_get, csrf_token)? {
+            return Ok(caller);
+        }
+        let Credentials::Token { tokenid, secret } = credentials else {
+            return Err(AuthFailure { who: None, reason: AuthFailureReason::NoCredentials });
+        };
+        let tokenid = parse_tokenid(tokenid)?;
+        self.verify_token(&tokenid, secret)?;
+        Ok(Caller { authid: tokenid })
+    }
+
+    /// Returns who sent a request, or `None` if only the hash of a token's secret can tell: then take a
+    /// [`Self::hash_slot`] and call [`Self::authenticate`]. Computes no hash itself.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub fn authenticate_at_once(
+        &self,
+        credentials: &Credentials,
+        is_get: bool,
+        csrf_token: Option<&str>,
+    ) -> Result<Option<Caller>, AuthFailure> {
         match credentials {
             Credentials::None => Err(AuthFailure { who: None, reason: AuthFailureReason::NoCredentials }),
             Credentials::Ticket(ticket) => {
@@ -160,13 +196,11 @@ impl Access {
                 if !is_get {
                     self.verify_csrf(&userid, csrf_token)?;
                 }
-                Ok(Caller { authid: userid.into() })
+                Ok(Some(Caller { authid: userid.into() }))
             }
             Credentials::Token { tokenid, secret } => {
-                let tokenid: Authid =
-                    tokenid.parse().map_err(|_| AuthFailure::new(tokenid, AuthFailureReason::TokenId))?;
-                self.verify_token(&tokenid, secret)?;
-                Ok(Caller { authid: tokenid })
+                let tokenid = parse_tokenid(tokenid)?;
+                Ok(self.is_verified(&tokenid, secret)?.then_some(Caller { authid: tokenid }))
             }
         }
     }
@@ -202,7 +236,7 @@ impl Access {
     pub fn login(&self, userid: &Userid, password: &Secret, proof: Proof) -> Result<Login, AuthFailure> {
         self.require_active(&Authid::from(userid.clone()))?;
         let mut upgrade_error = None;
-        if proof == Proof::PasswordOnly || !self.is_own_ticket(userid, password)? {
+        if proof == Proof::PasswordOnly || !self.is_own_ticket(userid, password, proof)? {
             upgrade_error = self.check_password(userid, password)?;
             let factors = self.inner.settings.second_factors().load();
             let has_factor = factors.map_err(|e| AuthFailure::new(userid, e.into()))?.entries.has_any(userid);
@@ -224,10 +258,11 @@ impl Access {
     }
 
     /// Returns whether `password` is a valid ticket of `userid`; a valid one of somebody else is an error.
-    fn is_own_ticket(&self, userid: &Userid, password: &Secret) -> Result<bool, AuthFailure> {
+    fn is_own_ticket(&self, userid: &Userid, password: &Secret, proof: Proof) -> Result<bool, AuthFailure> {
         match ticket::verify_ticket(&self.inner.keys, password.expose(), self.inner.clock.now()) {
             Ok(found) if found == *userid => Ok(true),
             Ok(_) => Err(AuthFailure::new(userid, AuthFailureReason::OtherUsersTicket)),
+            Err(error) if proof == Proof::TicketOnly => Err(AuthFailure::new(userid, AuthFailureReason::Ticket(error))),
             Err(_) => Ok(false),
         }
     }
@@ -268,4 +303,8 @@ impl Access {
         let snapshot = self.snapshot().map_err(|e| AuthFailure::new(authid, e.into()))?;
         if snapshot.is_active(authid) { Ok(()) } else { Err(AuthFailure::new(authid, AuthFailureReason::Inactive)) }
     }
+}
+
+fn parse_tokenid(text: &str) -> Result<Authid, AuthFailure> {
+    text.parse().map_err(|_| AuthFailure::new(text, AuthFailureReason::TokenId))
 }

@@ -28,19 +28,13 @@ impl Access {
     /// # Errors
     /// [`AuthFailure`].
     pub fn verify_token(&self, tokenid: &Authid, secret: &Secret) -> Result<(), AuthFailure> {
-        let fail = |reason| AuthFailure::new(tokenid, reason);
-        if !tokenid.is_token() {
-            return Err(fail(AuthFailureReason::TokenId));
-        }
-        self.require_active(tokenid)?;
-        let hashes = self.settings().token_hashes().load().map_err(|e| fail(e.into()))?.entries;
-        let hash = hashes.get(tokenid).ok_or_else(|| fail(AuthFailureReason::TokenSecretMissing))?;
-        let mark = self.mark(secret, hash);
+        let hash = self.token_hash(tokenid)?;
+        let mark = self.mark(secret, &hash);
         if self.is_remembered(tokenid, &mark) {
             return Ok(());
         }
-        if !crypt::verify_password(secret, hash) {
-            return Err(fail(AuthFailureReason::WrongTokenSecret));
+        if !crypt::verify_password(secret, &hash) {
+            return Err(AuthFailure::new(tokenid, AuthFailureReason::WrongTokenSecret));
         }
         let mut verified = self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner);
         if MAX_VERIFIED <= verified.len() {
@@ -48,6 +42,23 @@ impl Access {
         }
         verified.insert(tokenid.clone(), VerifiedSecret(mark));
         Ok(())
+    }
+
+    /// Returns whether this secret of an active token was verified before, so that no hash is needed.
+    pub(crate) fn is_verified(&self, tokenid: &Authid, secret: &Secret) -> Result<bool, AuthFailure> {
+        let hash = self.token_hash(tokenid)?;
+        Ok(self.is_remembered(tokenid, &self.mark(secret, &hash)))
+    }
+
+    /// Returns the stored hash of an active token.
+    fn token_hash(&self, tokenid: &Authid) -> Result<Secret, AuthFailure> {
+        let fail = |reason| AuthFailure::new(tokenid, reason);
+        if !tokenid.is_token() {
+            return Err(fail(AuthFailureReason::TokenId));
+        }
+        self.require_active(tokenid)?;
+        let hashes = self.settings().token_hashes().load().map_err(|e| fail(e.into()))?.entries;
+        hashes.get(tokenid).cloned().ok_or_else(|| fail(AuthFailureReason::TokenSecretMissing))
     }
 
     /// Makes a new secret for a token and stores its hash in place of an older one. The token's section is not touched.
