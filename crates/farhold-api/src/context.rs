@@ -1,19 +1,32 @@
 //! [`App`] as the context of endpoints: who calls, and what callers may do.
+//!
+//! Source: `docs/spec/wire-protocol.md` 3, `docs/spec/rest-api.md` 3.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use farhold_access::{Access, AuthFailureReason, Credentials};
 use farhold_jobs::App;
 use farhold_rules::acl::{AclPath, AclTree, Granted};
 use farhold_types::{Authid, Privileges};
 use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::declare::{AuthFailure, CallHead, Context, Denied, Quantity};
+
+/// Header of the anti-forgery token; names are compared without case.
+const CSRF_HEADER: HeaderName = HeaderName::from_static("csrfpreventiontoken");
 
 impl Context for App {
     type Granted = Granted;
 
-    /// Knows only connections that authenticate their caller by themselves, such as the Unix socket.
+    /// Returns whom the connection itself authenticates, or else whom ticket or token name.
     fn authenticate<'a>(&'a self, head: CallHead<'a>) -> BoxFuture<'a, Result<Authid, AuthFailure>> {
-        let caller = head.connection.trusted.clone();
-        Box::pin(async move { caller.ok_or_else(|| AuthFailure { reason: "no trusted connection".to_owned() }) })
+        if let Some(caller) = head.connection.trusted.clone() {
+            return Box::pin(std::future::ready(Ok(caller)));
+        }
+        Box::pin(Presented::by(&head).authenticate(self.access.clone()))
     }
 
     fn require<'a>(
@@ -26,8 +39,13 @@ impl Context for App {
         let (access, caller, path) = (self.access.clone(), caller.clone(), path.to_owned());
         Box::pin(async move {
             let check = move || {
-                let tree = access.acl().map_err(|error| error.to_string())?;
-                require(&tree, &caller, &path, privileges, quantity)
+                let snapshot = access.snapshot().map_err(|error| error.to_string())?;
+                // Who authenticates over the network is active. On a trusted connection the superuser may act even
+                // while its login is switched off.
+                if !caller.is_root() && !snapshot.is_active(&caller) {
+                    return Err(format!("'{caller}' is missing, disabled or expired"));
+                }
+                require(snapshot.acl(), &caller, &path, privileges, quantity)
             };
             match tokio::task::spawn_blocking(check).await {
                 Ok(result) => result.map_err(|reason| Denied { reason }),
@@ -35,6 +53,89 @@ impl Context for App {
             }
         })
     }
+}
+
+/// What a request presents, taken out of its head.
+struct Presented {
+    credentials: Credentials,
+    is_get: bool,
+    csrf_token: Option<String>,
+    peer: Option<SocketAddr>,
+}
+
+impl Presented {
+    fn by(head: &CallHead<'_>) -> Self {
+        let text = |name| head.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        Self {
+            credentials: Credentials::from_headers(cookies(head.headers).into_iter(), text(AUTHORIZATION)),
+            is_get: head.method == Method::GET,
+            csrf_token: text(CSRF_HEADER).map(str::to_owned),
+            peer: head.connection.peer,
+        }
+    }
+
+    /// Returns who it is. A hash is computed only if needed, and only so many at once.
+    async fn authenticate(self, access: Access) -> Result<Authid, AuthFailure> {
+        let presented = Arc::new(self);
+        let (first, known) = (access.clone(), Arc::clone(&presented));
+        let at_once = on_blocking_thread(move || {
+            let result = first.authenticate_at_once(&known.credentials, known.is_get, known.csrf_token.as_deref());
+            result.map_err(|failure| refused(&first, known.peer, &failure))
+        });
+        if let Some(caller) = at_once.await? {
+            return Ok(caller.authid);
+        }
+        let slot = access.hash_slot().await;
+        let check = move || {
+            let result = match &slot {
+                Some(_) => {
+                    let csrf_token = presented.csrf_token.as_deref();
+                    access.authenticate(&presented.credentials, presented.is_get, csrf_token)
+                }
+                None => Err(too_many_checks(presented.who())),
+            };
+            // The slot is kept until here, also if the caller goes away meanwhile.
+            drop(slot);
+            result.map(|caller| caller.authid).map_err(|failure| refused(&access, presented.peer, &failure))
+        };
+        on_blocking_thread(check).await
+    }
+
+    fn who(&self) -> Option<String> {
+        match &self.credentials {
+            Credentials::Token { tokenid, .. } => Some(tokenid.clone()),
+            _ => None,
+        }
+    }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AuthFailure> + Send + 'static,
+) -> Result<T, AuthFailure> {
+    let cut_off = |error| AuthFailure { reason: format!("authentication was cut off: {error}") };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(cut_off(error)))
+}
+
+/// Returns the values of all `Cookie` headers that are text.
+pub(crate) fn cookies(headers: &HeaderMap) -> Vec<&str> {
+    headers.get_all(COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect()
+}
+
+/// Returns the failure of a caller for whom there was no room to check a password or secret.
+pub(crate) fn too_many_checks(who: Option<String>) -> farhold_access::AuthFailure {
+    farhold_access::AuthFailure { who, reason: AuthFailureReason::TooManyChecks }
+}
+
+/// Writes a refusal to the authentication log. Blocking.
+pub(crate) fn log_refusal(access: &Access, peer: Option<SocketAddr>, failure: &farhold_access::AuthFailure) {
+    if let Err(error) = access.log_failure(peer, failure) {
+        tracing::error!("authentication log cannot be written: {error}");
+    }
+}
+
+fn refused(access: &Access, peer: Option<SocketAddr>, failure: &farhold_access::AuthFailure) -> AuthFailure {
+    log_refusal(access, peer, failure);
+    AuthFailure { reason: failure.log_text() }
 }
 
 /// Checks a permission on a path whose variables come from a request.

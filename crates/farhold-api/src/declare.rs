@@ -244,8 +244,8 @@ pub enum Content {
     Json(Value),
     /// A body sent as it is.
     Raw {
-        /// Value of `Content-Type`.
-        content_type: &'static str,
+        /// Value of `Content-Type`; the header is left out without one.
+        content_type: Option<&'static str>,
         /// The bytes.
         body: Body,
     },
@@ -295,7 +295,12 @@ impl Reply {
 
     /// Returns an answer with a body that is no JSON.
     pub fn raw(content_type: &'static str, body: Body) -> Self {
-        Self::of(Content::Raw { content_type, body })
+        Self::of(Content::Raw { content_type: Some(content_type), body })
+    }
+
+    /// Returns an answer with a body of which no content type is said.
+    pub fn raw_without_type(body: Body) -> Self {
+        Self::of(Content::Raw { content_type: None, body })
     }
 
     /// Returns a 101 answer after which `session` runs on the connection.

@@ -9,7 +9,10 @@ use farhold_access::{Access, Keys};
 use farhold_datastore::{AccessTimeCheck, Datastore};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
-use farhold_settings::{AclEntry, AclSubject, ConfigDir, DatastoreConfig, Settings, SettingsError};
+use farhold_settings::{
+    AclEntry, AclSubject, ConfigDir, DatastoreConfig, Settings, SettingsError, TokenConfig, UserConfig, UserEntry,
+    Validity,
+};
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
@@ -177,8 +180,23 @@ impl TestServer {
         (*self.app.stores.open(&name, crate::Operation::Lookup).unwrap()).clone()
     }
 
-    /// Gives somebody a propagating role on an access control path.
+    fn add_account(&self, authid: &Authid) {
+        let add = |users: &mut farhold_settings::Entries<_>| {
+            if users.user(authid.user()).is_none() {
+                users.insert(UserEntry::User(UserConfig::new(authid.user().clone())))?;
+            }
+            if authid.is_token() && users.token(authid).is_none() {
+                let (tokenid, validity) = (authid.clone(), Validity::default());
+                users.insert(UserEntry::Token(TokenConfig { tokenid, comment: None, validity }))?;
+            }
+            Ok(())
+        };
+        self.app.settings.users().edit::<_, SettingsError>(None, add).unwrap();
+    }
+
+    /// Gives somebody a propagating role on an access control path; makes the user or API token if it is missing.
     pub fn grant(&self, path: &str, authid: &str, role: Role) {
+        self.add_account(&authid.parse().unwrap());
         let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         let subject = AclSubject::Authid(authid.parse::<Authid>().unwrap());
         self.app

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use farhold_access::{Access, Keys, SystemAccounts};
+use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::Router;
 use farhold_api::endpoints;
 use farhold_jobs::{App, CertificateFacts, NodeFacts, ProgressBoard, Stores};
@@ -78,7 +78,7 @@ const STATE_MODE: u32 = 0o755;
 pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     let Directories { etc, lib, log, run } = &parts.directories;
     make_directory(etc, CONFIG_MODE)?;
-    for directory in [lib, log, run, &run.join("locks")] {
+    for directory in [lib, log, &log.join("api"), run, &run.join("locks")] {
         make_directory(directory, STATE_MODE)?;
     }
     let sync_state_directory = lib.join("farhold").join("sync");
@@ -95,10 +95,12 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         pstart: system::process_start_ticks(),
         first_task_id: 0,
         clock: Arc::clone(&parts.clock),
-        time_zone: parts.time_zone,
+        time_zone: parts.time_zone.clone(),
         processes: Arc::new(ProcFs),
     })?;
-    let access = Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts);
+    let auth_log = AuthLog::new(log.join("api").join("auth.log"), Arc::clone(&parts.clock), parts.time_zone);
+    let access =
+        Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts).with_auth_log(auth_log);
     let stores =
         Stores::new(settings.clone(), run.join("locks"), Arc::clone(&parts.clock), Arc::clone(&parts.randomness));
     let app = Arc::new(App {

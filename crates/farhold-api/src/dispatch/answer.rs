@@ -20,8 +20,8 @@ use crate::error::ApiError;
 /// Content type of all formatted answers, errors included; PVE insists on the exact text.
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 
-/// Sent with every 401: removes the ticket cookie. Source: `docs/spec/rest-api.md` 1.4.
-const DROP_COOKIE: HeaderValue = HeaderValue::from_static(
+/// Sent with every 401 and on logout: removes the ticket cookie. Source: `docs/spec/rest-api.md` 1.4.
+pub(crate) const DROP_COOKIE: HeaderValue = HeaderValue::from_static(
     "__Host-PBSAuthCookie=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; SameSite=Lax; HttpOnly; Path=/;",
 );
 
@@ -102,7 +102,9 @@ pub(crate) fn success(format: Format, reply: Reply) -> (Response<Body>, Option<S
         }
         Content::Raw { content_type, body } => {
             let mut response = Response::new(body);
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            if let Some(content_type) = content_type {
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
             (response, None)
         }
         Content::Upgrade { protocol, session } => {

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use answer::{Format, deflated, failure, success, wants_deflate};
+pub(crate) use answer::{DROP_COOKIE, Format, deflated, failure, success, wants_deflate};
 pub(crate) use input::read_params;
 pub use tree::DeclarationError;
 

@@ -4,6 +4,7 @@
 //! (`docs/spec/rest-api.md` 1.4, 3.5). Calls that answer otherwise say so themselves with
 //! [`ApiError::with_status`].
 
+use farhold_access::{AccountError, AclChangeError, PasswordChangeError};
 use farhold_datastore::{DatastoreError, LockError, OpenError};
 use farhold_jobs::StoreAccessError;
 use farhold_rules::acl;
@@ -25,6 +26,7 @@ macro_rules! bad_requests {
 }
 
 bad_requests!(
+    AclChangeError,
     DatastoreError,
     FieldError,
     JobStateError,
@@ -36,6 +38,30 @@ bad_requests!(
     // A check inside of a handler; declared ones and those on namespaces are 403.
     acl::Denied,
 );
+
+impl From<PasswordChangeError> for ApiError {
+    /// Source of the statuses: `docs/spec/rest-api.md` 5.2.
+    fn from(error: PasswordChangeError) -> Self {
+        let text = error.to_string();
+        match error {
+            // The cause is for the authentication log.
+            PasswordChangeError::ConfirmationMissing
+            | PasswordChangeError::ConfirmationWrong(_)
+            | PasswordChangeError::UnknownUser { .. } => Self::unauthorized(text),
+            PasswordChangeError::UnsupportedRealm { .. } => Self::not_implemented(text),
+            other => Self::from_chain(&other),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Password(error) => error.into(),
+            other => Self::from_chain(&other),
+        }
+    }
+}
 
 /// Returns the 403 of a check on a namespace, which is answered without delay.
 pub(crate) fn forbidden(denied: &acl::Denied) -> ApiError {

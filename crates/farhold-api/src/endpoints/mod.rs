@@ -3,6 +3,7 @@
 //! An area's file declares its calls and turns them into work of `farhold_jobs` and below. Handlers hold no business
 //! rules; what blocks goes through [`blocking`], and errors become answers in [`errors`].
 
+mod access;
 mod admin_datastore;
 mod admin_sync;
 mod config_remote;
@@ -25,6 +26,7 @@ use crate::error::ApiError;
 pub fn all() -> Vec<Endpoint<App>> {
     let mut all = Vec::new();
     // One line an area, sorted.
+    all.extend(access::endpoints());
     all.extend(admin_datastore::endpoints());
     all.extend(admin_sync::endpoints());
     all.extend(config_remote::endpoints());
