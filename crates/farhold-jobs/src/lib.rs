@@ -3,6 +3,7 @@
 //! A job is read from the configuration, its permissions are checked, and the engine runs as a worker task.
 
 pub mod app;
+pub mod datastore_jobs;
 pub mod permission;
 pub mod progress;
 pub mod pull;

@@ -6,6 +6,7 @@
 mod access;
 mod admin_datastore;
 mod admin_sync;
+mod config_datastore;
 mod config_remote;
 mod config_sync;
 pub mod errors;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(access::endpoints());
     all.extend(admin_datastore::endpoints());
     all.extend(admin_sync::endpoints());
+    all.extend(config_datastore::endpoints());
     all.extend(config_remote::endpoints());
     all.extend(config_sync::endpoints());
     all.extend(farhold::endpoints());

@@ -4,6 +4,7 @@
 //! offer are passed over; which those are is counted, so that a new endpoint shows up.
 #![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
+mod config_datastore;
 mod datastore;
 mod replay;
 mod tasks;

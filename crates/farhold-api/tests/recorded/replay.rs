@@ -89,6 +89,11 @@ impl Replayed {
         &self.server.app
     }
 
+    /// Returns the folder that stands for the recordings' `/srv/pbs`.
+    pub fn stores_folder(&self) -> PathBuf {
+        self.server.folder().join("stores")
+    }
+
     /// Returns whether we offer this call.
     pub fn offers(&self, method: &str, path: &str) -> bool {
         let path = path.split('?').next().unwrap_or_default();

@@ -1,0 +1,392 @@
+//! Creating and removing datastores, as tasks. Source: `docs/spec/rest-api.md` 8, `docs/spec/datastore-format.md` 20.
+//!
+//! Both hold the configuration lock only where they must: creation from the check of the paths until the section is
+//! written, so that two creations cannot nest their stores; removal only for each change of the file.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use farhold_datastore::{AccessTimeCheck, Datastore, DatastoreError, LockError, OpenError, OpenOptions};
+use farhold_format::section_config::Section;
+use farhold_format::upid::Upid;
+use farhold_rules::acl::{AclPath, AclTree, Denied};
+use farhold_settings::{
+    DatastoreConfig, Datastores, Entries, FieldError, MaintenanceType, PruneJobs, SettingsError, VerifyJobs,
+};
+use farhold_tasks::job_state::{JobKey, JobStateError};
+use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
+use farhold_types::{Authid, DatastoreName, Digest, Namespace, Privileges};
+use thiserror::Error;
+
+use crate::App;
+use crate::permission::{JobDenied, may_change};
+
+/// Longest id of a job. Source: `docs/spec/rest-api.md` 2.1.
+const MAX_JOB_ID: usize = 32;
+
+/// Why a datastore could not be created, changed or removed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DatastoreJobError {
+    /// The name is taken.
+    #[error("datastore '{name}' already exists")]
+    Exists {
+        /// The name.
+        name: DatastoreName,
+    },
+    /// There is no such datastore.
+    #[error("no such datastore '{name}'")]
+    Unknown {
+        /// The name.
+        name: DatastoreName,
+    },
+    /// The path is inside of another store's, or the other way round.
+    #[error("datastores cannot be nested: '{path}' and '{other_path}' of datastore '{other}'")]
+    Nested {
+        /// The new store's path.
+        path: String,
+        /// The other store's path.
+        other_path: String,
+        /// The other store.
+        other: DatastoreName,
+    },
+    /// Somebody works on the store.
+    #[error("datastore is in use by {readers} reading and {writers} writing operations")]
+    InUse {
+        /// Number of operations that read.
+        readers: u64,
+        /// Number of operations that write.
+        writers: u64,
+    },
+    /// Another process works on the store.
+    #[error("datastore is in use by another process")]
+    Locked(#[source] LockError),
+    /// The caller may not change a sync job of the store.
+    #[error("sync job '{id}' cannot be removed")]
+    SyncJob {
+        /// The job.
+        id: String,
+        /// Why.
+        #[source]
+        source: JobDenied,
+    },
+    /// The caller may not change a prune or verify job of the store.
+    #[error("{kind} job '{id}' cannot be removed")]
+    OtherJob {
+        /// `prune` or `verify`.
+        kind: &'static str,
+        /// The job.
+        id: String,
+        /// Why.
+        #[source]
+        source: Box<Denied>,
+    },
+    /// An expert setting makes no sense.
+    #[error(transparent)]
+    Tuning(#[from] FieldError),
+    /// The store cannot be created, adopted or opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Removing its content failed.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The configuration cannot be read or changed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The state of a job cannot be written.
+    #[error(transparent)]
+    JobState(#[from] JobStateError),
+    /// The task cannot be started.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+/// What a new datastore is to be.
+#[derive(Debug, Clone)]
+pub struct NewDatastore {
+    /// Its section.
+    pub config: DatastoreConfig,
+    /// Take over a store that lies in the path already.
+    pub reuses_existing: bool,
+    /// When to prune.
+    pub prune_schedule: Option<String>,
+    /// What pruning keeps, as keys of a prune job with their values.
+    pub keep: Vec<(String, String)>,
+}
+
+/// How to remove a datastore.
+#[derive(Debug, Clone, Copy)]
+pub struct RemoveDatastore {
+    /// Whether jobs and access control entries of the store stay.
+    pub keeps_job_configs: bool,
+    /// Whether all backups are removed too.
+    pub destroys_data: bool,
+}
+
+/// Starts the task that creates or adopts a datastore.
+///
+/// # Errors
+/// The name is taken, or the task cannot be started; all else is the task's result.
+pub async fn create_datastore(app: &Arc<App>, caller: &Authid, new: NewDatastore) -> Result<Upid, DatastoreJobError> {
+    let kind = TaskKind::new("create-datastore", Some(new.config.name.to_string()));
+    let server = Arc::clone(app);
+    let worker = move |task: TaskContext| in_background(move || create(&server, new, &task));
+    Ok(app.tasks.spawn(kind, caller, worker).await?)
+}
+
+/// Removes the store's jobs and access control entries unless they are to stay, and returns what the rest needs. Blocking.
+///
+/// # Errors
+/// A wrong digest, then an unknown store, then a job that the caller may not change; nothing was changed in these cases.
+pub fn prepare_removal(
+    app: &App,
+    acl: &AclTree,
+    caller: &Authid,
+    name: &DatastoreName,
+    expected: Option<Digest>,
+    how: RemoveDatastore,
+) -> Result<(), DatastoreJobError> {
+    app.settings.datastores().edit(expected, |stores| match stores.contains(name.as_str()) {
+        true => Ok(()),
+        false => Err(DatastoreJobError::Unknown { name: name.clone() }),
+    })?;
+    if !how.keeps_job_configs {
+        let jobs = jobs_of(app, acl, caller, name)?;
+        remove_jobs(app, &jobs)?;
+        app.settings.remove_datastore_acl(name)?;
+    }
+    Ok(())
+}
+
+/// Starts the task that removes a datastore, after [`prepare_removal`].
+///
+/// # Errors
+/// The task cannot be started; all else is its result.
+pub async fn remove_datastore(
+    app: &Arc<App>,
+    caller: &Authid,
+    name: &DatastoreName,
+    how: RemoveDatastore,
+) -> Result<Upid, DatastoreJobError> {
+    let kind = TaskKind::new("delete-datastore", Some(name.to_string()));
+    let (server, name) = (Arc::clone(app), name.clone());
+    let worker = move |task: TaskContext| in_background(move || remove(&server, &name, how, &task));
+    Ok(app.tasks.spawn(kind, caller, worker).await?)
+}
+
+/// Runs a task's work where blocking hurts nobody.
+async fn in_background(
+    work: impl FnOnce() -> Result<(), DatastoreJobError> + Send + 'static,
+) -> Result<(), TaskFailure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(TaskFailure::from),
+        Err(error) => Err(TaskFailure::new(format!("work was cut off: {error}"))),
+    }
+}
+
+fn create(app: &App, new: NewDatastore, task: &TaskContext) -> Result<(), DatastoreJobError> {
+    let config = new.config;
+    let tuning = config.tuning_options()?;
+    let check = if tuning.gc_atime_safety_check { AccessTimeCheck::Run } else { AccessTimeCheck::Skip };
+    let path = config.content_path();
+    let name = config.name.clone();
+    app.settings.datastores().edit(None, |stores| {
+        if stores.contains(name.as_str()) {
+            return Err(DatastoreJobError::Exists { name: name.clone() });
+        }
+        check_not_nested(&path, stores)?;
+        // Nothing is written before this closure ends well; an entry that breaks a rule should not leave a chunk store.
+        stores.insert(config)?;
+        let options = OpenOptions { sync_level: tuning.sync_level, ..app.stores.open_options(&name, path.clone()) };
+        if new.reuses_existing {
+            drop(Datastore::adopt(options, check)?);
+        } else {
+            task.log("creating the chunk store");
+            drop(Datastore::create(options, check)?);
+        }
+        if check == AccessTimeCheck::Run {
+            task.log("access times are kept as garbage collection needs them");
+        }
+        Ok(())
+    })?;
+    app.job_states.create(&gc_key(&name)?, app.clock.now())?;
+    if let Some(schedule) = new.prune_schedule {
+        add_prune_job(app, &name, schedule, new.keep, task)?;
+    }
+    Ok(())
+}
+
+/// Checks that no configured store lies in `path`, or the other way round, by the components of the paths as written.
+fn check_not_nested(path: &Path, stores: &Entries<Datastores>) -> Result<(), DatastoreJobError> {
+    let parts = |path: &Path| -> Vec<PathBuf> {
+        let names = path.components().filter(|part| !matches!(part, Component::CurDir));
+        names.map(|part| PathBuf::from(part.as_os_str())).collect()
+    };
+    let ours = parts(path);
+    for other in stores.usable() {
+        let other_path = other.content_path();
+        let theirs = parts(&other_path);
+        let shared = ours.len().min(theirs.len());
+        if ours[..shared] == theirs[..shared] {
+            return Err(DatastoreJobError::Nested {
+                path: path.display().to_string(),
+                other_path: other_path.display().to_string(),
+                other: other.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn add_prune_job(
+    app: &App,
+    name: &DatastoreName,
+    schedule: String,
+    keep: Vec<(String, String)>,
+    task: &TaskContext,
+) -> Result<(), DatastoreJobError> {
+    let mut random = [0; 16];
+    app.randomness.fill(&mut random);
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id: String = format!("default-{name}-{random}").chars().take(MAX_JOB_ID).collect();
+    let mut section = Section::new("prune", id.clone());
+    section.set("store", Some(name.to_string()));
+    section.set("schedule", Some(schedule));
+    for (key, value) in &keep {
+        section.set(key, Some(value.clone()));
+    }
+    let edited = app.settings.prune_jobs().edit::<_, SettingsError>(None, |jobs: &mut Entries<PruneJobs>| {
+        let has_one = jobs.usable().any(|job| job.get("store") == Some(name.as_str()));
+        if keep.is_empty() && has_one {
+            return Ok(false);
+        }
+        jobs.insert(section)?;
+        Ok(true)
+    })?;
+    if edited.value {
+        app.job_states.create(&JobKey::new("prunejob", &id)?, app.clock.now())?;
+        task.log(&format!("created prune job '{id}'"));
+    }
+    Ok(())
+}
+
+fn gc_key(name: &DatastoreName) -> Result<JobKey, JobStateError> {
+    JobKey::new("garbage_collection", name.as_str())
+}
+
+/// Ids of the jobs that write to a store.
+struct JobsOfStore {
+    sync: Vec<String>,
+    prune: Vec<String>,
+    verify: Vec<String>,
+}
+
+/// Returns the jobs of a store after checking that the caller may change each.
+fn jobs_of(app: &App, acl: &AclTree, caller: &Authid, name: &DatastoreName) -> Result<JobsOfStore, DatastoreJobError> {
+    let mut sync = Vec::new();
+    for job in app.settings.sync_jobs().load()?.entries.usable().filter(|job| job.store == *name) {
+        may_change(acl, caller, job).map_err(|source| DatastoreJobError::SyncJob { id: job.id.to_string(), source })?;
+        sync.push(job.id.to_string());
+    }
+    let check =
+        |kind: &'static str, section: &Section, needed: Privileges| {
+            let ns: Namespace = section.get("ns").and_then(|ns| ns.parse().ok()).unwrap_or_default();
+            acl.require_all(caller, &AclPath::datastore(name, &ns), needed).map_err(|denied| {
+                DatastoreJobError::OtherJob { kind, id: section.id().to_owned(), source: Box::new(denied) }
+            })
+        };
+    let is_of_store = |section: &&Section| section.get("store") == Some(name.as_str());
+    let mut prune = Vec::new();
+    for section in app.settings.prune_jobs().load()?.entries.usable().filter(is_of_store) {
+        check("prune", section, Privileges::DATASTORE_MODIFY)?;
+        prune.push(section.id().to_owned());
+    }
+    let mut verify = Vec::new();
+    for section in app.settings.verify_jobs().load()?.entries.usable().filter(is_of_store) {
+        check("verify", section, Privileges::DATASTORE_VERIFY)?;
+        verify.push(section.id().to_owned());
+    }
+    Ok(JobsOfStore { sync, prune, verify })
+}
+
+fn remove_jobs(app: &App, jobs: &JobsOfStore) -> Result<(), DatastoreJobError> {
+    if !jobs.sync.is_empty() {
+        app.settings.sync_jobs().edit::<_, SettingsError>(None, |all| {
+            for id in &jobs.sync {
+                all.remove(id);
+            }
+            Ok(())
+        })?;
+    }
+    if !jobs.prune.is_empty() {
+        app.settings.prune_jobs().edit::<_, SettingsError>(None, |all: &mut Entries<PruneJobs>| {
+            for id in &jobs.prune {
+                all.remove(id);
+            }
+            Ok(())
+        })?;
+    }
+    if !jobs.verify.is_empty() {
+        app.settings.verify_jobs().edit::<_, SettingsError>(None, |all: &mut Entries<VerifyJobs>| {
+            for id in &jobs.verify {
+                all.remove(id);
+            }
+            Ok(())
+        })?;
+    }
+    let kinds = [("syncjob", &jobs.sync), ("prunejob", &jobs.prune), ("verificationjob", &jobs.verify)];
+    for (kind, ids) in kinds {
+        for id in ids {
+            app.job_states.remove(&JobKey::new(kind, id)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskContext) -> Result<(), DatastoreJobError> {
+    let config = close_for_removal(app, name)?;
+    // Whoever uses the store got it before the mode was set; nobody gets it any more.
+    let (readers, writers) = app.stores.active_operations(name);
+    if 0 < readers + writers {
+        return Err(DatastoreJobError::InUse { readers, writers });
+    }
+    app.stores.close(name);
+    let store = if how.destroys_data {
+        task.log("removing all backups and chunks");
+        let store = Datastore::open(app.stores.open_options(name, config.content_path()))?;
+        let lock = store.lock_process_exclusive().map_err(DatastoreJobError::Locked)?;
+        store.destroy_content()?;
+        drop(lock);
+        Some(store)
+    } else {
+        None
+    };
+    task.log("removing the datastore from the configuration");
+    app.settings.datastores().edit::<_, SettingsError>(None, |stores| {
+        stores.remove(name.as_str());
+        Ok(())
+    })?;
+    app.job_states.remove(&gc_key(name)?)?;
+    if let Some(store) = store {
+        store.destroy_shell()?;
+        task.log("all data is removed");
+    }
+    Ok(())
+}
+
+/// Sets maintenance mode `delete`, so that nobody opens the store any more; returns what the store is.
+fn close_for_removal(app: &App, name: &DatastoreName) -> Result<DatastoreConfig, DatastoreJobError> {
+    let edited = app.settings.datastores().edit(None, |stores| {
+        let mut config = match stores.get(name.as_str())? {
+            Some(config) => config.clone(),
+            None => return Err(DatastoreJobError::Unknown { name: name.clone() }),
+        };
+        let is_set = config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete);
+        if !is_set {
+            config.maintenance_mode = Some("delete".to_owned());
+            stores.update(config.clone())?;
+        }
+        Ok::<_, DatastoreJobError>(config)
+    })?;
+    Ok(edited.value)
+}
