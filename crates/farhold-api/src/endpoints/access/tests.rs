@@ -4,8 +4,12 @@
 //! makes up (tickets, secrets, digests) are taken from our own answers wherever a later request repeats them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::collections::HashMap;
+mod probes;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use farhold_access::AuthLog;
 use farhold_jobs::App;
 use farhold_jobs::testing::TestServer;
 use farhold_types::Authid;
@@ -48,8 +52,7 @@ struct Player {
 }
 
 impl Player {
-    fn new() -> Self {
-        let server = TestServer::new();
+    fn of(server: TestServer) -> Self {
         let router = Router::new(server.app.clone(), crate::endpoints::all()).unwrap();
         let (ours, logins, secrets) = (Vec::new(), HashMap::new(), HashMap::new());
         Self { server, router, ours, logins, secrets, passwords: HashMap::new() }
@@ -70,15 +73,11 @@ impl Player {
     fn translated(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (recorded, ours) in &self.ours {
-            for form in [str::to_owned, |t: &str| utf8_percent_encode(t, NON_ALPHANUMERIC).to_string()] {
+            for form in [str::to_owned, encoded] {
                 text = text.replace(&form(recorded), &form(ours));
             }
             // Clients that leave the unreserved characters alone.
-            let partly = |t: &str| {
-                ["-", ".", "_", "~"].iter().fold(utf8_percent_encode(t, NON_ALPHANUMERIC).to_string(), |text, c| {
-                    text.replace(&utf8_percent_encode(c, NON_ALPHANUMERIC).to_string(), c)
-                })
-            };
+            let partly = |t: &str| ["-", ".", "_", "~"].iter().fold(encoded(t), |text, c| text.replace(&encoded(c), c));
             text = text.replace(&partly(recorded), &partly(ours));
         }
         text
@@ -167,9 +166,17 @@ fn cookie_value(header: &str) -> Option<&str> {
     header.split_once('=')?.1.split(';').next().filter(|value| !value.is_empty())
 }
 
+fn golden(name: &str) -> String {
+    format!("{}/../../tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
 fn recording(name: &str) -> Vec<Value> {
-    let path = format!("{}/../../tests/golden/api/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(path).unwrap().lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
+    let text = std::fs::read_to_string(golden(&format!("api/{name}.jsonl")));
+    text.unwrap().lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Replaces what may differ: values that a server makes up, texts that are ours to write, the order of lists.
@@ -243,7 +250,7 @@ fn difference(exchange: &Value, answer: &Answer) -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn recorded_exchanges_are_answered_as_the_reference_did() {
-    let mut player = Player::new();
+    let mut player = Player::of(TestServer::new());
     for exchange in recording("setup") {
         let is_ours = exchange["server"].is_null() && exchange["path"].as_str().unwrap().contains("/access/");
         if is_ours {
@@ -273,4 +280,40 @@ async fn recorded_exchanges_are_answered_as_the_reference_did() {
         }
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_and_refusals_go_to_the_log_without_secrets() {
+    let mut server = TestServer::new();
+    server.grant("/", "sync@pbs!t1", farhold_types::Role::Audit);
+    let path = server.folder().join("auth.log");
+    let log = AuthLog::new(&path, server.clock.clone(), jiff::tz::TimeZone::UTC);
+    let app = Arc::get_mut(&mut server.app).unwrap();
+    app.access = app.access.clone().with_auth_log(log);
+    app.access.set_password(&"sync@pbs".parse().unwrap(), &farhold_types::Secret::new("sync-secret-1")).unwrap();
+    app.access.create_token_secret(&"sync@pbs!t1".parse().unwrap()).unwrap();
+    let player = Player::of(server);
+    let login = |password: &str| {
+        let body = format!("username=sync%40pbs&password={password}").into_bytes();
+        http::Request::post("/api2/json/access/ticket").body(body).unwrap()
+    };
+    assert_eq!(player.send(login("sync-secret-1"), None).await.status, 200);
+    assert_eq!(player.send(login("wrong-secret"), None).await.status, 401);
+    let with_token =
+        http::Request::get("/api2/json/version").header(AUTHORIZATION, "PBSAPIToken=sync@pbs!t1:no-secret");
+    assert_eq!(player.send(with_token.body(Vec::new()).unwrap(), None).await.status, 401);
+    let nobody = http::Request::get("/api2/json/version").body(Vec::new()).unwrap();
+    assert_eq!(player.send(nobody, None).await.status, 401);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once(": ").unwrap().1).collect();
+    assert_eq!(
+        lines,
+        [
+            "authentication succeeded; peer=unknown user=sync@pbs reason=login",
+            "authentication failed; peer=unknown user=sync@pbs reason=invalid credentials",
+            "authentication failed; peer=unknown user=sync@pbs!t1 reason=invalid API token secret",
+            "authentication failed; peer=unknown reason=no authentication credentials provided",
+        ]
+    );
+    assert!(!text.contains("-secret"));
 }
