@@ -129,7 +129,8 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         auth_id: params.require("auth-id")?,
         password: stored_secret(&params).ok_or_else(missing)?,
         fingerprint: params.text("fingerprint").map(str::to_owned),
-        comment: params.text("comment").map(str::to_owned),
+        // The file format cannot keep blanks at the ends.
+        comment: params.text("comment").map(|comment| comment.trim().to_owned()),
         use_node_proxy: params.boolean("use-node-proxy"),
     };
     blocking(move || {

@@ -70,7 +70,8 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
         sync_direction,
         remove_vanished: params.boolean("remove-vanished"),
         max_depth: small(params, "max-depth")?,
-        comment: params.text("comment").map(str::to_owned),
+        // The file format cannot keep blanks at the ends.
+        comment: params.text("comment").map(|comment| comment.trim().to_owned()),
         schedule,
         group_filter: params.parse_list("group-filter")?,
         rate_in: params.parse("rate-in")?,
