@@ -17,6 +17,7 @@ use farhold_cli::{
     Catalogue, Console, FAILURE, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, execute, plan,
 };
 use farhold_jobs::Operation;
+use farhold_storage::file_system_space;
 use farhold_types::{Authid, Epoch};
 use jiff::tz::TimeZone;
 
@@ -30,6 +31,12 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Time of the made-up image's snapshot: 2026-01-01T10:00:00Z.
 const IMAGE_TIME: Epoch = Epoch(1_767_261_600);
+
+/// Free memory file system from which on the demo lives there; it needs about 400 MiB.
+const MEMORY_BYTES: u64 = 2 << 30;
+
+/// Mode of the folders for chunks. Source: `docs/spec/datastore-format.md` 3.
+const CHUNK_FOLDER_MODE: u32 = 0o750;
 
 /// Password of the demo's account. It protects nothing: the servers listen on loopback, for the demo's time.
 const PASSWORD: &str = "demo-password-1";
@@ -47,7 +54,7 @@ pub async fn run(arguments: Vec<String>, progress_width: Option<usize>) -> anyho
             return Ok(FAILURE);
         }
     };
-    let folder = tempfile::Builder::new().prefix("farhold-demo-").tempdir()?;
+    let folder = tempfile::Builder::new().prefix("farhold-demo-").tempdir_in(place())?;
     let root = folder.path().to_owned();
     let mut demo = Demo { root: root.clone(), servers: BTreeMap::new(), progress_width };
     let outcome = demo.show().await;
@@ -62,6 +69,14 @@ pub async fn run(arguments: Vec<String>, progress_width: Option<usize>) -> anyho
         println!("\nThe folder {} is left as it is.", folder.keep().display());
     }
     outcome.map(|()| SUCCESS)
+}
+
+/// Returns where the demo's folder goes: in memory where there is plenty, since two datastores have 131,072 folders, and
+/// making and removing those takes a disk far longer than the sync. `TMPDIR` decides if it is set.
+fn place() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let has_room = file_system_space(memory).is_ok_and(|space| MEMORY_BYTES <= space.available_bytes);
+    if std::env::var_os("TMPDIR").is_none() && has_room { memory.to_owned() } else { std::env::temp_dir() }
 }
 
 struct Demo {
@@ -225,24 +240,28 @@ fn prepare_store(folder: &Path, store: &Path) -> anyhow::Result<u64> {
     Ok(files)
 }
 
-/// Makes what adopting a store demands and a packed store leaves out.
+/// Makes what adopting a store demands and a packed store leaves out: all chunk folders, the lock, the modes.
 fn complete_skeleton(store: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+    let set_mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     let mut folder = std::fs::DirBuilder::new();
-    folder.mode(0o750);
+    folder.mode(CHUNK_FOLDER_MODE);
+    let chunks = store.join(".chunks");
     for number in 0..=0xffff_u32 {
-        match folder.create(store.join(".chunks").join(format!("{number:04x}"))) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
-            _ => {}
+        let path = chunks.join(format!("{number:04x}"));
+        match folder.create(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => set_mode(&path, CHUNK_FOLDER_MODE)?,
+            Err(error) => return Err(error.into()),
         }
     }
     let lock = store.join(".lock");
     if !lock.exists() {
         std::fs::write(&lock, "")?;
     }
-    for (path, mode) in [(store.to_owned(), 0o755), (store.join(".chunks"), 0o750), (lock, 0o644)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    }
+    set_mode(store, 0o755)?;
+    set_mode(&chunks, CHUNK_FOLDER_MODE)?;
+    set_mode(&lock, 0o644)?;
     Ok(())
 }
 
