@@ -94,7 +94,7 @@ pub enum ClientError {
         status: u16,
         /// HTTP method.
         method: &'static str,
-        /// Path without query.
+        /// Path; without query, except inside a session, where it names the file or chunk.
         path: String,
         /// The peer's text, shortened, without control characters.
         text: String,

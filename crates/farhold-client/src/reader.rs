@@ -218,15 +218,16 @@ impl ReaderSession {
         let status = response.status();
         if status != StatusCode::OK {
             let text = self.error_text(response).await?;
-            let error = ClientError::Status { status: status.as_u16(), method: "GET", path: path.to_owned(), text };
+            // The query names the file or chunk, which is what a reader of the error wants to know.
+            let error = ClientError::Status { status: status.as_u16(), method: "GET", path: target.to_owned(), text };
             return Err(Failure::Call(error));
         }
-        self.body(response, path, max_bytes).await
+        self.body(response, target, max_bytes).await
     }
 
     /// Reads a body into one piece of memory that is never larger than needed or allowed.
-    async fn body(&self, response: Response<RecvStream>, path: &str, max_bytes: usize) -> Result<Bytes, Failure> {
-        let too_large = || Failure::Call(ClientError::TooLarge { what: path.to_owned(), limit_bytes: max_bytes });
+    async fn body(&self, response: Response<RecvStream>, target: &str, max_bytes: usize) -> Result<Bytes, Failure> {
+        let too_large = || Failure::Call(ClientError::TooLarge { what: target.to_owned(), limit_bytes: max_bytes });
         let announced = content_length(&response);
         if announced.is_some_and(|length| max_bytes < length) {
             return Err(too_large());

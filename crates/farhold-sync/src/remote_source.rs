@@ -1,5 +1,8 @@
 //! Pulling from another server.
 
+use std::error::Error;
+use std::fmt;
+
 use bytes::Bytes;
 use farhold_client::{Client, ClientError, Listing, ReaderSession};
 use farhold_types::{
@@ -36,7 +39,24 @@ impl From<ClientError> for SourceError {
             Some(hint) => format!("{error} (hint: {hint})"),
             None => error.to_string(),
         };
-        Self { fault, text, cause: Some(Box::new(error)) }
+        let cause = error.source().is_some().then(|| Box::new(Below(error)) as Box<dyn Error + Send + Sync>);
+        Self { fault, text, cause }
+    }
+}
+
+/// What caused a client's error. The error itself is told already, and would otherwise be told twice.
+#[derive(Debug)]
+struct Below(ClientError);
+
+impl fmt::Display for Below {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
+    }
+}
+
+impl Error for Below {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source().and_then(Error::source)
     }
 }
 
