@@ -1,0 +1,15 @@
+//! The composed product from outside: its commands, its files and what it does when peers, disks or processes fail.
+//!
+//! Servers are made by the composition root and talk over real TLS connections. [`manual`]: the commands of the manual
+//! and what they leave behind. [`hostile`]: peers that lie. [`wrong_input`]: wrong settings and files, full disks.
+//! [`kill`]: processes that die in the middle.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
+
+mod content;
+mod hostile;
+mod kill;
+mod manual;
+mod peer;
+mod process;
+mod site;
+mod wrong_input;

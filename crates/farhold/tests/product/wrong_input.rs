@@ -1,0 +1,1 @@
+//! Wrong settings, wrong files and full disks.
