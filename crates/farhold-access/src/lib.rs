@@ -35,7 +35,7 @@ pub use auth_log::AuthLog;
 pub use credentials::Credentials;
 pub use crypt::{hash_password, verify_password};
 pub use failure::{AuthFailure, AuthFailureReason};
-pub use hash_slots::HashSlot;
+pub use hash_slots::{HashSlot, Turn};
 pub use keys::{KeyError, Keys};
 pub use password::{PasswordChangeError, check_new_password};
 pub use snapshot::AccessSnapshot;

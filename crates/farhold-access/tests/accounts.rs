@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use farhold_access::{
-    Access, AccountEdit, AccountError, AclAction, AclChange, AclChangeError, Keys, Proof, TokenSecret,
+    Access, AccountEdit, AccountError, AclAction, AclChange, AclChangeError, Credentials, Keys, Proof, TokenSecret,
 };
 use farhold_settings::{ConfigDir, Settings, SettingsError, TokenConfig, UserConfig, Validity};
 use farhold_types::{Authid, Clock, Epoch, Randomness, Role, Secret};
@@ -196,4 +196,19 @@ async fn hash_slots_are_bounded_and_so_are_those_who_wait_for_one() {
     assert!(waiting.remove(0).await.is_some());
     drop(waiting);
     assert!(access.hash_slot().await.is_some());
+}
+
+#[tokio::test]
+async fn the_same_credentials_are_checked_by_one_request_at_a_time() {
+    let (_dir, access) = server();
+    let token = |secret: &str| Credentials::Token { tokenid: "a@pbs!t".to_owned(), secret: Secret::new(secret) };
+    let (same, other) = (token("one"), token("two"));
+    let first = access.turn(&same).await;
+    let mut second = Box::pin(access.turn(&same));
+    assert!(futures::poll!(&mut second).is_pending());
+    // Others do not wait for them.
+    drop(access.turn(&other).await);
+    drop(first);
+    drop(second.await);
+    drop(access.turn(&same).await);
 }

@@ -77,13 +77,13 @@ impl Presented {
     /// Returns who it is. A hash is computed only if needed, and only so many at once.
     async fn authenticate(self, access: Access) -> Result<Authid, AuthFailure> {
         let presented = Arc::new(self);
-        let (first, known) = (access.clone(), Arc::clone(&presented));
-        let at_once = on_blocking_thread(move || {
-            let result = first.authenticate_at_once(&known.credentials, known.is_get, known.csrf_token.as_deref());
-            result.map_err(|failure| refused(&first, known.peer, &failure))
-        });
-        if let Some(caller) = at_once.await? {
-            return Ok(caller.authid);
+        if let Some(caller) = presented.clone().at_once(&access).await? {
+            return Ok(caller);
+        }
+        // Whoever waited for a request with the same credentials mostly finds them verified.
+        let turn = access.turn(&presented.credentials).await;
+        if let Some(caller) = presented.clone().at_once(&access).await? {
+            return Ok(caller);
         }
         let slot = access.hash_slot().await;
         let check = move || {
@@ -94,11 +94,22 @@ impl Presented {
                 }
                 None => Err(too_many_checks(presented.who())),
             };
-            // The slot is kept until here, also if the caller goes away meanwhile.
-            drop(slot);
+            // Slot and turn are kept until here, also if the caller goes away meanwhile.
+            drop((slot, turn));
             result.map(|caller| caller.authid).map_err(|failure| refused(&access, presented.peer, &failure))
         };
         on_blocking_thread(check).await
+    }
+
+    /// Returns who it is if that can be told without computing a hash.
+    async fn at_once(self: Arc<Self>, access: &Access) -> Result<Option<Authid>, AuthFailure> {
+        let access = access.clone();
+        on_blocking_thread(move || {
+            let result = access.authenticate_at_once(&self.credentials, self.is_get, self.csrf_token.as_deref());
+            let caller = result.map_err(|failure| refused(&access, self.peer, &failure))?;
+            Ok(caller.map(|caller| caller.authid))
+        })
+        .await
     }
 
     fn who(&self) -> Option<String> {

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use connection::Wire;
 use farhold_types::Epoch;
-use futures::StreamExt;
 use futures::future::join_all;
 use play::{Account, Tank};
 use support::files;
@@ -90,8 +89,7 @@ fn what_pulls_and_restores_send_gets_answers_of_the_recorded_form() {
             let tank = Arc::clone(&scene.tank);
             async move { (*record, tokio::spawn(async move { play::record(record, &tank).await }).await.unwrap()) }
         });
-        // Few at a time: the first checks of a token's secret are costly, and their number is bounded.
-        futures::stream::iter(plays).buffered(2).collect::<Vec<_>>().await
+        join_all(plays).await
     });
     let mut wrong = String::new();
     for (record, played) in results {
