@@ -29,8 +29,10 @@ pub(crate) struct HashSlots {
     slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     /// Who checks which credentials, by a keyed hash over them.
-    turns: Arc<Mutex<HashMap<[u8; 32], Weak<AsyncMutex<()>>>>>,
+    turns: Arc<Mutex<Turns>>,
 }
+
+type Turns = HashMap<[u8; 32], Weak<AsyncMutex<()>>>;
 
 impl Default for HashSlots {
     fn default() -> Self {
