@@ -110,7 +110,7 @@ fn encoded(plain: &[u8]) -> Vec<u8> {
 }
 
 /// A compressed blob with a right checksum that inflates to `length` zeros.
-fn bomb(length: u64) -> Vec<u8> {
+pub fn bomb(length: u64) -> Vec<u8> {
     let packed = zstd::encode_all(std::io::Read::take(std::io::repeat(0), length), 1).unwrap();
     let head = encoded(&[0; 1000]);
     [&head[..8], &crc32(&packed).to_le_bytes()[..], &packed[..]].concat()
