@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::authentication::{AuthHeaders, Authentication};
 use crate::config::{ClientConfig, ClientLimits};
-use crate::connection::{Http1, Pool};
+use crate::connection::{Http1, Pool, buffered};
 use crate::dial::{DialError, Dialer, TcpDialer};
 use crate::error::{ClientError, peer_text};
 use crate::metered::{Metered, Traffic, TrafficCounts};
@@ -387,7 +387,7 @@ impl Client {
         let stream = Metered::new(stream, Arc::clone(&self.inner.traffic));
         let activity = stream.activity();
         let limit = config.limits.handshake;
-        let io = within(&activity, limit, SignOfLife::EventOnly, connector.connect(name, stream))
+        let io = within(&activity, limit, SignOfLife::EventOnly, connector.connect(name, buffered(stream)))
             .await
             .map_err(|Silence| self.silent(limit, "during the TLS handshake"))?
             .map_err(|error| tls::handshake_error(&self.inner.peer, error))?;
