@@ -1,6 +1,7 @@
 //! Decoding and hashing beside the network: a bounded number of blocking jobs with decoders that are kept.
 //!
-//! As many jobs run at once as the machine has cores; more would only compete. A job that was started always finishes,
+//! One job more runs at once than the machine has cores, so that a core has work while a job waits for the disk or the
+//! next one is on its way to a thread; more would only compete. A job that was started always finishes,
 //! also when nobody waits for it any more, so a chunk is never half stored; [`CheckPool::drain`] waits for the last one.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ pub(crate) struct CheckPool {
 
 impl CheckPool {
     pub(crate) fn new() -> Self {
-        let size = std::thread::available_parallelism().map_or(2, usize::from);
+        let size = std::thread::available_parallelism().map_or(2, usize::from) + 1;
         Self {
             size,
             permits: Arc::new(Semaphore::new(size)),
