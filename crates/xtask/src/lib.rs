@@ -1,7 +1,8 @@
-//! Automation of the house: checks, the layer table, and the slow link for benchmarks.
+//! Automation of the house: checks, the layer table, and the slow link, and benchmarks.
 //!
 //! `cargo xtask check` is what CI runs.
 
+pub mod bench;
 pub mod check;
 pub mod layers;
 pub mod relay;

@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{check, layers};
+use xtask::{bench, check, layers};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
   check    format, lints, layers, tests, licences and sources: what CI runs
   layers   compare the imports of the crates with the layer table
+  bench pull    pull a made-up disk image between two servers and measure it, see docs/benchmarks.md
+             --chunks N             size of the image in chunks of 4 MiB (default 512)
+             --runs N               runs of each measurement (default 3)
+             --line near|far        only one of the measurements
+             --program FILE         measure this build instead of the workspace's
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
              --target HOST:PORT     where connections go
@@ -37,6 +42,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     match command {
         "check" if options.is_empty() => check::check(&root()),
         "layers" if options.is_empty() => check::check_layers(&root()),
+        "bench" if options.first().is_some_and(|what| what == "pull") => bench::pull(&root(), &options[1..]),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
