@@ -4,7 +4,7 @@
 //! fingerprint of the leaf decides. The signature of the handshake is checked in both cases, so knowing a certificate
 //! is not enough to pass for its owner. Source: `docs/spec/wire-protocol.md` 1.2, `docs/spec/sync.md` 1.3.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use farhold_types::Fingerprint;
 use rustls::client::WebPkiServerVerifier;
@@ -28,12 +28,28 @@ struct Rejected {
     source: Arc<rustls::Error>,
 }
 
+type Authorities = Option<Arc<WebPkiServerVerifier>>;
+
 #[derive(Debug)]
 struct PinningVerifier {
-    /// `None` when there is no authority at all.
-    authorities: Option<Arc<WebPkiServerVerifier>>,
+    trust: Trust,
+    /// `None` inside when there is no authority at all. Loaded when first needed: reading the system's trust store takes
+    /// longer than a handshake, and the pinned certificate is accepted without it.
+    authorities: OnceLock<Authorities>,
     fingerprint: Option<Fingerprint>,
     provider: Arc<CryptoProvider>,
+}
+
+impl PinningVerifier {
+    fn authorities(&self) -> &Authorities {
+        self.authorities.get_or_init(|| match load(&self.trust, &self.provider) {
+            Ok(authorities) => authorities,
+            Err(error) => {
+                tracing::warn!(%error, "no certificate authority can be used");
+                None
+            }
+        })
+    }
 }
 
 impl ServerCertVerifier for PinningVerifier {
@@ -45,7 +61,12 @@ impl ServerCertVerifier for PinningVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verdict = match &self.authorities {
+        // Either way is enough, so the cheap one comes first.
+        let found = Fingerprint(sha2::Sha256::digest(end_entity.as_ref()).into());
+        if self.fingerprint == Some(found) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let verdict = match self.authorities() {
             Some(authorities) => {
                 authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
@@ -55,10 +76,6 @@ impl ServerCertVerifier for PinningVerifier {
             Ok(verified) => return Ok(verified),
             Err(source) => Arc::new(source),
         };
-        let found = Fingerprint(sha2::Sha256::digest(end_entity.as_ref()).into());
-        if self.fingerprint == Some(found) {
-            return Ok(ServerCertVerified::assertion());
-        }
         let rejected = Rejected { expected: self.fingerprint, found, source };
         Err(rustls::Error::Other(OtherError(Arc::new(rejected))))
     }
@@ -86,14 +103,8 @@ impl ServerCertVerifier for PinningVerifier {
     }
 }
 
-/// Returns a connector that accepts trusted certificates, and the one with `fingerprint`.
-///
-/// Reads the system's trust store from disk if asked to: call it where blocking is allowed.
-///
-/// # Errors
-/// Only faults of the TLS library's set-up; an empty trust store is none.
-pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Result<TlsConnector, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// Returns the verifier over the authorities that `trust` names, or `None` if there are none.
+fn load(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Authorities, rustls::Error> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::System => {
@@ -107,13 +118,26 @@ pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Resu
             roots.add_parsable_certificates(authorities.iter().cloned());
         }
     }
-    let authorities = if roots.is_empty() {
-        None
-    } else {
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-        Some(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
-    };
-    let verifier = PinningVerifier { authorities, fingerprint, provider: Arc::clone(&provider) };
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    verifier.map(Some).map_err(|e| rustls::Error::General(e.to_string()))
+}
+
+/// Returns a connector that accepts trusted certificates, and the one with `fingerprint`.
+///
+/// Without a fingerprint it reads the trust store from disk: call it where blocking is allowed.
+///
+/// # Errors
+/// Only faults of the TLS library's set-up; an empty trust store is none.
+pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let (trust, authorities) = (trust.clone(), OnceLock::new());
+    let verifier = PinningVerifier { trust, authorities, fingerprint, provider: Arc::clone(&provider) };
+    if fingerprint.is_none() {
+        verifier.authorities();
+    }
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
