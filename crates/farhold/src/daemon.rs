@@ -60,6 +60,9 @@ impl Running {
     /// # Errors
     /// An address or the socket is taken, or the certificate does not fit its key.
     pub async fn start(composed: Composed, listen: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        // The first random bytes cost the cryptography library some ten milliseconds, which no handshake should wait for.
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.secure_random.fill(&mut [0; 32]).map_err(|_| anyhow::anyhow!("no random bytes can be had"))?;
         let fingerprint = composed.tls.fingerprint();
         let material =
             crate::certificate::TlsMaterial { chain: composed.tls.chain.clone(), key: composed.tls.key.clone_key() };
