@@ -39,6 +39,11 @@ const REQUESTS_PER_SESSION: usize = 32;
 const BYTES_PER_SESSION: u64 = 32 << 20;
 const CHUNKS_PER_SESSION: u64 = 128;
 
+/// A source that answers faster than this is near: no window limits a connection then, and further sessions only cost
+/// handshakes. Two keep each other busy.
+const NEAR_ANSWER: Duration = Duration::from_millis(5);
+const NEAR_SESSIONS: usize = 2;
+
 /// Indexes up to this size are read by all additional sessions at once, longer ones one after the other.
 const SMALL_INDEX_BYTES: usize = 1 << 20;
 
@@ -92,7 +97,8 @@ pub(crate) async fn complete<S: Source, T: Target>(
     if !missing.is_empty() {
         let name = archive.name.clone();
         let readers = Arc::new(ChunkReaders::new(reader.clone(), name, archive.max_index_bytes));
-        let openers = add_sessions(run, &readers, archive, missing_bytes, missing_chunks);
+        let is_near = reader.fastest_answer() < NEAR_ANSWER;
+        let openers = add_sessions(run, &readers, archive, missing_bytes, missing_chunks, is_near);
         received = fetch(run, group, &readers, missing, journal.as_ref()).await?;
         drop(openers);
         run.closing.spawn(async move { readers.close().await });
@@ -224,9 +230,11 @@ fn add_sessions<S: Source, T: Target>(
     archive: &Archive<'_>,
     missing_bytes: u64,
     missing_chunks: u64,
+    is_near: bool,
 ) -> JoinSet<()> {
     let wanted = (missing_bytes / BYTES_PER_SESSION).max(missing_chunks / CHUNKS_PER_SESSION);
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(run.options.sessions_per_archive);
+    let wanted = if is_near { wanted.min(NEAR_SESSIONS) } else { wanted };
     let permits: Vec<_> = (1..wanted).map_while(|_| run.extra_sessions.clone().try_acquire_owned().ok()).collect();
     let mut openers = JoinSet::new();
     let open = |permit, readers: Arc<ChunkReaders<S>>| async move {

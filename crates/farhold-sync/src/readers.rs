@@ -4,12 +4,14 @@
 //! Source: `docs/spec/sync.md` C.2 W11 and W29.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::retry::Retry;
 use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
@@ -27,12 +29,15 @@ pub(crate) struct SnapshotReader<S: Source> {
     snapshot: Snapshot,
     retry: Arc<Retry>,
     session: tokio::sync::Mutex<Option<Session<S::Snapshot>>>,
+    /// Shortest time in which a file came, in microseconds: an upper bound of the round trip.
+    fastest_answer: AtomicU64,
 }
 
 impl<S: Source> SnapshotReader<S> {
     /// Returns a reader that opens the snapshot at the first request.
     pub(crate) fn new(source: Arc<S>, ns: Namespace, snapshot: Snapshot, retry: Arc<Retry>) -> Self {
-        Self { source, ns, snapshot, retry, session: tokio::sync::Mutex::new(None) }
+        let (session, fastest_answer) = (tokio::sync::Mutex::new(None), AtomicU64::new(u64::MAX));
+        Self { source, ns, snapshot, retry, session, fastest_answer }
     }
 
     /// Opens the snapshot.
@@ -59,8 +64,11 @@ impl<S: Source> SnapshotReader<S> {
 
     async fn file_once(&self, name: &ArchiveName, max_bytes: u64) -> Result<(Arc<S::Snapshot>, Bytes), SourceError> {
         let reader = self.current().await?;
+        let begin = Instant::now();
         match reader.file(name, max_bytes).await {
             Ok(content) => {
+                let took = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.fastest_answer.fetch_min(took, Ordering::Relaxed);
                 let mut session = self.session.lock().await;
                 if let Some(session) = session.as_mut().filter(|s| Arc::ptr_eq(&s.reader, &reader)) {
                     session.indexes.insert(name.clone());
@@ -80,6 +88,11 @@ impl<S: Source> SnapshotReader<S> {
     /// Returns a file of the snapshot.
     pub(crate) async fn file(&self, name: &ArchiveName, max_bytes: u64) -> Result<Bytes, SourceError> {
         self.retry.run(|| async { self.file_once(name, max_bytes).await.map(|(_, content)| content) }).await
+    }
+
+    /// Returns the shortest time in which a file came; none did yet if it is very long.
+    pub(crate) fn fastest_answer(&self) -> Duration {
+        Duration::from_micros(self.fastest_answer.load(Ordering::Relaxed))
     }
 
     /// Closes the session, if one is open.
