@@ -120,6 +120,8 @@ pub enum StartState {
 pub enum GroupEvent {
     /// A snapshot of the source is in progress or unreadable and left out.
     InProgress(Epoch),
+    /// So many more snapshots of the source are in progress or unreadable; they are not named.
+    MoreInProgress(usize),
     /// Snapshots were left out for one reason.
     Skipped(SkipClass),
     /// Something did not work but does not fail the group.

@@ -30,6 +30,10 @@ pub(crate) const SNAPSHOTS_AHEAD: usize = 4;
 /// Content up to which a snapshot counts as small: it is through in about a second.
 const SMALL_SNAPSHOT_BYTES: u64 = 64 << 20;
 
+/// Unfinished snapshots of a group that are named one by one. Honest sources have one or two; a hostile one may list a
+/// million, and a line for each would keep the log busy for minutes.
+const MAX_NAMED_IN_PROGRESS: usize = 20;
+
 /// What is known of a group while it is synced.
 pub(crate) struct GroupState {
     pub(crate) index: NamespaceIndex,
@@ -143,8 +147,13 @@ async fn sync_snapshots<S: Source, T: Target>(
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });
     }
     let plan = plan_group(name, listed.items, &local, &run.options.selection);
-    for item in plan.in_progress() {
+    let mut in_progress = plan.in_progress();
+    for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
         run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));
+    }
+    let more = in_progress.count();
+    if more != 0 {
+        run.emit(job.index, name, GroupEvent::MoreInProgress(more));
     }
     for class in plan.skip_classes() {
         run.emit(job.index, name, GroupEvent::Skipped(class));

@@ -244,6 +244,9 @@ impl LogRenderer {
     fn group_text(&self, group: &Group, event: &GroupEvent) -> Option<LogLine> {
         let mut level = LogLevel::Info;
         let text = match event {
+            GroupEvent::MoreInProgress(count) => {
+                format!("skipping {count} more snapshot(s) of {group} - in-progress backups")
+            }
             GroupEvent::InProgress(time) => format!("skipping snapshot {group}/{time} - in-progress backup"),
             GroupEvent::Skipped(class) => format!("{group}: {}", skip_text(class)),
             GroupEvent::Warning(text) => {

@@ -476,6 +476,23 @@ async fn several_workers_and_sessions_copy_the_same_and_keep_their_bounds() {
 }
 
 #[tokio::test]
+async fn many_unfinished_snapshots_are_counted_and_only_some_are_named() {
+    let (source, target) = (MemorySource::new(), MemoryTarget::new());
+    for day in 1..=28 {
+        let what = format!("vm/1/2026-01-{day:02}T10:00:00Z");
+        source.add("", &what, &[("conf.blob", Content::Blob(b"a"))]);
+        source.edit("", &what, |files| {
+            files.remove(MANIFEST_NAME);
+        });
+    }
+    let (report, log) = sync(options(), &Arc::new(source), &target).await;
+    report.unwrap();
+    let about_them: Vec<_> = log.iter().filter(|line| line.contains("in-progress")).collect();
+    assert_eq!(about_them.len(), 21, "{log:?}");
+    assert!(about_them[20].contains("skipping 8 more snapshot(s) of vm/1"), "{}", about_them[20]);
+}
+
+#[tokio::test]
 async fn one_digest_with_two_lengths_is_refused() {
     use farhold_format::index::DynamicIndexBuilder;
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
