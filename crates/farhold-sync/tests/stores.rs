@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use farhold_datastore::{Datastore, OpenOptions};
-use farhold_storage::suite::SeededRandomness;
 use farhold_sync::{
     GroupEvent, LocalSource, LocalTarget, LogNames, LogRenderer, Source, SyncError, SyncEvent, SyncOptions, SyncReport,
     Unrestricted, closing, summary,
 };
+use farhold_testkit::SeededRandomness;
 use farhold_types::{Authid, Clock, Epoch, Namespace};
 use tokio_util::sync::CancellationToken;
 

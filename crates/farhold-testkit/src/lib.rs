@@ -1,3 +1,6 @@
-//! Fixtures, fake clock, scripted peers; only ever a dev-dependency.
+//! Fixtures for tests and benchmarks; only ever a dev-dependency.
 
 pub mod disk_image;
+mod randomness;
+
+pub use randomness::SeededRandomness;
