@@ -5,7 +5,7 @@ use std::sync::Arc;
 use farhold_format::upid::Upid;
 use farhold_jobs::App;
 use farhold_jobs::task_access::{may_see_task, may_stop_task};
-use farhold_tasks::{LogPage, TaskFilter};
+use farhold_tasks::{AbortRequest, LogPage, TaskFilter};
 use farhold_types::{Authid, Epoch};
 use http::HeaderValue;
 use http::header::CONTENT_DISPOSITION;
@@ -162,9 +162,14 @@ async fn stop(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     blocking(move || {
         let acl = app.acl()?;
         may_stop_task(&acl, &caller, &upid)?;
-        // Every outcome is a success: the caller wants it not to run.
-        app.tasks.abort(&upid);
-        Ok::<_, ApiError>(Reply::null())
+        match app.tasks.abort(&upid) {
+            // The caller wants it not to run.
+            AbortRequest::Sent | AbortRequest::AlreadyEnded => Ok::<_, ApiError>(Reply::null()),
+            AbortRequest::OtherProcess => Err(ApiError::bad_request(format!(
+                "the task runs in process {}, which cannot be reached from here; stop it there, for example with Ctrl-C",
+                upid.pid()
+            ))),
+        }
     })
     .await
 }
