@@ -11,7 +11,7 @@ pub mod rights;
 pub mod stores;
 pub mod sync_job_edit;
 pub mod task_access;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use app::{App, CertificateFacts, NodeFacts};

@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::app::App;
 use crate::permission::RunPermit;
 use crate::progress::RunProgress;
-use crate::rights::{AclRights, SourceAclRights};
+use crate::rights::AclRights;
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 
 /// What a pull is asked to do.
@@ -326,7 +326,7 @@ fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {
         }
         None => {
             let source = app.stores.open(&request.remote_store, Operation::Read)?;
-            let rights = SourceAclRights::new(access.clone(), request.owner.clone(), request.remote_store.clone());
+            let rights = AclRights::new(access.clone(), request.owner.clone(), request.remote_store.clone());
             Origin::Local(LocalSource::new(source.clone(), Arc::new(rights)), source)
         }
     };

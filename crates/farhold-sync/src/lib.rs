@@ -41,7 +41,7 @@ pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncOption
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
 pub use progress::{Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
-pub use rights::{AclRights, OwnerDenied, OwnerRights, Unrestricted};
+pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
 pub use target::{
