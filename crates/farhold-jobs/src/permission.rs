@@ -165,31 +165,8 @@ mod tests {
     use super::*;
 
     fn job(change: impl FnOnce(&mut SyncJob)) -> SyncJob {
-        let mut job = SyncJob {
-            id: "pbs2-local".parse().unwrap(),
-            store: "local".parse().unwrap(),
-            ns: None,
-            owner: None,
-            remote: Some("pbs2".parse().unwrap()),
-            remote_store: "tank".parse().unwrap(),
-            remote_ns: None,
-            sync_direction: None,
-            remove_vanished: None,
-            max_depth: None,
-            comment: None,
-            schedule: None,
-            group_filter: Vec::new(),
-            limits: farhold_types::RateLimits::default(),
-            transfer_last: None,
-            resync_corrupt: None,
-            encrypted_only: None,
-            verified_only: None,
-            run_on_mount: None,
-            unmount_on_done: None,
-            worker_threads: None,
-            active_encryption_key: None,
-            associated_key: Vec::new(),
-        };
+        let mut job = SyncJob::new("pbs2-local".parse().unwrap(), "local".parse().unwrap(), "tank".parse().unwrap());
+        job.remote = Some("pbs2".parse().unwrap());
         change(&mut job);
         job
     }

@@ -4,8 +4,7 @@
 
 use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_types::{
-    Authid, ByteSize, DatastoreName, GroupFilter, JobId, KeyId, Namespace, RateLimits, RemoteName, SyncDirection,
-    SyncJob,
+    Authid, ByteSize, DatastoreName, GroupFilter, JobId, KeyId, Namespace, RemoteName, SyncDirection, SyncJob,
 };
 use thiserror::Error;
 
@@ -113,7 +112,7 @@ pub fn create(
     fields: SyncJobFields,
 ) -> Result<(SyncJob, KeyChecks), JobEditError> {
     let resync_given = fields.resync_corrupt.is_some();
-    let mut job = empty(id, store, remote_store);
+    let mut job = SyncJob::new(id, store, remote_store);
     set(&mut job, fields);
     if job.direction() == SyncDirection::Push && resync_given {
         check_stores(&job)?;
@@ -131,7 +130,7 @@ pub fn create(
 
 /// Returns the job as a caller asks for it, without any check: what the permission is asked for.
 pub fn requested(id: JobId, store: &DatastoreName, remote_store: &DatastoreName, fields: SyncJobFields) -> SyncJob {
-    let mut job = empty(id, store.clone(), remote_store.clone());
+    let mut job = SyncJob::new(id, store.clone(), remote_store.clone());
     set(&mut job, fields);
     job
 }
@@ -190,34 +189,6 @@ fn check(job: &SyncJob) -> Result<(), JobEditError> {
 
 fn check_stores(job: &SyncJob) -> Result<(), JobEditError> {
     if job.remote.is_none() && job.store == job.remote_store { Err(JobEditError::SameStore) } else { Ok(()) }
-}
-
-fn empty(id: JobId, store: DatastoreName, remote_store: DatastoreName) -> SyncJob {
-    SyncJob {
-        id,
-        store,
-        ns: None,
-        owner: None,
-        remote: None,
-        remote_store,
-        remote_ns: None,
-        sync_direction: None,
-        remove_vanished: None,
-        max_depth: None,
-        comment: None,
-        schedule: None,
-        group_filter: Vec::new(),
-        limits: RateLimits::default(),
-        transfer_last: None,
-        resync_corrupt: None,
-        encrypted_only: None,
-        verified_only: None,
-        run_on_mount: None,
-        unmount_on_done: None,
-        worker_threads: None,
-        active_encryption_key: None,
-        associated_key: Vec::new(),
-    }
 }
 
 /// Sets every value that is given.

@@ -164,21 +164,7 @@ impl TestServer {
     pub fn configure_datastore(&self, name: &str) -> Datastore {
         let path = self.store_path(name);
         let name: DatastoreName = name.parse().unwrap();
-        let config = DatastoreConfig {
-            name: name.clone(),
-            path: path.to_str().unwrap().to_owned(),
-            comment: None,
-            gc_schedule: None,
-            gc_on_unmount: None,
-            verify_new: None,
-            notification_mode: None,
-            notify: None,
-            notify_user: None,
-            tuning: None,
-            maintenance_mode: None,
-            backing_device: None,
-            backend: None,
-        };
+        let config = DatastoreConfig::new(name.clone(), path.to_str().unwrap().to_owned());
         let add = |stores: &mut farhold_settings::Entries<_>| stores.insert(config);
         self.app.settings.datastores().edit::<_, SettingsError>(None, add).unwrap();
         // The server's own handle, so that locks and counts are shared with what is tested.

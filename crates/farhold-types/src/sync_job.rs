@@ -76,6 +76,35 @@ impl SyncJob {
     /// Number of groups handled at once when a job does not say.
     pub const DEFAULT_WORKER_THREADS: u8 = 1;
 
+    /// Returns a job without options.
+    pub const fn new(id: JobId, store: DatastoreName, remote_store: DatastoreName) -> Self {
+        Self {
+            id,
+            store,
+            ns: None,
+            owner: None,
+            remote: None,
+            remote_store,
+            remote_ns: None,
+            sync_direction: None,
+            remove_vanished: None,
+            max_depth: None,
+            comment: None,
+            schedule: None,
+            group_filter: Vec::new(),
+            limits: RateLimits { rate_in: None, burst_in: None, rate_out: None, burst_out: None },
+            transfer_last: None,
+            resync_corrupt: None,
+            encrypted_only: None,
+            verified_only: None,
+            run_on_mount: None,
+            unmount_on_done: None,
+            worker_threads: None,
+            active_encryption_key: None,
+            associated_key: Vec::new(),
+        }
+    }
+
     /// Returns the direction, pull if not set.
     pub fn direction(&self) -> SyncDirection {
         self.sync_direction.unwrap_or_default()

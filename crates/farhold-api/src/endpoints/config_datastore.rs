@@ -117,7 +117,7 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
     if is_removable {
         return Err(ApiError::parameter("backing-device", "removable datastores cannot be created yet"));
     }
-    let mut config = fields::new_config(name, path);
+    let mut config = DatastoreConfig::new(name, path);
     config.backend = params.text("backend").map(str::to_owned);
     if config.is_s3() {
         return Err(ApiError::parameter("backend", "datastores in an object storage cannot be created yet"));

@@ -131,6 +131,25 @@ pub struct DatastoreConfig {
 }
 
 impl DatastoreConfig {
+    /// Returns a configuration with nothing but what it needs.
+    pub const fn new(name: DatastoreName, path: String) -> Self {
+        Self {
+            name,
+            path,
+            comment: None,
+            gc_schedule: None,
+            gc_on_unmount: None,
+            verify_new: None,
+            notification_mode: None,
+            notify: None,
+            notify_user: None,
+            tuning: None,
+            maintenance_mode: None,
+            backing_device: None,
+            backend: None,
+        }
+    }
+
     /// Returns where the content lies in the file system: `path`, or the mount point of a removable store.
     pub fn content_path(&self) -> PathBuf {
         match self.backing_device {

@@ -2,7 +2,7 @@
 
 use farhold_format::property_string::PropertySchema;
 use farhold_settings::{DatastoreConfig, NotificationMode, is_calendar_event, schemas};
-use farhold_types::{DatastoreName, Userid};
+use farhold_types::Userid;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
@@ -136,25 +136,6 @@ fn maintenance(text: &str) -> Result<(), String> {
 
 fn only_s3(_text: &str) -> Result<(), String> {
     Err("only for datastores in an object storage, which are not supported".into())
-}
-
-/// Returns a configuration with nothing but what it needs.
-pub(super) fn new_config(name: DatastoreName, path: String) -> DatastoreConfig {
-    DatastoreConfig {
-        name,
-        path,
-        comment: None,
-        gc_schedule: None,
-        gc_on_unmount: None,
-        verify_new: None,
-        notification_mode: None,
-        notify: None,
-        notify_user: None,
-        tuning: None,
-        maintenance_mode: None,
-        backing_device: None,
-        backend: None,
-    }
 }
 
 /// Sets the fields that the parameters name.
