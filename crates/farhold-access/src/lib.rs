@@ -134,16 +134,18 @@ impl Access {
     /// `user.cfg` or `acl.cfg` is not usable.
     pub fn snapshot(&self) -> Result<AccessSnapshot, SettingsError> {
         let now = self.inner.clock.now();
-        let users = self.inner.settings.users().load()?;
-        let acl = self.inner.settings.acl().load()?;
-        let digests = (users.digest, acl.digest);
-        let mut kept = self.inner.content.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(content) = kept.as_ref().filter(|content| content.digests == digests) {
-            return Ok(AccessSnapshot { content: Arc::clone(content), now });
+        let (users, acl) = (self.inner.settings.users(), self.inner.settings.acl());
+        // Every request asks, so the files are parsed only when they changed.
+        let present = (users.digest()?, acl.digest()?);
+        let kept = self.inner.content.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(content) = kept.filter(|content| content.digests == present) {
+            return Ok(AccessSnapshot { content, now });
         }
+        let (users, acl) = (users.load()?, acl.load()?);
+        let digests = (users.digest, acl.digest);
         let tree = Arc::new(snapshot::tree_of(&acl.entries));
         let content = Arc::new(Content { users: users.entries, tree, digests });
-        *kept = Some(Arc::clone(&content));
+        *self.inner.content.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&content));
         Ok(AccessSnapshot { content, now })
     }
 

@@ -69,6 +69,14 @@ impl<D: Document> ConfigStore<D> {
         Ok(Loaded { entries: D::parse(bytes.as_deref())?, digest: digest_of(bytes.as_deref()) })
     }
 
+    /// Returns the digest of the present content without parsing it. Takes no lock.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn digest(&self) -> Result<Digest, SettingsError> {
+        Ok(digest_of(self.dir.read(D::FILE)?.as_deref()))
+    }
+
     /// Takes the file's lock, for changes of several files together. Source of the order: [`crate::Settings`].
     ///
     /// # Errors
