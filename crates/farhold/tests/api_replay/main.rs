@@ -202,7 +202,7 @@ struct Base {
 
 #[test]
 fn recorded_calls_get_the_recorded_answers() {
-    let scratch = files::scratch();
+    let scratch = support::scratch::scratch();
     let folders = Folders { root: scratch.path().to_owned() };
     let (port, bindings, report) = set_up(&folders);
     // A minute later, so that no task of an area starts in the second of one of the set-up.

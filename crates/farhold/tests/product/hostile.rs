@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::content::{Content, add_snapshot, assert_no_leftovers, assert_same, assert_tidy, noise, snapshots};
 use crate::peer::{Answer, Ask, Peer};
-use crate::site::{Ran, Site, files, scratch};
+use crate::scratch::scratch;
+use crate::site::{Ran, Site, files};
 
 const GOOD: &str = "host/good/2026-01-01T10:00:00Z";
 const BAD: &str = "host/bad/2026-01-01T10:00:00Z";

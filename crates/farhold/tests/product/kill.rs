@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 use crate::content::{Content, add_snapshot, assert_no_leftovers, assert_same, snapshots};
 use crate::peer::Peer;
 use crate::process::{Process, printed, program};
-use crate::site::{Site, scratch};
+use crate::scratch::scratch;
+use crate::site::Site;
 
 /// Chunks of the snapshot that is pulled when the process dies.
 const CHUNKS: u64 = 200;

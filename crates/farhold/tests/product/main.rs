@@ -11,5 +11,7 @@ mod kill;
 mod manual;
 mod peer;
 mod process;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod site;
 mod wrong_input;

@@ -22,23 +22,7 @@ use farhold_settings::{
 use farhold_types::{Authid, Role, Secret};
 use jiff::tz::TimeZone;
 
-/// Beginning of the names of our folders; the process id follows, so that left-overs can be told from folders in use.
-const PREFIX: &str = "farhold-product-";
-
-/// Makes a folder for this process, in memory if possible, after removing what processes that ended left behind.
-pub fn scratch() -> tempfile::TempDir {
-    let shared_memory = Path::new("/dev/shm");
-    let place = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
-    for entry in fs::read_dir(&place).unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    let prefix = format!("{PREFIX}{}-", std::process::id());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(place).unwrap()
-}
+use crate::scratch::scratch;
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
@@ -159,21 +143,7 @@ impl Site {
 
     /// Configures a store that lies in `path`.
     pub fn configure_store(&self, name: &str, path: &Path) {
-        let config = DatastoreConfig {
-            name: name.parse().unwrap(),
-            path: path.to_str().unwrap().to_owned(),
-            comment: None,
-            gc_schedule: None,
-            gc_on_unmount: None,
-            verify_new: None,
-            notification_mode: None,
-            notify: None,
-            notify_user: None,
-            tuning: None,
-            maintenance_mode: None,
-            backing_device: None,
-            backend: None,
-        };
+        let config = DatastoreConfig::new(name.parse().unwrap(), path.to_str().unwrap().to_owned());
         let add = |stores: &mut Entries<_>| stores.insert(config);
         self.app.settings.datastores().edit::<_, SettingsError>(None, add).unwrap();
     }

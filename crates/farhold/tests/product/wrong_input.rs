@@ -10,7 +10,8 @@ use crate::content::{Content, add_snapshot, assert_no_leftovers, assert_same, as
 use crate::hostile::{bomb, empty_store};
 use crate::peer::{Answer, Peer};
 use crate::process::{Process, printed, program};
-use crate::site::{Site, files, scratch};
+use crate::scratch::scratch;
+use crate::site::{Site, files};
 
 const PASSWORD: &str = "the right password";
 

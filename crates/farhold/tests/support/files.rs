@@ -1,4 +1,4 @@
-//! Folders for tests, and stores copied or unpacked into them.
+//! Stores copied or unpacked into folders for tests.
 //!
 //! A store has 65,536 chunk folders. They are made in memory where the system offers that.
 
@@ -9,26 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::golden;
 
-/// Beginning of the names of our folders; the process id follows, so that left-overs can be told from folders in use.
-const PREFIX: &str = "farhold-replay-";
-
 /// Mode of the chunk folders. Source: first line of `setup.jsonl`.
 const CHUNK_FOLDER_MODE: u32 = 0o750;
-
-/// Makes a folder for this process, in memory if possible, after removing what processes that ended left behind.
-pub fn scratch() -> tempfile::TempDir {
-    let shared_memory = Path::new("/dev/shm");
-    let place = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
-    for entry in fs::read_dir(&place).unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap_or_default();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    let prefix = format!("{PREFIX}{}-", std::process::id());
-    tempfile::Builder::new().prefix(&prefix).tempdir_in(place).unwrap()
-}
 
 /// Unpacks a recorded store: `archive` holds the folder `name`, which becomes `parent/name`.
 pub fn unpack_store(archive: &str, parent: &Path, name: &str) -> PathBuf {

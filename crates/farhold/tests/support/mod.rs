@@ -1,6 +1,7 @@
 //! Two composed servers, `rec1` and its remote `rec2`, over copies of the recorded datastores.
 
 pub mod files;
+pub mod scratch;
 pub mod servers;
 
 use std::path::{Path, PathBuf};

@@ -11,6 +11,8 @@ mod play;
 #[allow(dead_code, reason = "shared by tests that need different parts")]
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/trust_all.rs"]
+mod trust_all;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +72,7 @@ struct Scene {
 
 /// Starts a server with the recorded store as `tank`, and the recorded account.
 fn scene() -> Scene {
-    let scratch = files::scratch();
+    let scratch = support::scratch::scratch();
     let folders = Folders { root: scratch.path().to_owned() };
     std::fs::create_dir_all(folders.stores(1)).unwrap();
     let store = files::unpack_store("golden.tar.zst", &folders.stores(1), "golden");
