@@ -132,7 +132,7 @@ impl Installation {
         })
     }
 
-    /// Logs of all tasks that are no reader sessions. Source: `docs/spec/tasks-and-schedules.md`, file layout.
+    /// Logs of all tasks that are no reader sessions. Source: `docs/spec/schedules-and-tasks.md`, file layout.
     fn task_logs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut logs = Vec::new();
         let folder = self.root.join("log").join("tasks");
