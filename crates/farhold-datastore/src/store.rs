@@ -57,6 +57,16 @@ impl Datastore {
         self.inner.sync_level
     }
 
+    /// Returns the clock that the store was opened with.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    /// Returns the source of randomness that the store was opened with.
+    pub fn randomness(&self) -> &dyn Randomness {
+        &*self.inner.randomness
+    }
+
     pub(crate) fn storage(&self) -> &dyn Storage {
         &*self.inner.storage
     }

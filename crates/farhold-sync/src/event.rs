@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::SkipClass;
-use farhold_types::{ArchiveName, Epoch, Group};
+use farhold_types::{ArchiveName, Epoch, Fingerprint, Group, KeyId};
 
 /// Receives the events of a run, in order within a group. Called from the engine's tasks: it must not wait.
 pub trait EventSink: Send + Sync + 'static {
@@ -27,6 +27,13 @@ pub type NamespaceIndex = usize;
 pub enum SyncEvent {
     /// The remote has no namespaces: only the root is synced, and the run will end in error.
     CompatibilityMode,
+    /// A key is at hand for decryption.
+    KeyLoaded {
+        /// Its id in the configuration.
+        id: KeyId,
+        /// Its fingerprint.
+        fingerprint: Fingerprint,
+    },
     /// A namespace begins.
     NamespaceStarted {
         /// Which one.

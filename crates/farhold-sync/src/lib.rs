@@ -37,7 +37,7 @@ pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
 pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local_target::LocalTarget;
 pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
-pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncOptions};
+pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, DecryptionKey, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
 pub use progress::{Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
@@ -45,5 +45,6 @@ pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
 pub use target::{
-    ChunkStore, Examine, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
+    TargetSnapshot,
 };

@@ -15,7 +15,8 @@ use farhold_types::{ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, E
 use tokio_util::task::TaskTracker;
 
 use crate::target::{
-    ChunkStore, Examine, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup, TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
+    TargetSnapshot,
 };
 
 /// A local datastore to pull into. Holds the store's shared process lock until it and all its steps are gone, so that
@@ -119,6 +120,12 @@ impl Target for LocalTarget {
             return Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found });
         }
         Ok(LocalGroup { target: self.clone(), lock })
+    }
+
+    fn index_stamp(&self) -> IndexStamp {
+        let mut uuid = [0; 16];
+        self.inner.store.randomness().fill(&mut uuid);
+        IndexStamp { uuid, created: self.inner.store.clock().now() }
     }
 
     fn chunks(&self) -> Arc<dyn ChunkStore> {

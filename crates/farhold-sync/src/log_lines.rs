@@ -167,6 +167,10 @@ impl LogRenderer {
                     out.push(LogLine { level: LogLevel::Warning, text: text.to_owned() });
                 }
             }
+            SyncEvent::KeyLoaded { id, fingerprint } => out.push(LogLine::info(format!(
+                "Loaded encryption key '{id}' with fingerprint '{}'",
+                fingerprint.short()
+            ))),
             SyncEvent::UnreadableItem { index, group, item } => {
                 let prefix = group.as_ref().map(|g| format!("[{g}]: ")).unwrap_or_default();
                 let text = format!("{prefix}left out, because the source listed it in a wrong form: {item}");

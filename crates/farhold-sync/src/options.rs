@@ -1,9 +1,11 @@
 //! What a run is asked to do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use farhold_crypto::CryptConfig;
 use farhold_rules::sync_plan::SelectionOptions;
-use farhold_types::{Authid, GroupFilter, Namespace};
+use farhold_types::{Authid, GroupFilter, KeyId, Namespace};
 
 /// Content bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of
 /// 4 MiB, as many as the reference has in flight, and enough for 8 connections with 1 MiB windows each; with decoder
@@ -13,6 +15,15 @@ pub const DEFAULT_BUDGET_BYTES: u32 = 80 << 20;
 /// Reader sessions that may be open for the chunks of one archive. Eight connections with a window of 1 MiB over 80 ms
 /// carry 100 MiB/s; on a clean path more than four bring nothing (`docs/spec/sync.md` C.2 W11).
 pub const DEFAULT_SESSIONS_PER_ARCHIVE: usize = 8;
+
+/// A key with which a pull decrypts snapshots. `Debug` shows only its fingerprint.
+#[derive(Debug, Clone)]
+pub struct DecryptionKey {
+    /// Id of the key in the configuration; the log names it.
+    pub id: KeyId,
+    /// The key, ready for use.
+    pub config: Arc<CryptConfig>,
+}
 
 /// Options of a run.
 #[derive(Debug, Clone)]
@@ -41,6 +52,8 @@ pub struct SyncOptions {
     pub sessions_per_archive: usize,
     /// Private folder for notes on unfinished snapshots; none means that an interrupted archive starts over.
     pub state_dir: Option<PathBuf>,
+    /// Keys whose fully encrypted snapshots are decrypted. The first one with the fingerprint of a snapshot is used.
+    pub decryption_keys: Vec<DecryptionKey>,
 }
 
 impl SyncOptions {
@@ -59,6 +72,7 @@ impl SyncOptions {
             budget_bytes: DEFAULT_BUDGET_BYTES,
             sessions_per_archive: DEFAULT_SESSIONS_PER_ARCHIVE,
             state_dir: None,
+            decryption_keys: Vec::new(),
         }
     }
 }

@@ -59,6 +59,9 @@ pub async fn run<S: Source, T: Target>(
     if options.remove_vanished {
         return Err(SyncError::Unsupported("remove-vanished"));
     }
+    for key in &options.decryption_keys {
+        events.event(&SyncEvent::KeyLoaded { id: key.id.clone(), fingerprint: key.config.fingerprint() });
+    }
     check_depth_rule(&options.target_anchor, &options.source_anchor, options.max_depth)?;
     let scope = cancel.run_until_cancelled(discover(&*source, &options)).await.ok_or(SyncError::Cancelled)??;
     if scope.is_compatibility_mode {

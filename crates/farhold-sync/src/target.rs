@@ -94,6 +94,15 @@ pub enum StoredFile {
     Different,
 }
 
+/// What the header of a new index says beside its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexStamp {
+    /// Random bytes that name the file.
+    pub uuid: [u8; 16],
+    /// When it was made.
+    pub created: Epoch,
+}
+
 /// Chunk storage of a target. All functions block and are called from blocking threads.
 pub trait ChunkStore: Send + Sync + 'static {
     /// Stores a checked chunk in its encoded form. Storing one that is there already is no error.
@@ -133,6 +142,9 @@ pub trait Target: Send + Sync + 'static {
         group: &Group,
         owner: &Authid,
     ) -> impl Future<Output = Result<Self::Group, TargetError>> + Send;
+
+    /// Returns the stamp for an index that a rewriting sync makes, a new one at each call.
+    fn index_stamp(&self) -> IndexStamp;
 
     /// Returns the chunk storage.
     fn chunks(&self) -> Arc<dyn ChunkStore>;

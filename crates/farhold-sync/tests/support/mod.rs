@@ -12,9 +12,9 @@ use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, Examine, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Source, SourceError,
-    SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions, SyncReport, Target,
-    TargetError, TargetGroup, TargetSnapshot, Unrestricted,
+    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Source,
+    SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions,
+    SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -338,6 +338,8 @@ pub struct MemoryTarget {
     pub namespaces: Mutex<BTreeSet<Namespace>>,
     pub groups: Mutex<BTreeMap<(String, Group), GroupDir>>,
     pub store: Arc<MemoryChunks>,
+    /// Index stamps handed out.
+    pub stamps: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -441,6 +443,11 @@ impl Target for TargetHandle {
         }
         dir.is_locked = true;
         Ok(LockedGroup { target: self.0.clone(), key })
+    }
+
+    fn index_stamp(&self) -> IndexStamp {
+        let count = self.0.stamps.fetch_add(1, Ordering::SeqCst);
+        IndexStamp { uuid: [u8::try_from(count % 256).unwrap(); 16], created: Epoch(1_800_000_000) }
     }
 
     fn chunks(&self) -> Arc<dyn ChunkStore> {
