@@ -1,4 +1,4 @@
-//! Automation of the house: checks, the layer table, and the slow link, and benchmarks.
+//! Automation of the house: checks, the layer table, the table of scenarios, the slow link, and benchmarks.
 //!
 //! `cargo xtask check` is what CI runs.
 
@@ -6,3 +6,4 @@ pub mod bench;
 pub mod check;
 pub mod layers;
 pub mod relay;
+pub mod scenarios;

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{bench, check, layers};
+use xtask::{bench, check, layers, scenarios};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
   check    format, lints, layers, tests, licences and sources: what CI runs
   layers   compare the imports of the crates with the layer table
+  scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
+             --check                only compare it; fails if a scenario has neither a test nor a reason
   bench pull    pull a made-up disk image between two servers and measure it, see docs/benchmarks.md
              --chunks N             size of the image in chunks of 4 MiB (default 512)
              --runs N               runs of each measurement (default 3)
@@ -42,6 +44,8 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     match command {
         "check" if options.is_empty() => check::check(&root()),
         "layers" if options.is_empty() => check::check_layers(&root()),
+        "scenarios" if options.is_empty() => scenarios::write(&root()),
+        "scenarios" if options == ["--check"] => scenarios::check(&root()),
         "bench" if options.first().is_some_and(|what| what == "pull") => bench::pull(&root(), &options[1..]),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
