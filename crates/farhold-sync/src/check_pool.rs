@@ -13,6 +13,7 @@ use farhold_types::Digest;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::Blocking;
 use crate::outcome::ArchiveFailure;
 
 /// What a job may reuse.
@@ -22,6 +23,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) struct CheckPool {
+    blocking: Blocking,
     size: usize,
     permits: Arc<Semaphore>,
     benches: Arc<Mutex<Vec<Bench>>>,
@@ -29,9 +31,10 @@ pub(crate) struct CheckPool {
 }
 
 impl CheckPool {
-    pub(crate) fn new() -> Self {
-        let size = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+    pub(crate) fn new(blocking: Blocking) -> Self {
+        let size = blocking.pool_size();
         Self {
+            blocking,
             size,
             permits: Arc::new(Semaphore::new(size)),
             benches: Arc::new(Mutex::new(Vec::with_capacity(size))),
@@ -62,7 +65,7 @@ impl CheckPool {
             drop(permit);
             result
         };
-        self.jobs.spawn_blocking(work).await.map_err(|_| ArchiveFailure::Crashed)
+        self.blocking.spawn(&self.jobs, work).await.map_err(|_| ArchiveFailure::Crashed)
     }
 
     /// Waits until no job runs any more.

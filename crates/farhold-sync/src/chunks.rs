@@ -290,6 +290,8 @@ async fn fetch<S: Source, T: Target>(
         tokio::pin!(acquire);
         let permit = loop {
             tokio::select! {
+                // In this order and not a random one, so that a run can be repeated exactly.
+                biased;
                 permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
                 Some(done) = tasks.join_next() => take(group, done)?,
             }

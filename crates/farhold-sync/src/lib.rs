@@ -9,6 +9,7 @@
 //! Rewriting transforms (encrypt, decrypt) belong between [`snapshot`](self) and the target; plain transfers pass stored
 //! bytes on unchanged.
 
+mod blocking;
 mod check_pool;
 mod chunks;
 mod compare;
@@ -33,6 +34,7 @@ mod snapshot;
 mod source;
 mod target;
 
+pub use blocking::{Blocking, Pace};
 pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
 pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local_target::LocalTarget;

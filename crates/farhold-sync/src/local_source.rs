@@ -6,6 +6,7 @@ use bytes::Bytes;
 use farhold_datastore::{Datastore, DatastoreError, ErrorKind, SharedSnapshotLock};
 use farhold_types::{ArchiveName, Authid, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, SnapshotItem};
 
+use crate::blocking::Blocking;
 use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
 
 /// Which groups of the source store the job's owner may read.
@@ -26,12 +27,19 @@ impl<F: Fn(&Namespace, &Authid) -> bool + Send + Sync + 'static> SourceRights fo
 pub struct LocalSource {
     store: Datastore,
     rights: Arc<dyn SourceRights>,
+    blocking: Blocking,
 }
 
 impl LocalSource {
     /// Returns the source `store` as `rights` allow to see it.
     pub fn new(store: Datastore, rights: Arc<dyn SourceRights>) -> Self {
-        Self { store, rights }
+        Self { store, rights, blocking: Blocking::Threads }
+    }
+
+    /// Returns the same source whose reading runs as `blocking` says.
+    #[must_use]
+    pub fn with_blocking(self, blocking: Blocking) -> Self {
+        Self { blocking, ..self }
     }
 
     async fn step<R: Send + 'static>(
@@ -39,15 +47,16 @@ impl LocalSource {
         step: impl FnOnce(&Datastore, &dyn SourceRights) -> Result<R, SourceError> + Send + 'static,
     ) -> Result<R, SourceError> {
         let (store, rights) = (self.store.clone(), self.rights.clone());
-        blocking(move || step(&store, &*rights)).await
+        on(&self.blocking, move || step(&store, &*rights)).await
     }
 }
 
-async fn blocking<R: Send + 'static>(
+async fn on<R: Send + 'static>(
+    blocking: &Blocking,
     step: impl FnOnce() -> Result<R, SourceError> + Send + 'static,
 ) -> Result<R, SourceError> {
     let crashed = |error| SourceError::caused_by(SourceFault::Invalid, "internal error: a task crashed", error);
-    tokio::task::spawn_blocking(step).await.map_err(crashed)?
+    blocking.spawn_untracked(step).await.map_err(crashed)?
 }
 
 impl From<DatastoreError> for SourceError {
@@ -120,6 +129,7 @@ impl Source for LocalSource {
 
     async fn open(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<LocalSnapshotReader, SourceError> {
         let (ns, snapshot) = (ns.clone(), snapshot.clone());
+        let blocking = self.blocking.clone();
         self.step(move |store, rights| {
             let owner = store.owner(&ns, &snapshot.group)?;
             if !rights.may_read(&ns, &owner) {
@@ -127,7 +137,7 @@ impl Source for LocalSource {
                 return Err(SourceError::new(SourceFault::Refused, text));
             }
             let lock = store.lock_snapshot_shared(&ns, &snapshot)?;
-            let inner = Inner { store: store.clone(), ns, snapshot, _lock: lock };
+            let inner = Inner { store: store.clone(), ns, snapshot, blocking, _lock: lock };
             Ok(LocalSnapshotReader { inner: Arc::new(inner) })
         })
         .await
@@ -143,18 +153,20 @@ struct Inner {
     store: Datastore,
     ns: Namespace,
     snapshot: Snapshot,
+    blocking: Blocking,
     _lock: SharedSnapshotLock,
 }
 
 impl SourceSnapshot for LocalSnapshotReader {
     async fn file(&self, name: &ArchiveName, max_bytes: u64) -> Result<Bytes, SourceError> {
         let (inner, name) = (self.inner.clone(), name.clone());
-        blocking(move || bounded(inner.store.read_file(&inner.ns, &inner.snapshot, &name)?, max_bytes, &name)).await
+        let read = move || bounded(inner.store.read_file(&inner.ns, &inner.snapshot, &name)?, max_bytes, &name);
+        on(&self.inner.blocking, read).await
     }
 
     async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
         let (inner, digest) = (self.inner.clone(), *digest);
-        blocking(move || {
+        on(&self.inner.blocking, move || {
             let chunk = inner.store.read_chunk(&digest).map_err(|error| SourceError {
                 fault: SourceFault::Refused,
                 text: error.to_string(),

@@ -14,6 +14,7 @@ use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_types::{ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, Namespace, VerifyState};
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::Blocking;
 use crate::target::{
     ChunkStore, Examine, IndexStamp, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
     TargetSnapshot,
@@ -28,6 +29,7 @@ pub struct LocalTarget {
 
 struct Inner {
     store: Datastore,
+    blocking: Blocking,
     steps: TaskTracker,
     _process_lock: SharedProcessLock,
 }
@@ -38,8 +40,17 @@ impl LocalTarget {
     /// # Errors
     /// Another process collects garbage in the store.
     pub fn open(store: Datastore) -> Result<Self, LockError> {
+        Self::open_with(store, Blocking::Threads)
+    }
+
+    /// Does what [`Self::open`] does; the steps run as `blocking` says.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(store: Datastore, blocking: Blocking) -> Result<Self, LockError> {
         let process_lock = store.lock_process_shared()?;
-        Ok(Self { inner: Arc::new(Inner { store, steps: TaskTracker::new(), _process_lock: process_lock }) })
+        let steps = TaskTracker::new();
+        Ok(Self { inner: Arc::new(Inner { store, blocking, steps, _process_lock: process_lock }) })
     }
 
     /// Runs one blocking step. Once begun it runs to its end, whoever waits for it.
@@ -49,7 +60,7 @@ impl LocalTarget {
         step: impl FnOnce(&Datastore) -> Result<R, DatastoreError> + Send + 'static,
     ) -> Result<R, TargetError> {
         let inner = self.inner.clone();
-        let done = self.inner.steps.spawn_blocking(move || step(&inner.store)).await;
+        let done = self.inner.blocking.spawn(&self.inner.steps, move || step(&inner.store)).await;
         match done {
             Ok(result) => result.map_err(|error| store_error(what, error)),
             Err(crashed) => Err(TargetError::store(what, crashed)),
@@ -91,7 +102,7 @@ impl Target for LocalTarget {
         let namespace = ns.clone();
         let inner = self.inner.clone();
         let create = move || inner.store.create_namespace(&namespace);
-        match self.inner.steps.spawn_blocking(create).await {
+        match self.inner.blocking.spawn(&self.inner.steps, create).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(DatastoreError::NamespaceMissing { .. })) => {
                 Err(TargetError::NoParentNamespace { namespace: ns.clone() })

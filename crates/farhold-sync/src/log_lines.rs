@@ -6,7 +6,7 @@
 //!
 //! Source: `docs/spec/sync.md` 13 and 14; recordings in `tests/golden/task-logs/`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
@@ -134,7 +134,7 @@ fn percentage(groups_done: usize, groups: usize, done: usize, taken: usize) -> S
 pub struct LogRenderer {
     names: LogNames,
     is_parallel: bool,
-    groups: HashMap<(NamespaceIndex, Group), Vec<LogLine>>,
+    groups: BTreeMap<(NamespaceIndex, Group), Vec<LogLine>>,
     current: NamespaceIndex,
     held: BTreeMap<NamespaceIndex, VecDeque<LogLine>>,
     held_lines: usize,
@@ -147,7 +147,7 @@ impl LogRenderer {
         Self {
             names,
             is_parallel: 1 < worker_threads,
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             current: 0,
             held: BTreeMap::new(),
             held_lines: 0,

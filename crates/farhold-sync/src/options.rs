@@ -7,6 +7,8 @@ use farhold_crypto::CryptConfig;
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_types::{Authid, GroupFilter, KeyId, Namespace};
 
+use crate::blocking::Blocking;
+
 /// Content bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of
 /// 4 MiB, as many as the reference has in flight, and enough for 8 connections with 1 MiB windows each; with decoder
 /// buffers, windows and indexes the process stays below 200 MiB.
@@ -54,6 +56,8 @@ pub struct SyncOptions {
     pub state_dir: Option<PathBuf>,
     /// Keys whose fully encrypted snapshots are decrypted. The first one with the fingerprint of a snapshot is used.
     pub decryption_keys: Vec<DecryptionKey>,
+    /// Where hashing and decoding run; sources and targets have their own.
+    pub blocking: Blocking,
 }
 
 impl SyncOptions {
@@ -73,6 +77,7 @@ impl SyncOptions {
             sessions_per_archive: DEFAULT_SESSIONS_PER_ARCHIVE,
             state_dir: None,
             decryption_keys: Vec::new(),
+            blocking: Blocking::Threads,
         }
     }
 }

@@ -81,7 +81,7 @@ pub async fn run<S: Source, T: Target>(
         target,
         events,
         cancel,
-        pool: CheckPool::new(),
+        pool: CheckPool::new(options.blocking.clone()),
         budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
         extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
         ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
@@ -106,7 +106,7 @@ pub async fn run<S: Source, T: Target>(
     }
     if let Some(journal) = context.journal.clone() {
         // Nothing is unfinished, so no note is of use. What cannot be removed does no harm.
-        let _ = tokio::task::spawn_blocking(move || journal.clear()).await;
+        let _ = context.options.blocking.spawn_untracked(move || journal.clear()).await;
     }
     Ok(report)
 }
