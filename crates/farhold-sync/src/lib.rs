@@ -15,6 +15,7 @@ mod chunks;
 mod compare;
 mod context;
 mod event;
+mod fetch;
 mod group;
 mod journal;
 mod known;

@@ -16,10 +16,11 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, VerifyState};
 
-use crate::chunks::{Archive, complete};
+use crate::chunks::complete;
 use crate::compare::may_replace;
 use crate::context::RunContext;
 use crate::event::{GroupEvent, StartState};
+use crate::fetch::Archive;
 use crate::group::GroupState;
 use crate::outcome::{ArchiveFailure, GroupFailure};
 use crate::prepare::{MAX_BLOB_BYTES, Preparation, Prepared, lists_client_log, max_file_bytes};

@@ -1,0 +1,188 @@
+//! Getting the missing chunks of one archive: over several sessions, many at once, in any order, within the byte budget.
+//!
+//! Network tasks only receive. What becomes of a received chunk is a job of the caller that runs on the check pool; all
+//! kinds of pull share this stage.
+//!
+//! Source: `docs/spec/sync.md` 7.3, C.2 W2 and W11.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farhold_format::index::Index;
+use farhold_types::{ArchiveName, Digest, Group};
+use tokio::task::JoinSet;
+
+use crate::check_pool::{Bench, ExpectedChunk};
+use crate::context::RunContext;
+use crate::event::{GroupEvent, NamespaceIndex};
+use crate::outcome::ArchiveFailure;
+use crate::readers::{ChunkReaders, SnapshotReader};
+use crate::source::Source;
+use crate::target::Target;
+
+/// Requests in flight per session. The reference's server allows 100 streams or more; 32 small chunks fill a long link.
+const REQUESTS_PER_SESSION: usize = 32;
+
+/// Content bytes and chunks that justify one more session: half a second of a fast link, so that opening it pays.
+const BYTES_PER_SESSION: u64 = 32 << 20;
+const CHUNKS_PER_SESSION: u64 = 128;
+
+/// A source that answers faster than this is near: no window limits a connection then, and further sessions only cost
+/// handshakes. Two keep each other busy.
+const NEAR_ANSWER: Duration = Duration::from_millis(5);
+const NEAR_SESSIONS: usize = 2;
+
+/// Indexes up to this size are read by all additional sessions at once, longer ones one after the other.
+const SMALL_INDEX_BYTES: usize = 1 << 20;
+
+/// Smallest charge on the byte budget: request, frames and bookkeeping of a tiny chunk.
+const MIN_CHARGE_BYTES: u32 = 32 << 10;
+
+/// What came over the network for one archive.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Received {
+    pub(crate) chunks: u64,
+    pub(crate) bytes: u64,
+    pub(crate) elapsed: Duration,
+}
+
+/// An archive whose index was checked against the manifest.
+pub(crate) struct Archive<'a> {
+    pub(crate) name: &'a ArchiveName,
+    pub(crate) index: &'a Index,
+    pub(crate) is_encrypted: bool,
+    pub(crate) max_index_bytes: u64,
+}
+
+/// Checks and stores a received chunk on a blocking thread; returns the digest under which it lies in the store.
+pub(crate) type StoreJob =
+    Arc<dyn Fn(&mut Bench, &ExpectedChunk, &Bytes) -> Result<Digest, ArchiveFailure> + Send + Sync>;
+
+/// Whose chunks are fetched, and from where.
+pub(crate) struct Fetching<'a, S: Source, T: Target> {
+    pub(crate) run: &'a Arc<RunContext<S, T>>,
+    pub(crate) index: NamespaceIndex,
+    pub(crate) group: &'a Group,
+    pub(crate) reader: &'a Arc<SnapshotReader<S>>,
+    pub(crate) archive: &'a Archive<'a>,
+}
+
+impl<S: Source, T: Target> Fetching<'_, S, T> {
+    /// Fetches all `missing` chunks and hands each to `store`; `stored` hears of every one that is stored, in any order.
+    ///
+    /// # Errors
+    /// The first chunk that cannot be had or stored; chunks stored until then stay.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops all requests; jobs that have begun are finished.
+    pub(crate) async fn all(
+        &self,
+        missing: Vec<ExpectedChunk>,
+        store: StoreJob,
+        stored: impl FnMut(&ExpectedChunk, Digest) + Send,
+    ) -> Result<Received, ArchiveFailure> {
+        let missing_bytes = missing.iter().map(|chunk| u64::from(chunk.length)).sum();
+        let missing_chunks = missing.len() as u64;
+        self.run.emit(self.index, self.group, GroupEvent::ArchivePlanned { missing_chunks, missing_bytes });
+        if missing.is_empty() {
+            return Ok(Received::default());
+        }
+        let (name, max_bytes) = (self.archive.name.clone(), self.archive.max_index_bytes);
+        let readers = Arc::new(ChunkReaders::new(self.reader.clone(), name, max_bytes));
+        let openers = self.add_sessions(&readers, missing_bytes, missing_chunks);
+        let received = self.fetch(&readers, missing, store, stored).await?;
+        drop(openers);
+        self.run.closing.spawn(async move { readers.close().await });
+        Ok(received)
+    }
+
+    /// Opens additional sessions in the background, as many as the amount of data justifies and the run allows.
+    fn add_sessions(&self, readers: &Arc<ChunkReaders<S>>, missing_bytes: u64, missing_chunks: u64) -> JoinSet<()> {
+        let (run, archive) = (self.run, self.archive);
+        let is_near = self.reader.fastest_answer() < NEAR_ANSWER;
+        let wanted = (missing_bytes / BYTES_PER_SESSION).max(missing_chunks / CHUNKS_PER_SESSION);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(run.options.sessions_per_archive);
+        let wanted = if is_near { wanted.min(NEAR_SESSIONS) } else { wanted };
+        let permits: Vec<_> = (1..wanted).map_while(|_| run.extra_sessions.clone().try_acquire_owned().ok()).collect();
+        let mut openers = JoinSet::new();
+        let open = |permit, readers: Arc<ChunkReaders<S>>| async move {
+            if let Err(error) = readers.grow(permit).await {
+                tracing::debug!(%error, "additional reader session not opened");
+            }
+        };
+        if archive.index.as_bytes().len() <= SMALL_INDEX_BYTES {
+            for permit in permits {
+                openers.spawn(open(permit, readers.clone()));
+            }
+        } else {
+            let readers = readers.clone();
+            openers.spawn(async move {
+                for permit in permits {
+                    open(permit, readers.clone()).await;
+                }
+            });
+        }
+        openers
+    }
+
+    async fn fetch(
+        &self,
+        readers: &Arc<ChunkReaders<S>>,
+        missing: Vec<ExpectedChunk>,
+        store: StoreJob,
+        mut stored: impl FnMut(&ExpectedChunk, Digest) + Send,
+    ) -> Result<Received, ArchiveFailure> {
+        let run = self.run;
+        let mut tasks: JoinSet<Result<(ExpectedChunk, Digest, u64), ArchiveFailure>> = JoinSet::new();
+        let mut received = Received::default();
+        let mut take = |done: Result<Result<_, ArchiveFailure>, _>| {
+            let (chunk, digest, encoded_bytes): (ExpectedChunk, Digest, u64) =
+                done.map_err(|_| ArchiveFailure::Crashed)??;
+            stored(&chunk, digest);
+            received.chunks += 1;
+            received.bytes += encoded_bytes;
+            let mut report = run.report();
+            report.chunks += 1;
+            report.bytes += encoded_bytes;
+            drop(report);
+            let event = GroupEvent::ChunkStored { encoded_bytes, plain_bytes: chunk.length.into() };
+            run.emit(self.index, self.group, event);
+            Ok::<(), ArchiveFailure>(())
+        };
+        for chunk in missing {
+            while REQUESTS_PER_SESSION * readers.count() <= tasks.len() {
+                if let Some(done) = tasks.join_next().await {
+                    take(done)?;
+                }
+            }
+            let charge = chunk.length.max(MIN_CHARGE_BYTES).min(run.options.budget_bytes);
+            let acquire = run.budget.clone().acquire_many_owned(charge);
+            tokio::pin!(acquire);
+            let permit = loop {
+                tokio::select! {
+                    // In this order and not a random one, so that a run can be repeated exactly.
+                    biased;
+                    permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
+                    Some(done) = tasks.join_next() => take(done)?,
+                }
+            };
+            let (run, readers, store) = (run.clone(), readers.clone(), store.clone());
+            tasks.spawn(async move {
+                let encoded = readers.chunk(&chunk.digest, chunk.max_encoded_bytes()).await?;
+                let encoded_bytes = encoded.len() as u64;
+                let job = move |bench: &mut _| {
+                    let digest = store(bench, &chunk, &encoded);
+                    drop(permit);
+                    digest
+                };
+                let digest = run.pool.run(job).await??;
+                Ok((chunk, digest, encoded_bytes))
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            take(done)?;
+        }
+        Ok(received)
+    }
+}
