@@ -145,7 +145,7 @@ impl Datastore {
         }
     }
 
-    fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
+    pub(crate) fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
         let path = layout::chunk(digest);
         let durability = match self.inner.sync_level {
             SyncLevel::File => Durability::Durable,

@@ -14,6 +14,7 @@
 
 mod access_time;
 mod chunk;
+mod chunk_repair;
 mod cleaning;
 mod destroy;
 mod error;

@@ -13,7 +13,7 @@ use farhold_format::manifest::Manifest;
 use farhold_storage::{EntryKind, Staging, StorePath, is_random_temporary};
 use farhold_types::{ArchiveName, CLIENT_LOG_NAME, Epoch, MANIFEST_NAME, Namespace, Snapshot, SyncLevel};
 
-use crate::error::DatastoreError;
+use crate::error::{DatastoreError, ErrorKind};
 use crate::layout::{self, PROTECTED};
 use crate::lock::{GroupLock, Sharing, SnapshotLock};
 use crate::store::Datastore;
@@ -195,16 +195,35 @@ impl SnapshotWriter {
 
     /// Finishes the snapshot with this manifest, given in its stored form and verified by the caller.
     ///
+    /// As [`Self::commit_with`], whatever manifest is there.
+    ///
+    /// # Errors
+    /// As [`Self::commit_with`].
+    pub fn commit(&mut self, manifest_blob: &[u8]) -> Result<(), DatastoreError> {
+        let manifest_blob = Bytes::copy_from_slice(manifest_blob);
+        self.commit_with(&|_| Ok(manifest_blob.clone()))
+    }
+
+    /// Finishes the snapshot with the manifest that `make` makes of the stored one, both in their stored form.
+    ///
     /// First everything written before becomes durable as the store's sync level asks, then waiting files move into
     /// place, then the manifest appears as one step, and then that becomes durable too. When this returns, the snapshot
     /// survives what the sync level promises.
+    ///
+    /// `make` gets what is stored under the manifest lock, so that a note or verification set at the same time is not
+    /// lost; nothing if there is no manifest or one that is too large to be one. It may be called twice. A manifest
+    /// equal to the stored one is not written again.
     ///
     /// Where files of a finished snapshot are replaced by different ones, a kill between the renames leaves a snapshot
     /// whose old manifest names new files; verification finds that. All space is taken before the first rename.
     ///
     /// # Errors
-    /// [`DatastoreError::Storage`]. A new snapshot is not finished then, unless only the last flush failed.
-    pub fn commit(&mut self, manifest_blob: &[u8]) -> Result<(), DatastoreError> {
+    /// That of `make`; busy; [`DatastoreError::Storage`]. A new snapshot is not finished then, unless only the last flush
+    /// failed.
+    pub fn commit_with(
+        &mut self,
+        make: &dyn Fn(Option<&Bytes>) -> Result<Bytes, DatastoreError>,
+    ) -> Result<(), DatastoreError> {
         self.remove_leftovers()?;
         let store = self.store.clone();
         let durability = store.small_file_durability();
@@ -212,11 +231,20 @@ impl SnapshotWriter {
         if self.waiting.is_empty() {
             store.flush()?;
             let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
-            store.storage().write_atomic(&target, manifest_blob, durability, Staging::Beside)?;
+            let stored = self.stored_manifest()?;
+            let made = make(stored.as_ref())?;
+            if stored.as_ref() != Some(&made) {
+                store.storage().write_atomic(&target, &made, durability, Staging::Beside)?;
+            }
         } else {
-            self.put(&manifest, manifest_blob)?;
+            let before = self.stored_manifest()?;
+            self.put(&manifest, &make(before.as_ref())?)?;
             store.flush()?;
             let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
+            let stored = self.stored_manifest()?;
+            if stored != before {
+                self.put(&manifest, &make(stored.as_ref())?)?;
+            }
             let others: Vec<ArchiveName> =
                 self.waiting.iter().filter(|archive| **archive != manifest).cloned().collect();
             for archive in others.into_iter().chain([manifest]) {
@@ -230,6 +258,27 @@ impl SnapshotWriter {
         }
         self.is_committed = true;
         store.flush()
+    }
+
+    /// Returns the manifest in place, in its stored form; nothing if there is none or if it cannot be one.
+    fn stored_manifest(&self) -> Result<Option<Bytes>, DatastoreError> {
+        match self.store.read_file(self.namespace(), &self.snapshot, &ArchiveName::manifest()) {
+            Ok(raw) => Ok(Some(raw)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the length in bytes of a regular file that is in place.
+    ///
+    /// # Errors
+    /// [`DatastoreError::Storage`].
+    pub fn file_bytes(&self, archive: &ArchiveName) -> Result<Option<u64>, DatastoreError> {
+        match self.store.storage().stat(&self.path(archive.as_str())) {
+            Ok(stat) => Ok((stat.kind == EntryKind::File).then_some(stat.size_bytes)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes files that `manifest` does not name, after the commit. Returns their names.

@@ -284,3 +284,41 @@ fn old_temporary_files_of_other_programs_are_found_on_request() {
     let storage = LocalStorage::new(base.path(), Arc::new(farhold_storage::suite::SeededRandomness::new(1)));
     assert!(storage.stat(&format!(".chunks/abcd/{name}").parse().unwrap()).is_ok());
 }
+
+#[test]
+fn a_damaged_chunk_makes_room_for_a_good_one_and_is_kept_beside() {
+    let (memory, locks) = (memory(), tempfile::tempdir().unwrap());
+    let store = Datastore::open(options(Arc::new(memory.clone()), locks.path())).unwrap();
+    let (digest, good) = chunk(b"hello");
+    let names = || memory.list(&path(&digest).parent().unwrap()).unwrap().into_iter().map(|entry| entry.name);
+    let mut damaged = good.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let replace = |memory: &MemoryStorage, content: &[u8]| {
+        put(memory, &digest, content);
+        let outcome = store.replace_damaged_chunk(&digest, &good, &mut |stored| *stored == good).unwrap();
+        assert_eq!(store.read_chunk(&digest).unwrap(), good);
+        outcome
+    };
+    // What an insertion would keep.
+    put(&memory, &digest, &damaged);
+    assert_eq!(store.insert_chunk(&digest, &good).unwrap(), Inserted::Duplicate);
+    for round in 0..12 {
+        damaged[0] = round;
+        assert_eq!(replace(&memory, &damaged), Inserted::New);
+    }
+    let bad: Vec<String> = names().filter(|name| name.ends_with(".bad")).collect();
+    assert_eq!(bad, (0..10).map(|n| format!("{digest}.{n}.bad")).collect::<Vec<_>>());
+    let kept = |n: u32| memory.read(&format!("{}.{n}.bad", path(&digest)).parse().unwrap(), 100).unwrap();
+    assert_eq!((kept(0)[0], kept(8)[0], kept(9)[0]), (0, 8, 11));
+    // Good, empty, missing and oversized ones.
+    assert_eq!(replace(&memory, &good), Inserted::Duplicate);
+    assert_eq!(replace(&memory, b""), Inserted::New);
+    assert_eq!(replace(&memory, &vec![0; 16_777_261]), Inserted::New);
+    memory.remove_file(&path(&digest)).unwrap();
+    assert_eq!(store.replace_damaged_chunk(&digest, &good, &mut |_| true).unwrap(), Inserted::New);
+    assert_eq!(names().count(), 11);
+    assert!(matches!(
+        store.replace_damaged_chunk(&digest, b"no magic here", &mut |_| true),
+        Err(ChunkError::NotAChunk { .. })
+    ));
+}

@@ -358,3 +358,45 @@ fn only_unfinished_snapshots_are_removed_as_such() {
     assert_eq!(store.remove_unfinished(&root(), &unfinished).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(store.snapshots(&root(), &done.group).unwrap().len(), 1);
 }
+
+#[test]
+fn a_manifest_made_of_the_stored_one_never_loses_a_note_set_meanwhile() {
+    // Without and with other files that wait for the commit.
+    for has_waiting in [false, true] {
+        let Bench { store, .. } = bench();
+        let snapshot = finished(&store, "vm/100/2026-01-01T10:00:00Z");
+        let sample = sample(&snapshot, b"vm/100/2026-01-01T10:00:00Z");
+        let (_, group) = store.create_group(&root(), &snapshot.group, &owner()).unwrap();
+        let mut writer = store.begin_snapshot(&group, snapshot.time).unwrap();
+        if has_waiting {
+            writer.put(&BLOB.parse().unwrap(), &sample.blob).unwrap();
+        }
+        let calls = std::cell::Cell::new(0);
+        let make = |stored: Option<&bytes::Bytes>| {
+            if calls.replace(calls.get() + 1) == 0 && has_waiting {
+                // The first look is not under the lock, so this gets through.
+                store.set_snapshot_notes(&root(), &snapshot, "meanwhile").unwrap();
+            }
+            Ok(stored.unwrap().clone())
+        };
+        if !has_waiting {
+            store.set_snapshot_notes(&root(), &snapshot, "meanwhile").unwrap();
+        }
+        writer.commit_with(&make).unwrap();
+        assert_eq!(calls.get(), if has_waiting { 2 } else { 1 });
+        assert_eq!(store.snapshot_notes(&root(), &snapshot).unwrap(), "meanwhile");
+        drop(writer);
+        check_whole(&store, &root(), &snapshot);
+    }
+}
+
+#[test]
+fn the_length_of_a_file_in_place_is_told_without_reading_it() {
+    let Bench { store, .. } = bench();
+    let snapshot = finished(&store, "vm/100/2026-01-01T10:00:00Z");
+    let (_, group) = store.create_group(&root(), &snapshot.group, &owner()).unwrap();
+    let writer = store.begin_snapshot(&group, snapshot.time).unwrap();
+    let expected = sample(&snapshot, b"vm/100/2026-01-01T10:00:00Z").blob.len() as u64;
+    assert_eq!(writer.file_bytes(&BLOB.parse().unwrap()).unwrap(), Some(expected));
+    assert_eq!(writer.file_bytes(&"other.blob".parse().unwrap()).unwrap(), None);
+}
