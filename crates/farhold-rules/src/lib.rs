@@ -3,5 +3,4 @@
 pub mod acl;
 pub mod namespace_map;
 pub mod rate;
-pub mod removal_plan;
 pub mod sync_plan;

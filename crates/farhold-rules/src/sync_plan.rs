@@ -47,12 +47,33 @@ pub struct LocalSnapshot {
     pub is_protected: bool,
 }
 
+/// What is known locally about a group.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalFacts<'a> {
+    /// All snapshot directories of the target's group, finished or not, in any order.
+    pub snapshots: &'a [LocalSnapshot],
+    /// Times that an earlier run skipped over because they failed; see [`Action::has_failed_before`].
+    pub failed: &'a BTreeSet<Epoch>,
+}
+
+impl LocalFacts<'_> {
+    /// Returns the newest finished snapshot's time.
+    pub fn newest_finished(&self) -> Option<Epoch> {
+        let finished = self.snapshots.iter().filter(|s| s.condition != LocalCondition::Unfinished);
+        finished.map(|s| s.time).max()
+    }
+
+    fn condition(&self, time: Epoch) -> Option<LocalCondition> {
+        self.snapshots.iter().find(|s| s.time == time).map(|s| s.condition)
+    }
+}
+
 /// What an action does with a snapshot, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionKind {
-    /// Newer than everything finished on the target: fetch it.
+    /// Newer than everything finished on the target, or failed before: fetch it.
     Transfer,
-    /// The newest finished one on the target: compare manifests, fetch what changed.
+    /// The newest finished one on the target, or one that failed before: compare manifests, fetch what changed.
     Compare,
     /// Known to be corrupt on the target: fetch everything again.
     RefetchCorrupt,
@@ -82,6 +103,11 @@ pub struct Action {
     pub item: SnapshotItem,
     /// What to do.
     pub kind: ActionKind,
+    /// It is older than the newest finished one on the target and only taken because an earlier run skipped over it when
+    /// it failed. Without that its time would be out of reach for ever, since gaps are not filled.
+    ///
+    /// Source: `docs/spec/sync.md` C.2 W23.
+    pub has_failed_before: bool,
 }
 
 /// Snapshots that were skipped for one reason, for the log.
@@ -135,23 +161,30 @@ impl GroupPlan {
         classes.into_values().collect()
     }
 
-    /// Returns the times of everything that the source listed. A local snapshot has vanished only if it is not among
-    /// them: one that is in progress, unreadable or filtered on the source exists.
-    pub fn listed(&self) -> BTreeSet<Epoch> {
-        self.actions.iter().map(|action| action.item.backup_time).collect()
+    /// Returns the local snapshots that the source does not list at all, ascending by time, protected ones included.
+    ///
+    /// Compared with the unfiltered listing: a snapshot that is in progress, unreadable or filtered on the source has
+    /// not vanished.
+    pub fn vanished(&self, local: &[LocalSnapshot]) -> Vec<LocalSnapshot> {
+        let listed: BTreeSet<Epoch> = self.actions.iter().map(|action| action.item.backup_time).collect();
+        let mut vanished: Vec<_> = local.iter().filter(|s| !listed.contains(&s.time)).copied().collect();
+        vanished.sort_by_key(|s| s.time);
+        vanished
     }
 }
 
 /// Plans one group.
 ///
 /// `source_items`: what the source lists, in any order. Items of other groups are dropped, of several with one time
-/// the first counts. `local`: all snapshot directories of the target's group, finished or not.
+/// the first counts.
 ///
-/// Source: `docs/spec/sync.md` 6 steps 2 to 8.
+/// A failed time obeys the filters and `transfer-last` like any other; it is only spared from "already synced".
+///
+/// Source: `docs/spec/sync.md` 6 steps 2 to 8 and C.2 W23.
 pub fn plan_group(
     group: &Group,
     source_items: Vec<SnapshotItem>,
-    local: &[LocalSnapshot],
+    local: LocalFacts<'_>,
     options: &SelectionOptions,
 ) -> GroupPlan {
     let mut items: BTreeMap<Epoch, SnapshotItem> = BTreeMap::new();
@@ -160,7 +193,7 @@ pub fn plan_group(
             items.entry(item.backup_time).or_insert(item);
         }
     }
-    let newest_local = local.iter().filter(|s| s.condition != LocalCondition::Unfinished).map(|s| s.time).max();
+    let newest_local = local.newest_finished();
     let wanted: BTreeSet<Epoch> =
         items.values().filter(|item| filtered_out(item, options).is_none()).map(|item| item.backup_time).collect();
     let first_of_the_last = match options.transfer_last {
@@ -172,25 +205,32 @@ pub fn plan_group(
         .into_values()
         .map(|item| {
             if let Some(reason) = filtered_out(&item, options) {
-                return Action { item, kind: ActionKind::Skip(reason) };
+                return Action { item, kind: ActionKind::Skip(reason), has_failed_before: false };
             }
             let is_among_last = first_of_the_last <= position;
             position += 1;
             let time = item.backup_time;
-            let is_corrupt = options.resync_corrupt
-                && local.iter().any(|s| s.time == time && s.condition != LocalCondition::NotKnownBad);
+            let condition = local.condition(time);
+            let is_corrupt = options.resync_corrupt && condition.is_some_and(|c| c != LocalCondition::NotKnownBad);
+            let is_behind = newest_local.is_some_and(|newest| time < newest);
+            let has_failed_before = is_behind && local.failed.contains(&time);
+            let is_finished = condition.is_some_and(|c| c != LocalCondition::Unfinished);
             let kind = if is_corrupt {
                 ActionKind::RefetchCorrupt
-            } else if newest_local.is_some_and(|newest| time < newest) {
+            } else if is_behind && !has_failed_before {
                 ActionKind::Skip(SkipReason::AlreadySynced)
             } else if newest_local == Some(time) {
                 ActionKind::Compare
-            } else if is_among_last {
-                ActionKind::Transfer
-            } else {
+            } else if !is_among_last {
                 ActionKind::Skip(SkipReason::TransferLast)
+            } else if is_finished {
+                ActionKind::Compare
+            } else {
+                ActionKind::Transfer
             };
-            Action { item, kind }
+            let is_skipped = matches!(kind, ActionKind::Skip(_));
+            let has_failed_before = has_failed_before && !is_skipped && kind != ActionKind::RefetchCorrupt;
+            Action { item, kind, has_failed_before }
         })
         .collect();
     GroupPlan { actions, wanted }

@@ -200,6 +200,13 @@ pub enum GroupEvent {
         /// Groups of the namespace.
         groups: usize,
     },
+    /// A snapshot failed by itself; the group goes on with newer ones.
+    SnapshotFailed {
+        /// Its time.
+        time: Epoch,
+        /// The chain of causes.
+        error: String,
+    },
     /// The group failed.
     Failed(String),
     /// The group is finished, well or not.

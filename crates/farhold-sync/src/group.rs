@@ -1,14 +1,16 @@
 //! One group: lock, list, plan, and the snapshots in order.
 //!
-//! Stops at the first error: a newer snapshot on the target would hide an older missing one for ever, since gaps are
-//! never filled (`docs/spec/sync.md` 6, last paragraph, and C.2 W23).
+//! A newer snapshot on the target hides an older missing one for ever, since gaps are never filled. So the group goes on
+//! past a snapshot that failed by itself only after its time was noted durably ([`crate::record`]), and stops at any other
+//! error (`docs/spec/sync.md` 6, last paragraph, C.2 W23, and `docs/adr/0003`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use farhold_rules::sync_plan::{Action, LocalCondition, LocalSnapshot, plan_group};
+use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,6 +21,7 @@ use crate::journal::Journal;
 use crate::known::KnownChunks;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::prepare::{MAX_BLOB_BYTES, Preparation, prepare};
+use crate::record::GroupRecord;
 use crate::retry::Retry;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source, SourceError};
@@ -42,11 +45,47 @@ pub(crate) struct GroupState {
     pub(crate) known: KnownChunks,
     /// Notes on the archive being transferred.
     pub(crate) journal: Option<Arc<Journal>>,
+    /// What is remembered from run to run.
+    pub(crate) record: GroupRecord,
     /// The newest good snapshot, until its chunks were read.
     reusable: Option<Epoch>,
 }
 
 impl GroupState {
+    /// Changes the record. Returns nothing, with a warning, when it cannot be written.
+    pub(crate) async fn update_record<S: Source, T: Target, R: Send + 'static>(
+        &mut self,
+        run: &RunContext<S, T>,
+        change: impl FnOnce(&mut GroupRecord) -> io::Result<R> + Send + 'static,
+    ) -> Option<R> {
+        let mut record = self.record.clone();
+        let changed = run.pool.run(move |_| {
+            let result = change(&mut record);
+            (record, result)
+        });
+        let (record, result) = changed.await.ok()?;
+        self.record = record;
+        let warn = |error: &io::Error| {
+            let text = format!("cannot write the record of the group - {error}");
+            run.emit(self.index, &self.group, GroupEvent::Warning(text));
+        };
+        result.inspect_err(warn).ok()
+    }
+
+    /// Decides whether the group may go on after `action` failed, and makes sure that its snapshot is asked for again.
+    async fn may_go_on<S: Source, T: Target>(
+        &mut self,
+        run: &RunContext<S, T>,
+        action: &Action,
+        error: &GroupFailure,
+    ) -> bool {
+        let time = action.item.backup_time;
+        error.is_local_to_snapshot()
+            // A corrupt copy stays one, which is reason enough for the next run.
+            && (action.kind == ActionKind::RefetchCorrupt
+                || self.update_record(run, move |record| record.add_failed(time)).await == Some(true))
+    }
+
     /// Reads the chunks of the newest good snapshot the first time they are needed. A failure costs downloads only.
     pub(crate) async fn load_reusable<S: Source, T: Target>(&mut self, run: &RunContext<S, T>, target: &T::Group) {
         let Some(time) = self.reusable.take() else {
@@ -142,11 +181,16 @@ async fn sync_snapshots<S: Source, T: Target>(
     }
     let listed = run.cancel.run_until_cancelled(&mut job.listing).await.ok_or(GroupFailure::Cancelled)?;
     let GroupListing { listed, newest_manifest } = listed.map_err(|_| GroupFailure::Crashed)??;
+    let is_complete = listed.unreadable.is_empty();
     for item in listed.unreadable {
         let (index, group) = (Some(job.index), Some(name.clone()));
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });
     }
-    let plan = plan_group(name, listed.items, &local, &run.options.selection);
+    let (journal, of) = (run.journal.clone(), (ns.clone(), name.clone()));
+    let record = run.pool.run(move |_| GroupRecord::load(journal.as_deref(), &of.0, &of.1)).await;
+    let record = record.map_err(|_| GroupFailure::Crashed)?;
+    let facts = LocalFacts { snapshots: &local, failed: record.failed() };
+    let plan = plan_group(name, listed.items, facts, &run.options.selection);
     let mut in_progress = plan.in_progress();
     for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
         run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));
@@ -157,6 +201,19 @@ async fn sync_snapshots<S: Source, T: Target>(
     }
     for class in plan.skip_classes() {
         run.emit(job.index, name, GroupEvent::Skipped(class));
+    }
+    let mut state = GroupState {
+        index: job.index,
+        group: name.clone(),
+        target_ns: ns.clone(),
+        known: KnownChunks::default(),
+        journal: None,
+        record,
+        reusable: newest_good(&local),
+    };
+    if is_complete && !state.record.failed().is_empty() {
+        let listed: BTreeSet<Epoch> = plan.actions.iter().map(|action| action.item.backup_time).collect();
+        state.update_record(run, move |record| record.forget_failed(|time| !listed.contains(&time))).await;
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
     if actions.is_empty() {
@@ -175,14 +232,6 @@ async fn sync_snapshots<S: Source, T: Target>(
         Some(group) => group,
         None => target.lock_group(ns, name, &run.options.owner).await?,
     };
-    let mut state = GroupState {
-        index: job.index,
-        group: name.clone(),
-        target_ns: ns.clone(),
-        known: KnownChunks::default(),
-        journal: None,
-        reusable: newest_good(&local),
-    };
     for (position, action) in actions.iter().enumerate() {
         let Some(preparation) = ahead.take(action) else {
             return Ok(());
@@ -197,8 +246,23 @@ async fn sync_snapshots<S: Source, T: Target>(
         if !matches!(result, Err(GroupFailure::Cancelled)) {
             run.emit(job.index, name, progress);
         }
-        if result? == SnapshotOutcome::Changed {
-            run.report().changed_snapshots += 1;
+        match result {
+            Ok(SnapshotOutcome::LeftOut) => {}
+            Ok(outcome) => {
+                if outcome == SnapshotOutcome::Changed {
+                    run.report().changed_snapshots += 1;
+                }
+                let time = action.item.backup_time;
+                if state.record.failed().contains(&time) {
+                    state.update_record(run, move |record| record.forget_failed(|failed| failed == time)).await;
+                }
+            }
+            Err(error) if state.may_go_on(run, action, &error).await => {
+                let (time, error) = (action.item.backup_time, chain(&error));
+                run.report().failures.add(|| format!("{}: {error}", group_name(&job.source_ns, name)));
+                run.emit(job.index, name, GroupEvent::SnapshotFailed { time, error });
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -30,7 +30,10 @@ const MAX_DIGESTS: u64 = 2 << 20;
 /// What the notes of one job are bound to.
 #[derive(Debug, Clone)]
 pub(crate) struct JournalScope {
+    /// Holds the notes.
     folder: PathBuf,
+    /// Holds the records of groups, see [`crate::record`].
+    records: PathBuf,
     binding: Digest,
 }
 
@@ -47,7 +50,13 @@ impl JournalScope {
     /// Returns the scope of one job, owner and peer below `state_dir`.
     pub(crate) fn new(state_dir: &Path, job: &str, owner: &Authid, peer: &str) -> Self {
         let binding = hash(&[job, &owner.to_string(), peer]).finish();
-        Self { folder: state_dir.join(&binding.to_string()[..32]), binding }
+        let own = state_dir.join(&binding.to_string()[..32]);
+        Self { folder: own.join("journals"), records: own.join("groups"), binding }
+    }
+
+    /// Returns the path of the record on a group of the target.
+    pub(crate) fn record_path(&self, ns: &Namespace, group: &Group) -> PathBuf {
+        self.records.join(&hash(&[&ns.to_string(), &group.to_string()]).finish().to_string()[..32])
     }
 
     fn binding(&self, ns: &Namespace, group: &Group, index_checksum: &Digest) -> Digest {
@@ -89,7 +98,7 @@ impl JournalScope {
         Ok((Journal { path, file: Mutex::new(file) }, digests))
     }
 
-    /// Removes all notes of the job; called after a run in which nothing failed. Blocks.
+    /// Removes all notes of the job, but no record; called after a run in which nothing failed. Blocks.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -27,6 +27,7 @@ mod outcome;
 mod prepare;
 mod progress;
 mod readers;
+mod record;
 mod remote_source;
 mod retry;
 mod rights;

@@ -282,7 +282,7 @@ impl LogRenderer {
             GroupEvent::SnapshotProgress { done, taken, groups_done, groups } => {
                 percentage(*groups_done, *groups, *done, *taken)
             }
-            GroupEvent::Failed(error) => {
+            GroupEvent::SnapshotFailed { error, .. } | GroupEvent::Failed(error) => {
                 level = LogLevel::Error;
                 format!("sync group {group} failed - {error}")
             }

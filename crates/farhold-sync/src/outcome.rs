@@ -182,6 +182,26 @@ impl GroupFailure {
             _ => false,
         }
     }
+
+    /// Returns whether only this snapshot is affected, so that newer ones of the group can follow: the source refused it
+    /// or has something wrong. A lost connection, a failed target and a cancelled run are no matter of one snapshot.
+    ///
+    /// Source: `docs/spec/sync.md` C.2 W23.
+    pub(crate) fn is_local_to_snapshot(&self) -> bool {
+        !self.keeps_progress()
+    }
+
+    /// Returns the fault of the source that this is, if it is one.
+    pub(crate) fn source_fault(&self) -> Option<SourceFault> {
+        match self {
+            Self::Source(error) => Some(error.fault),
+            Self::Archive { source, .. } => match &**source {
+                ArchiveFailure::Source(error) => Some(error.fault),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// Why a file of a snapshot failed.

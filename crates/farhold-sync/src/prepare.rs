@@ -13,7 +13,7 @@ use farhold_format::blob::MAX_ENCODED_BLOB_BYTES;
 use farhold_format::index::max_index_bytes;
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{Action, ActionKind};
-use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, Namespace};
+use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, Namespace, Snapshot};
 use futures::StreamExt;
 
 use crate::context::RunContext;
@@ -77,7 +77,7 @@ pub(crate) async fn prepare<S: Source, T: Target>(
     if raw_manifest.is_none()
         && let Err(error) = reader.open().await
     {
-        return if is_gone(&run, &ns, &action, &retry, &error).await {
+        return if is_gone(&run, &ns, &snapshot, &retry, error.fault).await {
             Ok(Preparation::Vanished)
         } else {
             Err(error.into())
@@ -107,21 +107,22 @@ pub(crate) async fn prepare<S: Source, T: Target>(
     Ok(Preparation::Ready(Box::new(Prepared { reader, raw_manifest, manifest, files })))
 }
 
-/// Returns whether the source does not list the snapshot any more after it refused to open it.
-async fn is_gone<S: Source, T: Target>(
+/// Returns whether the source does not list the snapshot any more after it failed with `fault`.
+///
+/// Source: `docs/spec/sync.md` C.2 W24.
+pub(crate) async fn is_gone<S: Source, T: Target>(
     run: &RunContext<S, T>,
     ns: &Namespace,
-    action: &Action,
+    snapshot: &Snapshot,
     retry: &Retry,
-    error: &SourceError,
+    fault: SourceFault,
 ) -> bool {
-    if !matches!(error.fault, SourceFault::NotFound | SourceFault::Refused) {
+    if !matches!(fault, SourceFault::NotFound | SourceFault::Refused) {
         return false;
     }
-    let group = action.item.snapshot().group;
-    let listed = retry.run(|| run.source.snapshots(ns, &group)).await;
+    let listed = retry.run(|| run.source.snapshots(ns, &snapshot.group)).await;
     listed.is_ok_and(|listed| {
-        listed.unreadable.is_empty() && listed.items.iter().all(|item| item.snapshot() != action.item.snapshot())
+        listed.unreadable.is_empty() && listed.items.iter().all(|item| item.snapshot() != *snapshot)
     })
 }
 

@@ -13,8 +13,11 @@ use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::context::RunContext;
+use crate::prepare::is_gone;
 use crate::retry::Retry;
 use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
+use crate::target::Target;
 
 struct Session<R> {
     reader: Arc<R>,
@@ -93,6 +96,11 @@ impl<S: Source> SnapshotReader<S> {
     /// Returns the shortest time in which a file came; none did yet if it is very long.
     pub(crate) fn fastest_answer(&self) -> Duration {
         Duration::from_micros(self.fastest_answer.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the source does not have the snapshot any more, asked after a request failed with `fault`.
+    pub(crate) async fn is_gone<T: Target>(&self, run: &RunContext<S, T>, fault: SourceFault) -> bool {
+        is_gone(run, &self.ns, &self.snapshot, &self.retry, fault).await
     }
 
     /// Closes the session, if one is open.

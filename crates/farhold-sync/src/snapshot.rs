@@ -69,8 +69,16 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
             let reader = prepared.reader.clone();
             let mut transfer =
                 Transfer { run, group, target_group, target, action, time, is_corrupt, has_put: &has_put };
-            let result =
+            let mut result =
                 run.cancel.run_until_cancelled(transfer.run(*prepared)).await.unwrap_or(Err(GroupFailure::Cancelled));
+            // It may have been opened again after a lost connection, or for the first time after its manifest was read.
+            if let Err(error) = &result
+                && let Some(fault) = error.source_fault()
+                && run.cancel.run_until_cancelled(reader.is_gone(run, fault)).await == Some(true)
+            {
+                run.emit(index, &name, GroupEvent::VanishedOnSource(time));
+                result = Ok(SnapshotOutcome::LeftOut);
+            }
             run.closing.spawn(async move { reader.close().await });
             result
         }

@@ -2,6 +2,5 @@
 
 pub mod disk_image;
 mod randomness;
-pub mod relay;
 
 pub use randomness::SeededRandomness;

@@ -35,8 +35,14 @@ fn sound(times: &[i64]) -> Vec<LocalSnapshot> {
     times.iter().map(|t| local(*t, LocalCondition::NotKnownBad)).collect()
 }
 
+static NEVER_FAILED: BTreeSet<Epoch> = BTreeSet::new();
+
+fn facts(snapshots: &[LocalSnapshot]) -> LocalFacts<'_> {
+    LocalFacts { snapshots, failed: &NEVER_FAILED }
+}
+
 fn kinds(items: Vec<SnapshotItem>, local: &[LocalSnapshot], options: SelectionOptions) -> Vec<(i64, ActionKind)> {
-    let plan = plan_group(&group(), items, local, &options);
+    let plan = plan_group(&group(), items, facts(local), &options);
     plan.actions.iter().map(|a| (a.item.backup_time.0, a.kind)).collect()
 }
 
@@ -67,11 +73,11 @@ fn an_unreadable_newest_manifest_is_looked_at_again() {
 fn an_unfinished_source_snapshot_is_skipped_but_has_not_vanished() {
     let mut running = item(2);
     running.size = None;
-    let plan = plan_group(&group(), vec![item(1), running], &sound(&[0, 1, 2]), &NONE);
+    let plan = plan_group(&group(), vec![item(1), running], facts(&sound(&[0, 1, 2])), &NONE);
     assert_eq!(plan.actions[1].kind, Skip(InProgress));
     assert_eq!(plan.in_progress().count(), 1);
     assert!(!plan.wanted.contains(&Epoch(2)));
-    assert_eq!(plan.listed(), BTreeSet::from([Epoch(1), Epoch(2)]));
+    assert_eq!(plan.vanished(&sound(&[0, 1, 2])), sound(&[0]));
 }
 
 #[test]
@@ -102,10 +108,29 @@ fn transfer_last_counts_after_the_filters_and_never_hides_the_newest_local() {
 }
 
 #[test]
+fn a_time_that_failed_before_is_taken_although_a_newer_one_is_there() {
+    let failed = BTreeSet::from([1, 2, 3, 9].map(Epoch));
+    let local = [local(2, LocalCondition::Unfinished), local(3, LocalCondition::NotKnownBad), sound(&[5])[0]];
+    let mut items: Vec<_> = (1..=6).map(item).collect();
+    let taken = |items: &[SnapshotItem], options: SelectionOptions| -> Vec<_> {
+        let facts = LocalFacts { snapshots: &local, failed: &failed };
+        let plan = plan_group(&group(), items.to_vec(), facts, &options);
+        plan.taken().map(|a| (a.item.backup_time.0, a.kind, a.has_failed_before)).collect()
+    };
+    let all = [(1, Transfer, true), (2, Transfer, true), (3, Compare, true), (5, Compare, false), (6, Transfer, false)];
+    assert_eq!(taken(&items, NONE), all);
+    // Filters and transfer-last hold for it as for any other.
+    let last = SelectionOptions { transfer_last: Some(5), ..NONE };
+    assert_eq!(taken(&items, last), all[1..]);
+    items[0].size = None;
+    assert_eq!(taken(&items, NONE), all[1..]);
+}
+
+#[test]
 fn skip_classes_name_count_and_range() {
     let items: Vec<_> = (1..=5).map(item).collect();
     let options = SelectionOptions { transfer_last: Some(1), ..NONE };
-    let plan = plan_group(&group(), items, &sound(&[2]), &options);
+    let plan = plan_group(&group(), items, facts(&sound(&[2])), &options);
     let class =
         |reason, count, oldest, newest| SkipClass { reason, count, oldest: Epoch(oldest), newest: Epoch(newest) };
     assert_eq!(plan.skip_classes(), [class(AlreadySynced, 1, 1, 1), class(SkipReason::TransferLast, 2, 3, 4)]);
@@ -155,9 +180,9 @@ fn encrypted_only_takes_fully_encrypted_and_nothing_else() {
 #[test]
 fn filtered_source_snapshots_have_not_vanished() {
     let options = SelectionOptions { verified_only: true, encrypted_only: true, ..NONE };
-    let plan = plan_group(&group(), vec![item(1)], &sound(&[1, 2]), &options);
+    let plan = plan_group(&group(), vec![item(1)], facts(&sound(&[1, 2])), &options);
     assert!(plan.wanted.is_empty());
-    assert_eq!(plan.listed(), BTreeSet::from([Epoch(1)]));
+    assert_eq!(plan.vanished(&sound(&[1, 2])), sound(&[2]));
 }
 
 #[test]
@@ -210,14 +235,14 @@ fn locals() -> impl Strategy<Value = Vec<LocalSnapshot>> {
 proptest! {
     #[test]
     fn a_second_run_on_the_result_transfers_nothing(items in items(), local in locals(), options in options()) {
-        let plan = plan_group(&group(), items.clone(), &local, &options);
+        let plan = plan_group(&group(), items.clone(), facts(&local), &options);
         let mut after: BTreeMap<Epoch, LocalSnapshot> = local.iter().map(|s| (s.time, *s)).collect();
         for action in plan.taken() {
             let time = action.item.backup_time;
             after.insert(time, LocalSnapshot { time, condition: LocalCondition::NotKnownBad, is_protected: false });
         }
         let after: Vec<_> = after.into_values().collect();
-        let second = plan_group(&group(), items, &after, &options);
+        let second = plan_group(&group(), items, facts(&after), &options);
         let kinds: Vec<_> = second.taken().map(|a| a.kind).collect();
         prop_assert!(kinds.iter().all(|k| *k == ActionKind::Compare) && kinds.len() <= 1, "{:?}", kinds);
     }
@@ -227,17 +252,17 @@ proptest! {
         items in items(), local in locals(), options in options(),
     ) {
         let listed: BTreeSet<Epoch> = items.iter().map(|i| i.backup_time).collect();
-        let plan = plan_group(&group(), items, &local, &options);
+        let plan = plan_group(&group(), items, facts(&local), &options);
         let times: Vec<_> = plan.actions.iter().map(|a| a.item.backup_time).collect();
         prop_assert_eq!(&times, &listed.iter().copied().collect::<Vec<_>>());
         prop_assert!(plan.taken().all(|a| plan.wanted.contains(&a.item.backup_time)));
-        prop_assert_eq!(plan.listed(), listed);
+        prop_assert!(plan.vanished(&local).iter().all(|s| !listed.contains(&s.time)));
     }
 
     #[test]
     fn nothing_sound_and_older_than_the_newest_is_taken(items in items(), local in locals(), options in options()) {
         let newest = local.iter().filter(|s| s.condition != LocalCondition::Unfinished).map(|s| s.time).max();
-        let plan = plan_group(&group(), items, &local, &options);
+        let plan = plan_group(&group(), items, facts(&local), &options);
         for action in plan.taken().filter(|a| a.kind != ActionKind::RefetchCorrupt) {
             prop_assert!(newest.is_none_or(|newest| newest <= action.item.backup_time));
         }
