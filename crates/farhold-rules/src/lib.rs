@@ -3,4 +3,5 @@
 pub mod acl;
 pub mod namespace_map;
 pub mod rate;
+pub mod removal_plan;
 pub mod sync_plan;

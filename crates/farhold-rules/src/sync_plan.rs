@@ -161,15 +161,10 @@ impl GroupPlan {
         classes.into_values().collect()
     }
 
-    /// Returns the local snapshots that the source does not list at all, ascending by time, protected ones included.
-    ///
-    /// Compared with the unfiltered listing: a snapshot that is in progress, unreadable or filtered on the source has
-    /// not vanished.
-    pub fn vanished(&self, local: &[LocalSnapshot]) -> Vec<LocalSnapshot> {
-        let listed: BTreeSet<Epoch> = self.actions.iter().map(|action| action.item.backup_time).collect();
-        let mut vanished: Vec<_> = local.iter().filter(|s| !listed.contains(&s.time)).copied().collect();
-        vanished.sort_by_key(|s| s.time);
-        vanished
+    /// Returns the times of everything that the source listed. A local snapshot has vanished only if it is not among
+    /// them: one that is in progress, unreadable or filtered on the source exists.
+    pub fn listed(&self) -> BTreeSet<Epoch> {
+        self.actions.iter().map(|action| action.item.backup_time).collect()
     }
 }
 
