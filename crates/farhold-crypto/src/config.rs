@@ -55,6 +55,15 @@ impl CryptConfig {
         digest_with(&self.id_key, plain)
     }
 
+    /// Returns [`Self::chunk_digest`] and the SHA-256 value of `plain`, reading it once.
+    pub fn chunk_digests(&self, plain: &[u8]) -> (Digest, Digest) {
+        let mut hasher = Sha256::new();
+        hasher.update(plain);
+        let mut keyed = hasher.clone();
+        keyed.update(self.id_key.expose());
+        (keyed.finish(), hasher.finish())
+    }
+
     /// Returns the HMAC-SHA-256 value of `message` under the id key.
     pub fn sign(&self, message: &[u8]) -> Digest {
         let mut mac =
@@ -152,6 +161,14 @@ mod tests {
         );
         let zero = CryptConfig::new(EncryptionKey::new([0; 32]));
         assert_eq!(hex(zero.id_key.expose()), "1fa7f0ef7eae0e67adbec4219b31d02fbb831d686fda90ea02c47b91c6df888e");
+    }
+
+    #[test]
+    fn both_digests_of_a_chunk_are_those_that_are_computed_alone() {
+        let config = counting_key();
+        for plain in [&b""[..], b"hello", &vec![7; 100_000]] {
+            assert_eq!(config.chunk_digests(plain), (config.chunk_digest(plain), sha256(plain)));
+        }
     }
 
     #[test]

@@ -2,5 +2,6 @@
 
 pub mod disk_image;
 mod randomness;
+pub mod relay;
 
 pub use randomness::SeededRandomness;

@@ -1,9 +1,10 @@
-//! Automation of the house: checks, the layer table, the table of scenarios, the slow link, and benchmarks.
+//! Automation of the house: checks, the layer table, the table of scenarios, and benchmarks.
 //!
 //! `cargo xtask check` is what CI runs.
 
 pub mod bench;
 pub mod check;
 pub mod layers;
-pub mod relay;
 pub mod scenarios;
+
+pub use farhold_testkit::relay;

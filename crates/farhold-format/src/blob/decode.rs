@@ -5,7 +5,8 @@ use std::io;
 use farhold_crypto::{CryptConfig, IV_BYTES, Iv, Tag};
 use zstd::bulk::Decompressor;
 
-use super::{BlobError, PLAIN_HEADER_BYTES, array, check};
+use super::encode::wrap;
+use super::{BlobEncoder, BlobError, BlobKind, Compression, PLAIN_HEADER_BYTES, array, check, kind};
 
 /// Spare memory that [`BlobDecoder::decode`] may leave in its result; more is given back.
 const MAX_SPARE_BYTES: usize = 64 << 10;
@@ -67,6 +68,32 @@ impl BlobDecoder {
             plain.clear();
         }
         result
+    }
+
+    /// Takes the encryption layer off a blob: replaces the content of `plain` by its plain content, as
+    /// [`Self::decode_into`] does, and returns a blob with the same content that is not encrypted. Content that was
+    /// compressed keeps its compressed form, other content is compressed if that does not make it longer.
+    ///
+    /// # Errors
+    /// As [`Self::decode`] and [`BlobEncoder::encode`]; `plain` is empty then. [`BlobError::NotEncrypted`].
+    pub fn decrypt_into(
+        &mut self,
+        encoded: &[u8],
+        key: &CryptConfig,
+        max_plain_bytes: usize,
+        plain: &mut Vec<u8>,
+        encoder: &mut BlobEncoder,
+    ) -> Result<Vec<u8>, BlobError> {
+        plain.clear();
+        let kind = kind(encoded)?;
+        if !kind.is_encrypted() {
+            return Err(BlobError::NotEncrypted);
+        }
+        self.decode_into(encoded, Some(key), max_plain_bytes, plain)?;
+        if !kind.is_compressed() {
+            return encoder.encode(plain, Compression::On, None);
+        }
+        Ok(wrap(BlobKind::Zstd, &self.decrypted))
     }
 
     fn decode_unchecked_length(

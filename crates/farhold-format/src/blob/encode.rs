@@ -87,6 +87,15 @@ impl BlobEncoder {
     }
 }
 
+/// Returns an unencrypted blob around a payload that is there already.
+pub(super) fn wrap(kind: BlobKind, payload: &[u8]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(PLAIN_HEADER_BYTES + payload.len());
+    encoded.extend_from_slice(&kind.magic());
+    encoded.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    encoded.extend_from_slice(payload);
+    encoded
+}
+
 impl Default for BlobEncoder {
     fn default() -> Self {
         Self::new()

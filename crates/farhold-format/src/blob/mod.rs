@@ -122,6 +122,9 @@ pub enum BlobError {
     /// It is encrypted and no key was given.
     #[error("blob is encrypted and no key is at hand")]
     KeyMissing,
+    /// It was expected to be encrypted and is not.
+    #[error("blob is not encrypted")]
+    NotEncrypted,
     /// Decryption or encryption failed.
     #[error("blob encryption layer failed")]
     Crypt {

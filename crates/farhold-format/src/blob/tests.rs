@@ -150,9 +150,36 @@ fn an_encrypted_blob_needs_the_right_key() {
     }
 }
 
+#[test]
+fn taking_the_encryption_off_keeps_content_and_compressed_form() {
+    let (key, mut decoder, mut encoder) = (counting_key(), BlobDecoder::new(), BlobEncoder::new());
+    let mut plain = b"left over".to_vec();
+    for (kind, encoded, content) in samples() {
+        let result = decoder.decrypt_into(&encoded, &key, LIMIT, &mut plain, &mut encoder);
+        if !kind.is_encrypted() {
+            assert!(matches!(result, Err(BlobError::NotEncrypted)) && plain.is_empty(), "{kind:?}");
+            continue;
+        }
+        let unwrapped = result.unwrap();
+        assert_eq!(plain, content);
+        let expected = if kind.is_compressed() { BlobKind::Zstd } else { BlobKind::Plain };
+        assert_eq!(check(&unwrapped).unwrap(), expected);
+        assert_eq!(decoder.decode(&unwrapped, None, LIMIT).unwrap(), content);
+        let other = CryptConfig::new(EncryptionKey::new([1; 32]));
+        assert!(decoder.decrypt_into(&encoded, &other, LIMIT, &mut plain, &mut encoder).is_err() && plain.is_empty());
+        let short = decoder.decrypt_into(&encoded, &key, content.len() - 1, &mut plain, &mut encoder);
+        assert!(matches!(short, Err(BlobError::TooLarge { .. })), "{kind:?}");
+    }
+    // Content that was encrypted without compression is compressed now.
+    let encoded = encoder.encode(&[7; 5000], Compression::Off, Some((&key, SAMPLE_IV))).unwrap();
+    let unwrapped = decoder.decrypt_into(&encoded, &key, LIMIT, &mut plain, &mut encoder).unwrap();
+    assert_eq!((check(&unwrapped).unwrap(), unwrapped.len() < 100), (BlobKind::Zstd, true));
+    assert_eq!(plain, [7; 5000]);
+}
+
 /// Wraps a payload in an unencrypted container with a right CRC.
 fn container(kind: BlobKind, payload: &[u8]) -> Vec<u8> {
-    [&kind.magic()[..], &crc32fast::hash(payload).to_le_bytes(), payload].concat()
+    super::encode::wrap(kind, payload)
 }
 
 #[test]

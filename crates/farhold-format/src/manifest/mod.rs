@@ -137,6 +137,9 @@ pub enum ManifestError {
     /// `key-fingerprint` is there but no fingerprint.
     #[error("manifest has an invalid key fingerprint")]
     KeyFingerprint,
+    /// `sync-source-signature`, or the older member for it, is there but no signature.
+    #[error("manifest has an invalid signature of its sync source")]
+    SourceSignature,
     /// The snapshot was made with another key.
     #[error("wrong key, manifest was made with {} and not with {}", expected.short(), found.short())]
     WrongKey {

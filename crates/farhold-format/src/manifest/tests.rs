@@ -272,15 +272,19 @@ fn a_verification_counts_only_with_a_readable_task_id() {
 #[test]
 fn members_of_unprotected_read_back_and_unknown_ones_survive() {
     let mut manifest = changed(|v| v["unprotected"] = json!({ "future": { "b": [1, 2.5], "a": null } })).unwrap();
-    assert_eq!((manifest.notes(), manifest.sync_source_signature()), (None, None));
+    assert_eq!((manifest.notes(), manifest.sync_source_signature().unwrap()), (None, None));
     assert_eq!(manifest.key_fingerprint().unwrap(), None);
     manifest.set_notes("");
     manifest.unprotected.insert("change-detection-fingerprint".to_owned(), json!("02".repeat(32)));
-    assert_eq!(manifest.sync_source_signature(), Some(Digest([2; 32])));
+    assert_eq!(manifest.sync_source_signature().unwrap(), Some(Digest([2; 32])));
     manifest.set_sync_source_signature(Digest([3; 32]));
     let read = Manifest::from_blob(&manifest.to_blob(&mut BlobEncoder::new()).unwrap()).unwrap();
     assert_eq!(read.notes(), Some(""));
-    assert_eq!(read.sync_source_signature(), Some(Digest([3; 32])));
+    assert_eq!(read.sync_source_signature().unwrap(), Some(Digest([3; 32])));
+    for wrong in [json!("03"), json!("zz".repeat(32)), json!(7), json!([])] {
+        manifest.unprotected.insert("sync-source-signature".to_owned(), wrong);
+        assert!(matches!(manifest.sync_source_signature(), Err(ManifestError::SourceSignature)));
+    }
     assert_eq!(read.unprotected["sync-source-signature"], json!(vec!["03"; 32].join(":")));
     assert_eq!(read.unprotected.get("change-detection-fingerprint"), None);
     assert_eq!(read.unprotected["future"], json!({ "b": [1, 2.5], "a": null }));

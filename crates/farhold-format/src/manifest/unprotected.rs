@@ -55,14 +55,23 @@ impl Manifest {
         }
     }
 
-    /// Returns the signature that a sync with a key noted about its source, also under the older name.
+    /// Returns the signature that a sync with a key noted about its source, also under the older name; `None` if there
+    /// is none.
     ///
-    /// A value that is not 32 bytes in hex counts as none.
-    pub fn sync_source_signature(&self) -> Option<Digest> {
+    /// # Errors
+    /// [`ManifestError::SourceSignature`] if the member is there but is not 32 bytes in hex.
+    pub fn sync_source_signature(&self) -> Result<Option<Digest>, ManifestError> {
         let member =
             [SYNC_SOURCE_SIGNATURE, CHANGE_DETECTION_FINGERPRINT].into_iter().find_map(|key| self.unprotected.get(key));
-        // It is a signature, but has the text form of a fingerprint.
-        member?.as_str()?.parse::<Fingerprint>().ok().map(|bytes| Digest(bytes.0))
+        match member {
+            None | Some(Value::Null) => Ok(None),
+            // It is a signature, but has the text form of a fingerprint.
+            Some(Value::String(text)) => {
+                let bytes = text.parse::<Fingerprint>().map_err(|_| ManifestError::SourceSignature)?;
+                Ok(Some(Digest(bytes.0)))
+            }
+            Some(_) => Err(ManifestError::SourceSignature),
+        }
     }
 
     /// Notes the signature of the source manifest and drops one under the older name.
