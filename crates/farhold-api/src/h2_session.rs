@@ -105,6 +105,7 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
     pub async fn dispatch(&self, state: Arc<S>, request: Request<Body>, log: &RefusalLog) -> Response<Body> {
         let deflate = wants_deflate(request.headers());
         let (method, target) = (request.method().clone(), request.uri().path().to_owned());
+        tracing::debug!(%method, path = target, "request");
         let result = self.answer(state, request).await;
         let (response, is_known) = match result {
             Ok(reply) => (success(Format::Json, reply).0, true),

@@ -16,10 +16,15 @@ usage: cargo xtask <command>
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has neither a test nor a reason
-  bench pull    pull a made-up disk image between two servers and measure it, see docs/benchmarks.md
-             --chunks N             size of the image in chunks of 4 MiB (default 512)
-             --runs N               runs of each measurement (default 3)
-             --line near|far        only one of the measurements
+  bench CASE    measure pulls between two servers, see docs/benchmarks.md
+    pull     a made-up disk image, near and over a long line
+    groups   many groups of small snapshots over a long line: first pull, and nothing new
+    decrypt  an encrypted image over a long line: first pull, and an identical second snapshot
+    limits   memory with 32 workers, and a bandwidth limit
+             --chunks N             size of an image in chunks of 4 MiB (default 512)
+             --groups N             groups of three snapshots (default 100)
+             --runs N               runs of each measurement (default 3, elsewhere than in `pull` 1)
+             --line near|far        only this line
              --program FILE         measure this build instead of the workspace's
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
@@ -46,7 +51,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "layers" if options.is_empty() => check::check_layers(&root()),
         "scenarios" if options.is_empty() => scenarios::write(&root()),
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
-        "bench" if options.first().is_some_and(|what| what == "pull") => bench::pull(&root(), &options[1..]),
+        "bench" => bench::bench(&root(), options),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -154,6 +154,7 @@ impl<C: Context> Router<C> {
     /// A handler that was started runs to its end; its answer is lost.
     pub async fn dispatch(&self, request: http::Request<Body>, connection: ConnectionInfo) -> Response<Body> {
         let uri = request.uri().clone();
+        tracing::debug!(method = %request.method(), path = uri.path(), "request");
         let parts = match components(uri.path(), uri.query()) {
             Ok(parts) => parts,
             Err(TargetError::TooLong) => return plain(StatusCode::URI_TOO_LONG, ""),

@@ -1,4 +1,4 @@
-//! The datastore that is pulled: one snapshot of a made-up disk image, written file by file.
+//! The datastore that is pulled: snapshots of a made-up disk image, plain or encrypted, written file by file.
 //!
 //! The files are written here and not by the product's own code, so that the benchmark stays the same whatever changes
 //! there. Source: `docs/spec/datastore-format.md` 1, 2, 4 and 7.
@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, bail, ensure};
-use farhold_crypto::sha256;
-use farhold_format::blob::{BlobEncoder, Compression};
-use farhold_format::index::FixedIndexBuilder;
+use farhold_crypto::{CryptConfig, sha256};
+use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_CHUNK_BYTES};
+use farhold_format::index::{FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_testkit::disk_image::{CHUNK_BYTES, disk_image_chunk};
-use farhold_types::{ArchiveName, Digest, Epoch, Group};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest, Epoch, Group};
 
 /// Seed of the image: the one whose size is known to match the reference measurements.
 const SEED: u64 = 7;
 
-/// Time of the snapshot: 2026-01-01T10:00:00Z.
-const TIME: Epoch = Epoch(1_767_261_600);
-const GROUP: &str = "vm/900";
-const SNAPSHOT: &str = "2026-01-01T10:00:00Z";
+/// Time of the first snapshot: 2026-01-01T10:00:00Z.
+pub(super) const FIRST: Epoch = Epoch(1_767_261_600);
+/// Time of a second one: an hour later.
+pub(super) const SECOND: Epoch = Epoch(FIRST.0 + 3600);
+pub(super) const GROUP: &str = "vm/900";
 const ARCHIVE: &str = "drive-scsi0.img.fidx";
 const MANIFEST: &str = "index.json.blob";
 
@@ -30,41 +31,59 @@ const BLOB_HEADER_BYTES: usize = 12;
 
 /// One chunk of the image.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Chunk {
-    pub(super) digest: Digest,
-    pub(super) stored_bytes: u64,
+struct Chunk {
+    /// Name of the stored chunk.
+    digest: Digest,
+    /// SHA-256 of its content; the same unless it is encrypted.
+    plain_digest: Digest,
+    stored_bytes: u64,
 }
 
 /// The image as it lies in a datastore.
-#[derive(Debug)]
 pub(super) struct Image {
-    pub(super) chunks: Vec<Chunk>,
+    chunks: Vec<Chunk>,
+    key: Option<CryptConfig>,
 }
 
 impl Image {
     /// Writes a snapshot of `count` chunks into the datastore at `store`, which exists and is empty.
     pub(super) fn write(store: &Path, count: usize) -> anyhow::Result<Self> {
-        let chunks = write_chunks(store, count)?;
-        let size_bytes = (count * CHUNK_BYTES) as u64;
-        let mut index = FixedIndexBuilder::new(*b"farhold bench im", TIME, size_bytes, CHUNK_BYTES as u64)?;
-        for (position, chunk) in chunks.iter().enumerate() {
+        Self::write_chunks_and_snapshot(store, count, None)
+    }
+
+    /// As [`Self::write`], encrypted with `key`.
+    pub(super) fn write_encrypted(store: &Path, count: usize, key: CryptConfig) -> anyhow::Result<Self> {
+        Self::write_chunks_and_snapshot(store, count, Some(key))
+    }
+
+    fn write_chunks_and_snapshot(store: &Path, count: usize, key: Option<CryptConfig>) -> anyhow::Result<Self> {
+        let image = Self { chunks: write_chunks(store, count, key.as_ref())?, key };
+        image.write_snapshot(store, GROUP, FIRST)?;
+        Ok(image)
+    }
+
+    /// Writes a snapshot of the image whose chunks are in `store`.
+    pub(super) fn write_snapshot(&self, store: &Path, group: &str, time: Epoch) -> anyhow::Result<()> {
+        let size_bytes = self.content_bytes();
+        let mut index = FixedIndexBuilder::new(*b"farhold bench im", time, size_bytes, CHUNK_BYTES as u64)?;
+        for (position, chunk) in self.chunks.iter().enumerate() {
             index.set(position, chunk.digest)?;
         }
         let index = index.finish()?;
-        let group: Group = GROUP.parse()?;
-        let file = ManifestFile {
-            name: ARCHIVE.parse::<ArchiveName>()?,
-            crypt_mode: farhold_types::CryptMode::None,
-            size_bytes,
-            checksum: index.checksum(),
-        };
-        let manifest = Manifest { files: vec![file], ..Manifest::new(&group.at(TIME)) };
-        let folder = store.join(GROUP).join(SNAPSHOT);
+        let snapshot = group.parse::<Group>()?.at(time);
+        let crypt_mode = if self.key.is_some() { CryptMode::Encrypt } else { CryptMode::None };
+        let file =
+            ManifestFile { name: ARCHIVE.parse::<ArchiveName>()?, crypt_mode, size_bytes, checksum: index.checksum() };
+        let mut manifest = Manifest { files: vec![file], ..Manifest::new(&snapshot) };
+        if let Some(key) = &self.key {
+            manifest.sign(key);
+        }
+        let folder = store.join(group).join(time.to_string());
         fs::create_dir_all(&folder)?;
-        fs::write(store.join(GROUP).join("owner"), "root@pam\n")?;
+        fs::write(store.join(group).join("owner"), "root@pam\n")?;
         fs::write(folder.join(ARCHIVE), index.as_bytes())?;
         fs::write(folder.join(MANIFEST), manifest.to_blob(&mut BlobEncoder::new())?)?;
-        Ok(Self { chunks })
+        Ok(())
     }
 
     /// Length of the image in bytes.
@@ -77,9 +96,9 @@ impl Image {
         self.chunks.iter().map(|chunk| chunk.stored_bytes).sum()
     }
 
-    /// Checks that `copy` holds the snapshot of `original`, byte for byte.
+    /// Checks that `copy` holds the first snapshot of `original`, byte for byte.
     pub(super) fn compare(&self, original: &Path, copy: &Path) -> anyhow::Result<()> {
-        let snapshot = Path::new(GROUP).join(SNAPSHOT);
+        let snapshot = Path::new(GROUP).join(FIRST.to_string());
         let files = [snapshot.join(ARCHIVE), snapshot.join(MANIFEST)].into_iter();
         for file in files.chain(self.chunks.iter().map(|chunk| chunk_path(&chunk.digest))) {
             let read = |store: &Path| {
@@ -90,8 +109,24 @@ impl Image {
         Ok(())
     }
 
-    /// Moves the snapshot from a datastore whose server is stopped into the new folder `aside`, so that it can be
-    /// pulled again.
+    /// Checks that `copy` holds a snapshot of the image that is not encrypted: every position and every chunk.
+    pub(super) fn compare_decrypted(&self, copy: &Path, time: Epoch) -> anyhow::Result<()> {
+        let index = fs::read(copy.join(GROUP).join(time.to_string()).join(ARCHIVE)).context("no decrypted index")?;
+        let index = Index::parse(ArchiveKind::FixedIndex, index.into())?;
+        ensure!(index.size_bytes() == self.content_bytes(), "the decrypted image has another size");
+        let wanted = self.chunks.iter().map(|chunk| chunk.plain_digest);
+        ensure!(index.digests().eq(wanted), "the decrypted image has other chunks");
+        let mut decoder = BlobDecoder::new();
+        for chunk in &self.chunks {
+            let encoded = fs::read(copy.join(chunk_path(&chunk.plain_digest)))?;
+            let content = decoder.decode(&encoded, None, MAX_CHUNK_BYTES)?;
+            ensure!(sha256(&content) == chunk.plain_digest, "chunk {} is damaged", chunk.plain_digest);
+        }
+        Ok(())
+    }
+
+    /// Moves snapshots and chunks from a datastore whose server is stopped into the new folder `aside`, so that they can
+    /// be pulled again.
     ///
     /// Moved and not removed: ext4 does not use the numbers of removed files again for a minute, and looking for others
     /// would slow down the next run more and more.
@@ -100,6 +135,17 @@ impl Image {
         fs::rename(store.join(GROUP), aside.join("group"))?;
         for chunk in &self.chunks {
             fs::rename(store.join(chunk_path(&chunk.digest)), aside.join(chunk.digest.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::move_aside`], of decrypted copies.
+    pub(super) fn move_decrypted_aside(&self, store: &Path, aside: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(aside)?;
+        fs::rename(store.join(GROUP), aside.join("group"))?;
+        for chunk in &self.chunks {
+            let name = chunk.plain_digest;
+            fs::rename(store.join(chunk_path(&name)), aside.join(name.to_string()))?;
         }
         Ok(())
     }
@@ -129,7 +175,7 @@ impl Image {
 }
 
 /// Makes the chunks on as many threads as there are cores.
-fn write_chunks(store: &Path, count: usize) -> anyhow::Result<Vec<Chunk>> {
+fn write_chunks(store: &Path, count: usize, key: Option<&CryptConfig>) -> anyhow::Result<Vec<Chunk>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let work = || {
@@ -141,12 +187,15 @@ fn write_chunks(store: &Path, count: usize) -> anyhow::Result<Vec<Chunk>> {
                 return anyhow::Ok(made);
             }
             let content = disk_image_chunk(SEED, position as u64);
-            let digest = sha256(&content);
-            let encoded = encoder.encode(&content, Compression::On, None)?;
+            let plain_digest = sha256(&content);
+            let digest = key.map_or(plain_digest, |key| key.chunk_digest(&content));
+            // Only here the position serves: a real writer must take random bytes.
+            let iv = (position as u128).to_le_bytes();
+            let encoded = encoder.encode(&content, Compression::On, key.map(|key| (key, iv)))?;
             ensure!(encoded.len() < content.len(), "a chunk of the image cannot be compressed");
             let path = store.join(chunk_path(&digest));
             fs::write(&path, &encoded).with_context(|| format!("cannot write {}", path.display()))?;
-            made.push((position, Chunk { digest, stored_bytes: encoded.len() as u64 }));
+            made.push((position, Chunk { digest, plain_digest, stored_bytes: encoded.len() as u64 }));
         }
     };
     let mut chunks = std::thread::scope(|scope| {
@@ -161,7 +210,7 @@ fn write_chunks(store: &Path, count: usize) -> anyhow::Result<Vec<Chunk>> {
     Ok(chunks.into_iter().map(|(_, chunk)| chunk).collect())
 }
 
-fn chunk_path(digest: &Digest) -> PathBuf {
+pub(super) fn chunk_path(digest: &Digest) -> PathBuf {
     let name = digest.to_string();
     Path::new(".chunks").join(&name[..4]).join(name)
 }
@@ -197,6 +246,8 @@ mod tests {
         assert!(image.compare(&a, &b).is_err());
         assert!(image.decode_and_hash_seconds(&b).is_err());
         assert!(0.0 < image.decode_and_hash_seconds(&a).unwrap());
+        image.compare_decrypted(&a, FIRST).unwrap();
+        assert!(image.compare_decrypted(&a, SECOND).is_err());
         image.move_aside(&b, &folder.path().join("aside")).unwrap();
         assert!(!damaged.exists() && !b.join(GROUP).exists());
     }

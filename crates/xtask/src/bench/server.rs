@@ -20,6 +20,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 /// Looks at the log between two looks at the connections.
 const POLLS_PER_LOOK: usize = 8;
+/// Levels of a server's own log.
+const LOG_LEVELS: &str = "info,farhold_api=debug";
 /// Unit of CPU times in `/proc`. Source: `proc(5)`; 100 on every architecture we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// State of an established connection in `/proc/net/tcp`.
@@ -58,11 +60,12 @@ impl Installation {
         self.address
     }
 
-    /// Starts the server and waits until it listens. Its log goes to a file beside its root.
+    /// Starts the server and waits until it listens. Its log, which names every request, goes to a file beside its root.
     pub(super) fn start(&self) -> anyhow::Result<Server> {
-        let log = self.root.with_extension("log");
+        let log = self.log_path();
         let child = self
             .command(&["server", "--listen", &self.address.to_string()])
+            .env("PBS_LOG", LOG_LEVELS)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?)
@@ -142,8 +145,18 @@ impl Installation {
                 logs.extend(fs::read_dir(entry.path())?.filter_map(|log| Some(log.ok()?.path())));
             }
         }
-        logs.retain(|log| log.file_name().is_some_and(|name| name.to_string_lossy().contains(":sync:")));
+        logs.retain(|log| log.file_name().is_some_and(|name| name.to_string_lossy().contains(":sync")));
         Ok(logs)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.with_extension("log")
+    }
+
+    /// Returns how many requests the server has answered over all its starts.
+    pub(super) fn requests(&self) -> anyhow::Result<usize> {
+        let log = fs::read_to_string(self.log_path())?;
+        Ok(log.lines().filter(|line| line.contains(" DEBUG request ")).count())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
