@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use farhold_protocol::http2::SERVER;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -28,6 +28,8 @@ use crate::schema::{Param, Params};
 pub struct SessionRequest {
     /// The checked parameters.
     pub params: Params,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body of endpoints with a raw one.
     pub body: Body,
 }
@@ -135,7 +137,7 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
         let (parts, mut body) = request.into_parts();
         let query = parts.uri.query();
         let params = read_params(&endpoint.declaration, &parts.headers, query, Vec::new(), &mut body).await?;
-        (endpoint.handler)(state, SessionRequest { params, body }).await
+        (endpoint.handler)(state, SessionRequest { params, headers: parts.headers, body }).await
     }
 
     fn index(&self) -> Reply {

@@ -140,6 +140,26 @@ async fn only_chunks_of_downloaded_indexes_are_read_and_a_refusal_holds_up_nobod
     assert_eq!(status, 401);
     assert!(Duration::from_secs(3) <= waited);
     assert_eq!(get(&sender, &chunk(7)).await.0, 400, "a missing chunk file");
+    for (range, expected) in [
+        ("bytes=1000-", Some(1000)),
+        ("bytes=0-", Some(0)),
+        ("bytes=1000-2000", None),
+        ("bytes=-5", None),
+        ("bytes=99999999-", None),
+        ("lines=1-", None),
+    ] {
+        let mut request = request(&chunk(1));
+        request.headers_mut().insert("range", range.parse().unwrap());
+        let response = sender.clone().send_request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let start = expected.unwrap_or(0);
+        let length = body.collect().await.unwrap().to_bytes().len();
+        assert_eq!(length, CHUNK_BYTES - start, "{range}");
+        assert_eq!(parts.headers["content-length"], length.to_string().as_str());
+        let content_range = expected.map(|start| format!("bytes {start}-{}/{CHUNK_BYTES}", CHUNK_BYTES - 1));
+        assert_eq!(parts.status.as_u16(), if expected.is_some() { 206 } else { 200 }, "{range}");
+        assert_eq!(parts.headers.get("content-range").map(|value| value.to_str().unwrap()), content_range.as_deref());
+    }
     assert_eq!(get(&sender, &chunk(250)).await.0, 401, "not in the index");
 }
 

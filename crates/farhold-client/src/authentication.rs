@@ -2,6 +2,8 @@
 //!
 //! Source: `docs/spec/wire-protocol.md` 3.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farhold_protocol::authentication::{
@@ -10,7 +12,7 @@ use farhold_protocol::authentication::{
 };
 use farhold_types::{Secret, Userid};
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,7 +25,8 @@ use crate::error::{ClientError, peer_text};
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 /// Tickets are not used in the last part of their life, so that a slow call does not outlive them.
 const LIFETIME_MARGIN: Duration = Duration::from_secs(300);
-/// A ticket older than this that gets a 401 is replaced once; a younger one was refused for what it may do.
+/// A ticket older than this that gets a 401 is replaced. A younger one only if it has worked before, for the peer may
+/// have new keys or another clock; and not again within this time, for it may have been refused for what it asked.
 const SUSPECT_AGE: Duration = Duration::from_secs(60);
 
 /// Headers that tell who we are.
@@ -32,6 +35,17 @@ pub(crate) struct AuthHeaders {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// When the ticket was issued; `None` for tokens.
     issued: Option<Instant>,
+    /// Whether a request with them was accepted.
+    have_worked: Arc<AtomicBool>,
+}
+
+impl AuthHeaders {
+    /// Learns from the status of an answer to a request with these headers.
+    pub(crate) fn learn(&self, status: StatusCode) {
+        if status != StatusCode::UNAUTHORIZED {
+            self.have_worked.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 struct Login {
@@ -47,6 +61,8 @@ pub(crate) struct State {
     login: Option<Login>,
     /// The last refusal, for those who waited for that same attempt.
     refused: Option<(Instant, ClientError)>,
+    /// When a ticket was last replaced long before its end.
+    replaced_early: Option<Instant>,
 }
 
 /// Keeps the credentials of one client.
@@ -72,7 +88,7 @@ impl Authentication {
         Some(match credentials {
             Credentials::Token { authid, secret } => {
                 let value = sensitive(&token_authorization(authid, secret.expose()))?;
-                Self::Token(AuthHeaders { headers: vec![(AUTHORIZATION, value)], issued: None })
+                Self::Token(AuthHeaders { headers: vec![(AUTHORIZATION, value)], ..AuthHeaders::default() })
             }
             Credentials::Password { userid, secret } => {
                 Self::Password { userid: userid.clone(), secret: secret.clone(), state: Box::default() }
@@ -136,12 +152,17 @@ impl Authentication {
         let (Self::Password { state, .. }, Some(issued)) = (self, headers.issued) else {
             return false;
         };
-        if issued.elapsed() < SUSPECT_AGE {
-            return false;
-        }
         let mut state = state.lock().await;
         // Another call may have replaced it already.
-        if state.login.as_ref().is_some_and(|login| login.issued == issued) {
+        let is_same = |login: &Login| Arc::ptr_eq(&login.headers.have_worked, &headers.have_worked);
+        if state.login.as_ref().is_some_and(is_same) {
+            if issued.elapsed() < SUSPECT_AGE {
+                let is_again = state.replaced_early.is_some_and(|at| at.elapsed() < SUSPECT_AGE);
+                if is_again || !headers.have_worked.load(Ordering::Relaxed) {
+                    return false;
+                }
+                state.replaced_early = Some(Instant::now());
+            }
             state.login = None;
         }
         true
@@ -192,7 +213,7 @@ async fn log_in(client: &Client, userid: &Userid, password: &str) -> Result<Logi
         auth.push((HeaderName::from_static(CSRF_HEADER), sensitive(token).ok_or_else(unusable)?));
     }
     let issued = Instant::now();
-    let headers = AuthHeaders { headers: auth, issued: Some(issued) };
+    let headers = AuthHeaders { headers: auth, issued: Some(issued), ..AuthHeaders::default() };
     Ok(Login { ticket, headers, issued, renew_at: issued + TICKET_RENEWAL })
 }
 

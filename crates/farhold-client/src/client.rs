@@ -34,6 +34,16 @@ const FIRST_BUFFER_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    attempts: Attempts,
+}
+
+/// Who asks again when no connection came up or it broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempts {
+    /// The client, after the pauses of [`RETRY_PAUSES`].
+    Several,
+    /// Whoever uses it.
+    One,
 }
 
 struct Inner {
@@ -135,7 +145,14 @@ impl Client {
         let traffic = Arc::new(Traffic::new(&config.rates));
         let (tls, pool) = (OnceCell::new(), Pool::default());
         let inner = Inner { config, peer, host_header, user_agent, dialer, traffic, tls, authentication, pool };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), attempts: Attempts::Several })
+    }
+
+    /// Returns this client for somebody who decides on further attempts: each request is sent once, and again only over
+    /// another connection when an idle one turned out to be gone.
+    #[must_use]
+    pub fn with_single_attempts(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), attempts: Attempts::One }
     }
 
     /// Returns bytes and connections so far.
@@ -163,6 +180,7 @@ impl Client {
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer, ClientError> {
         let auth = self.inner.authentication.headers(self).await?;
         let answer = self.exchange(call, &auth).await?;
+        auth.learn(answer.status);
         if answer.status == StatusCode::UNAUTHORIZED && self.inner.authentication.forget(&auth).await {
             let auth = self.inner.authentication.headers(self).await?;
             return self.exchange(call, &auth).await;
@@ -201,6 +219,7 @@ impl Client {
             let auth = self.inner.authentication.headers(self).await?;
             let attempt = match self.send(call, &auth, &more).await {
                 Ok((connection, response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    auth.learn(response.status());
                     return Ok(Ok((connection, response)));
                 }
                 Ok((connection, response)) => self.finish(call, connection, response).await,
@@ -208,6 +227,7 @@ impl Client {
             };
             match attempt {
                 Ok(answer) => {
+                    auth.learn(answer.status);
                     if may_log_in_again
                         && answer.status == StatusCode::UNAUTHORIZED
                         && self.inner.authentication.forget(&auth).await
@@ -230,7 +250,8 @@ impl Client {
         pauses: &mut std::slice::Iter<'_, Duration>,
     ) -> Result<(), ClientError> {
         let Attempt { error, was_not_sent } = attempt;
-        let may_help = error.is_transient() && !matches!(error, ClientError::Silent { .. });
+        let may_help =
+            self.attempts == Attempts::Several && error.is_transient() && !matches!(error, ClientError::Silent { .. });
         if !may_help || !(was_not_sent || call.is_repeatable) {
             return Err(error);
         }

@@ -10,8 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-/// Idle time before TCP asks whether the peer is still there. Source: `docs/spec/wire-protocol.md` 1.2.
-const KEEPALIVE: Duration = Duration::from_secs(120);
+/// Idle time before TCP asks whether the peer is still there, how often it asks, and how many unanswered questions end
+/// the connection: a peer that is gone is noticed after two minutes, also where an answer may take longer than that
+/// and HTTP has no way to ask. The reference asks first after 120 s (`docs/spec/wire-protocol.md` 1.2).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_QUESTIONS: u32 = 4;
 /// Most addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 8;
 /// Each address gets its share of the limit, but not less than this; a host with a dead IPv6 address stays reachable.
@@ -84,5 +88,7 @@ async fn connect(host: &str, port: u16, limit: Duration) -> Result<Box<dyn ByteS
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+    SockRef::from(stream).set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_QUESTIONS),
+    )
 }

@@ -17,6 +17,7 @@ mod listing;
 mod metered;
 mod reader;
 mod rest;
+mod session_driver;
 mod silence;
 mod tls;
 

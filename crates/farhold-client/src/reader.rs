@@ -11,18 +11,19 @@ use farhold_protocol::reader::{chunk_request, download_request};
 use farhold_protocol::upgrade::{READER_PATH, READER_PROTOCOL, ReaderUpgrade};
 use farhold_protocol::{CONTENT_TYPE_FORM, MAX_SESSION_QUERY_BYTES};
 use farhold_types::{ArchiveName, DatastoreName, Digest, MANIFEST_NAME, Namespace, Snapshot};
-use h2::client::{Connection, SendRequest};
-use h2::{Ping, PingPong, Reason, RecvStream};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, UPGRADE, USER_AGENT};
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, UPGRADE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::{Call, Client, Wait};
 use crate::error::{ClientError, peer_text};
 use crate::metered::Activity;
+use crate::session_driver::drive;
 use crate::silence::{SignOfLife, Silence, within};
 
 /// Longest wait for the peer when a session is closed.
@@ -35,7 +36,7 @@ const COPY_BELOW_BYTES: usize = 64 * 1024;
 /// Largest part of an error's body that is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// What a session was doing when it broke.
-const DURING: &str = "inside a reader session";
+pub(crate) const DURING: &str = "inside a reader session";
 
 /// Reads one snapshot of a remote. Cheap to clone; all clones share one connection, and many requests may be on their
 /// way at once. The remote keeps the snapshot from being removed while the session is open.
@@ -144,7 +145,7 @@ impl ReaderSession {
     /// # Cancel safety
     /// Dropping the future cancels the request; the session stays usable.
     pub async fn download(&self, name: &ArchiveName, max_bytes: usize) -> Result<Bytes, ClientError> {
-        match self.fetch(&download_request(name), max_bytes).await {
+        match self.fetch(&download_request(name), max_bytes, &mut BytesMut::new()).await {
             Err(ClientError::Status { status: 404, .. }) if name.as_str() == MANIFEST_NAME => {
                 Err(ClientError::Vanished { snapshot: self.inner.snapshot.clone() })
             }
@@ -161,7 +162,26 @@ impl ReaderSession {
     /// # Cancel safety
     /// As [`Self::download`].
     pub async fn chunk(&self, digest: &Digest, max_bytes: usize) -> Result<Bytes, ClientError> {
-        match self.fetch(&chunk_request(digest), max_bytes).await {
+        self.resume_chunk(digest, max_bytes, &mut BytesMut::new()).await
+    }
+
+    /// Returns a chunk as [`Self::chunk`] does; when the connection breaks, what came of it is in `begun`.
+    ///
+    /// If `begun` is not empty, it is the beginning of this chunk from another session: the remote is asked for the rest
+    /// alone. One that does not know ranges sends everything, which is as good. Whether both parts belong together is the
+    /// caller's to check.
+    ///
+    /// # Errors
+    /// As [`Self::chunk`].
+    ///
+    /// Source: RFC 9110, 14.2.
+    pub async fn resume_chunk(
+        &self,
+        digest: &Digest,
+        max_bytes: usize,
+        begun: &mut BytesMut,
+    ) -> Result<Bytes, ClientError> {
+        match self.fetch(&chunk_request(digest), max_bytes, begun).await {
             Err(ClientError::Status { status: 401, text, .. }) => {
                 Err(ClientError::ChunkNotAllowed { digest: *digest, text })
             }
@@ -185,11 +205,13 @@ impl ReaderSession {
         self.inner.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(&self, target: &str, max_bytes: usize) -> Result<Bytes, ClientError> {
+    async fn fetch(&self, target: &str, max_bytes: usize, buffer: &mut BytesMut) -> Result<Bytes, ClientError> {
         let mut pauses = REFUSED_PAUSES.iter();
         loop {
-            match self.fetch_once(target, max_bytes).await {
+            match self.fetch_once(target, max_bytes, buffer).await {
                 Ok(body) => return Ok(body),
+                // Perhaps only the range was refused.
+                Err(Failure::Call(ClientError::Status { .. })) if !buffer.is_empty() => buffer.clear(),
                 Err(Failure::Call(error)) => return Err(error),
                 // A refused stream was not looked at at all, so sending it again is safe.
                 Err(Failure::Http2(error)) => match pauses.next() {
@@ -202,7 +224,7 @@ impl ReaderSession {
         }
     }
 
-    async fn fetch_once(&self, target: &str, max_bytes: usize) -> Result<Bytes, Failure> {
+    async fn fetch_once(&self, target: &str, max_bytes: usize, buffer: &mut BytesMut) -> Result<Bytes, Failure> {
         let path = target.split('?').next().unwrap_or_default();
         if MAX_SESSION_QUERY_BYTES < target.len() - path.len() {
             let reason = "a query inside a session is too long".to_owned();
@@ -211,31 +233,42 @@ impl ReaderSession {
         let sender = self.sender_slot().clone();
         let sender = sender.ok_or_else(|| Failure::Call(ClientError::Closed { peer: self.inner.client.peer() }))?;
         let mut sender = self.wait(sender.ready()).await??;
-        let (response, _) = sender.send_request(self.request(target)?, true)?;
+        let (response, _) = sender.send_request(self.request(target, buffer.len())?, true)?;
         // A kept handle would keep the connection open after `close`.
         drop(sender);
         let response = self.wait(response).await??;
         let status = response.status();
-        if status != StatusCode::OK {
+        let is_rest = !buffer.is_empty() && status == StatusCode::PARTIAL_CONTENT;
+        if status != StatusCode::OK && !is_rest {
             let text = self.error_text(response).await?;
             // The query names the file or chunk, which is what a reader of the error wants to know.
             let error = ClientError::Status { status: status.as_u16(), method: "GET", path: target.to_owned(), text };
             return Err(Failure::Call(error));
         }
-        self.body(response, target, max_bytes).await
+        if !is_rest {
+            buffer.clear();
+        } else if !begins_at(&response, buffer.len()) {
+            return Err(Failure::Call(self.inner.client.wrong("another part of a chunk came than was asked for")));
+        }
+        self.body(response, target, max_bytes, buffer).await
     }
 
-    /// Reads a body into one piece of memory that is never larger than needed or allowed.
-    async fn body(&self, response: Response<RecvStream>, target: &str, max_bytes: usize) -> Result<Bytes, Failure> {
+    /// Reads a body behind what is in `buffer`, into one piece of memory that is never larger than needed or allowed.
+    async fn body(
+        &self,
+        response: Response<RecvStream>,
+        target: &str,
+        max_bytes: usize,
+        buffer: &mut BytesMut,
+    ) -> Result<Bytes, Failure> {
         let too_large = || Failure::Call(ClientError::TooLarge { what: target.to_owned(), limit_bytes: max_bytes });
-        let announced = content_length(&response);
+        let announced = content_length(&response).map(|length| length.saturating_add(buffer.len()));
         if announced.is_some_and(|length| max_bytes < length) {
             return Err(too_large());
         }
         let mut body = response.into_body();
-        let mut buffer = BytesMut::new();
         while let Some(data) = self.next_data(&mut body).await? {
-            if max_bytes - buffer.len() < data.len() {
+            if max_bytes.saturating_sub(buffer.len()) < data.len() {
                 return Err(too_large());
             }
             // Whole answers often come as one frame, which then is the result.
@@ -254,7 +287,7 @@ impl ReaderSession {
         if announced.is_some_and(|length| length != buffer.len()) {
             return Err(Failure::Call(self.inner.client.wrong("a body is shorter than announced")));
         }
-        Ok(buffer.freeze())
+        Ok(std::mem::take(buffer).freeze())
     }
 
     async fn error_text(&self, response: Response<RecvStream>) -> Result<String, Failure> {
@@ -284,14 +317,17 @@ impl ReaderSession {
             .map_err(|Silence| Failure::Call(self.inner.client.silent(limit, DURING)))
     }
 
-    fn request(&self, target: &str) -> Result<Request<()>, Failure> {
-        let request = Request::builder()
+    /// Returns the request for what comes behind the first `have_bytes`.
+    fn request(&self, target: &str, have_bytes: usize) -> Result<Request<()>, Failure> {
+        let mut request = Request::builder()
             .method(Method::GET)
             .uri(format!("{}{target}", http2::SESSION_ORIGIN))
             .header(USER_AGENT, self.inner.client.user_agent())
-            .header(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_FORM))
-            .body(());
-        request.map_err(|e| {
+            .header(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_FORM));
+        if have_bytes != 0 {
+            request = request.header(RANGE, format!("bytes={have_bytes}-"));
+        }
+        request.body(()).map_err(|e| {
             let reason = format!("wrong request: {e}");
             Failure::Call(ClientError::Configuration { peer: self.inner.client.peer(), reason })
         })
@@ -324,6 +360,12 @@ fn content_length(response: &Response<RecvStream>) -> Option<usize> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Returns whether the answer says that its body begins at this byte.
+fn begins_at(response: &Response<RecvStream>, position: usize) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes {position}-")))
+}
+
 /// Returns the error for an HTTP/2 failure: broken rules, or a broken connection.
 fn session_error(client: &Client, error: h2::Error) -> ClientError {
     // The library found the fault itself: the peer broke the rules.
@@ -331,46 +373,4 @@ fn session_error(client: &Client, error: h2::Error) -> ClientError {
         return client.wrong(format!("{error} {DURING}"));
     }
     ClientError::Broken { peer: client.peer(), during: DURING, source: Arc::new(error) }
-}
-
-/// Moves the connection until it ends, and ends it when the peer is gone without a word.
-async fn drive(
-    connection: Connection<TokioIo<Upgraded>, Bytes>,
-    pings: Option<PingPong>,
-    client: Client,
-    activity: Arc<Activity>,
-    ending: Arc<OnceLock<ClientError>>,
-) {
-    let limit = client.limits().ping;
-    tokio::select! {
-        ended = connection => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, peer = %client.peer(), "a session ended");
-            }
-        }
-        () = watch(pings, &activity, limit) => {
-            // Set before the connection is dropped, so that every request sees this reason.
-            let _ = ending.set(client.silent(limit * 2, DURING));
-        }
-    }
-}
-
-/// Returns when the peer let a ping unanswered. Pings are sent only while nothing else arrives.
-async fn watch(pings: Option<PingPong>, activity: &Activity, limit: Duration) {
-    let Some(mut pings) = pings else {
-        return std::future::pending().await;
-    };
-    loop {
-        let quiet_since = activity.quiet_since();
-        sleep_until(quiet_since + limit).await;
-        if activity.quiet_since() != quiet_since {
-            continue;
-        }
-        // An error means that the connection is ending, which the other branch reports.
-        match within(activity, limit, SignOfLife::ConnectionData, pings.ping(Ping::opaque())).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return std::future::pending().await,
-            Err(Silence) => return,
-        }
-    }
 }

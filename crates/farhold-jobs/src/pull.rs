@@ -104,9 +104,16 @@ impl PullRequest {
             remove_vanished: self.remove_vanished,
             worker_threads: usize::from(self.worker_threads),
             state_dir: Some(app.sync_state_directory.clone()),
+            pause_seed: pause_seed(app),
             ..SyncOptions::new(self.name.clone(), self.owner.clone())
         }
     }
+}
+
+fn pause_seed(app: &App) -> u64 {
+    let mut bytes = [0; 8];
+    app.randomness.fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// Why a pull cannot be started, or failed as a whole.

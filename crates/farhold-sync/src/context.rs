@@ -1,6 +1,5 @@
 //! What all tasks of one run share.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhold_types::Group;
@@ -31,7 +30,7 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) extra_sessions: Arc<Semaphore>,
     /// One permit per snapshot prepared ahead of its turn.
     pub(crate) ahead: Arc<Semaphore>,
-    pub(crate) is_down: Arc<AtomicBool>,
+    pub(crate) retry: Arc<Retry>,
     pub(crate) journal: Option<Arc<JournalScope>>,
     pub(crate) report: Mutex<SyncReport>,
     /// Sessions being closed in good order.
@@ -48,6 +47,6 @@ impl<S: Source, T: Target> RunContext<S, T> {
     }
 
     pub(crate) fn retry(&self) -> Arc<Retry> {
-        Arc::new(Retry::new(self.events.clone(), self.is_down.clone()))
+        self.retry.clone()
     }
 }

@@ -14,10 +14,11 @@ use farhold_types::{ArchiveName, Digest, Group};
 use tokio::task::JoinSet;
 
 use crate::check_pool::{Bench, ExpectedChunk};
+use crate::chunk_readers::ChunkReaders;
 use crate::context::RunContext;
 use crate::event::{GroupEvent, NamespaceIndex};
 use crate::outcome::ArchiveFailure;
-use crate::readers::{ChunkReaders, SnapshotReader};
+use crate::readers::SnapshotReader;
 use crate::source::Source;
 use crate::target::Target;
 
@@ -89,7 +90,9 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
             return Ok(Received::default());
         }
         let (name, max_bytes) = (self.archive.name.clone(), self.archive.max_index_bytes);
-        let readers = Arc::new(ChunkReaders::new(self.reader.clone(), name, max_bytes));
+        let is_small = self.archive.index.as_bytes().len() <= SMALL_INDEX_BYTES;
+        let openings = if is_small { self.run.options.sessions_per_archive.max(1) } else { 1 };
+        let readers = Arc::new(ChunkReaders::new(self.reader.clone(), name, max_bytes, openings));
         let openers = self.add_sessions(&readers, missing_bytes, missing_chunks);
         let received = self.fetch(&readers, missing, store, stored).await?;
         drop(openers);
@@ -97,31 +100,22 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
         Ok(received)
     }
 
-    /// Opens additional sessions in the background, as many as the amount of data justifies and the run allows.
+    /// Keeps additional sessions open in the background, as many as the amount of data justifies and the run allows.
     fn add_sessions(&self, readers: &Arc<ChunkReaders<S>>, missing_bytes: u64, missing_chunks: u64) -> JoinSet<()> {
-        let (run, archive) = (self.run, self.archive);
+        let run = self.run;
         let is_near = self.reader.fastest_answer() < NEAR_ANSWER;
         let wanted = (missing_bytes / BYTES_PER_SESSION).max(missing_chunks / CHUNKS_PER_SESSION);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(run.options.sessions_per_archive);
         let wanted = if is_near { wanted.min(NEAR_SESSIONS) } else { wanted };
         let permits: Vec<_> = (1..wanted).map_while(|_| run.extra_sessions.clone().try_acquire_owned().ok()).collect();
         let mut openers = JoinSet::new();
-        let open = |permit, readers: Arc<ChunkReaders<S>>| async move {
-            if let Err(error) = readers.grow(permit).await {
-                tracing::debug!(%error, "additional reader session not opened");
-            }
-        };
-        if archive.index.as_bytes().len() <= SMALL_INDEX_BYTES {
-            for permit in permits {
-                openers.spawn(open(permit, readers.clone()));
-            }
-        } else {
+        if !permits.is_empty() {
             let readers = readers.clone();
-            openers.spawn(async move {
-                for permit in permits {
-                    open(permit, readers.clone()).await;
-                }
-            });
+            openers.spawn(async move { readers.keep_first().await });
+        }
+        for permit in permits {
+            let readers = readers.clone();
+            openers.spawn(async move { readers.keep_one_more(permit).await });
         }
         openers
     }

@@ -11,6 +11,7 @@
 
 mod blocking;
 mod check_pool;
+mod chunk_readers;
 mod chunks;
 mod compare;
 mod context;
@@ -35,6 +36,7 @@ mod run;
 mod snapshot;
 mod source;
 mod target;
+mod turns;
 
 pub use blocking::{Blocking, Pace};
 pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
@@ -45,6 +47,7 @@ pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, Decryption
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
 pub use progress::{Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
+pub use retry::DEFAULT_PATIENCE;
 pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};

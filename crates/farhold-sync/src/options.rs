@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farhold_crypto::CryptConfig;
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_types::{Authid, GroupFilter, KeyId, Namespace};
 
 use crate::blocking::Blocking;
+use crate::retry::DEFAULT_PATIENCE;
 
 /// Content bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of
 /// 4 MiB, as many as the reference has in flight, and enough for 8 connections with 1 MiB windows each; with decoder
@@ -54,6 +56,10 @@ pub struct SyncOptions {
     pub sessions_per_archive: usize,
     /// Private folder for notes on unfinished snapshots; none means that an interrupted archive starts over.
     pub state_dir: Option<PathBuf>,
+    /// How long the run goes on without any answer of the source; see [`DEFAULT_PATIENCE`].
+    pub patience: Duration,
+    /// Makes the pauses before another attempt differ between runs.
+    pub pause_seed: u64,
     /// Keys whose fully encrypted snapshots are decrypted. The first one with the fingerprint of a snapshot is used.
     pub decryption_keys: Vec<DecryptionKey>,
     /// Where hashing and decoding run; sources and targets have their own.
@@ -76,6 +82,8 @@ impl SyncOptions {
             budget_bytes: DEFAULT_BUDGET_BYTES,
             sessions_per_archive: DEFAULT_SESSIONS_PER_ARCHIVE,
             state_dir: None,
+            patience: DEFAULT_PATIENCE,
+            pause_seed: 0,
             decryption_keys: Vec::new(),
             blocking: Blocking::Threads,
         }

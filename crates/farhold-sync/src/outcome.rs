@@ -50,6 +50,8 @@ pub struct SyncReport {
     pub bytes: u64,
     /// Sum of the chunk phases of all archives.
     pub elapsed: Duration,
+    /// How often the run waited for a source that could not be reached.
+    pub retries: u64,
     /// What failed.
     pub failures: Failures,
 }

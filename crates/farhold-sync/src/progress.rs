@@ -22,6 +22,8 @@ pub struct ProgressSnapshot {
     pub groups: usize,
     /// Snapshots handled.
     pub snapshots_done: usize,
+    /// Pauses because the source could not be reached.
+    pub retries: u64,
     /// Content bytes per second, smoothed.
     pub rate_bytes_per_s: f64,
 }
@@ -49,6 +51,7 @@ impl Progress {
         match event {
             SyncEvent::GroupsFound { selected, .. } => self.state.groups += selected,
             SyncEvent::Group { event, .. } => self.group(event, now),
+            SyncEvent::Retry { .. } => self.state.retries += 1,
             _ => {}
         }
     }

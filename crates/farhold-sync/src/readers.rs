@@ -1,16 +1,14 @@
-//! Open snapshots of the source: one session for the files, several for the chunks of a large archive, reopened when
-//! the connection breaks.
+//! An open snapshot of the source, opened again when the connection breaks.
 //!
 //! Source: `docs/spec/sync.md` C.2 W11 and W29.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
-use tokio::sync::OwnedSemaphorePermit;
+use farhold_types::{ArchiveName, Namespace, Snapshot};
 use tokio::time::Instant;
 
 use crate::context::RunContext;
@@ -58,7 +56,7 @@ impl<S: Source> SnapshotReader<S> {
         Ok(reader)
     }
 
-    async fn forget(&self, broken: &Arc<S::Snapshot>) {
+    pub(crate) async fn forget(&self, broken: &Arc<S::Snapshot>) {
         let mut session = self.session.lock().await;
         if session.as_ref().is_some_and(|s| Arc::ptr_eq(&s.reader, broken)) {
             *session = None;
@@ -111,114 +109,27 @@ impl<S: Source> SnapshotReader<S> {
         }
     }
 
+    /// Opens one more session; one attempt.
+    pub(crate) async fn open_another(&self) -> Result<S::Snapshot, SourceError> {
+        self.source.open(&self.ns, &self.snapshot).await
+    }
+
+    /// Returns what decides about asking again.
+    pub(crate) fn retry(&self) -> &Retry {
+        &self.retry
+    }
+
     /// Returns a session that may read the chunks of `index`; one attempt.
-    async fn session_for(&self, index: &ArchiveName, max_bytes: u64) -> Result<Arc<S::Snapshot>, SourceError> {
+    pub(crate) async fn session_for(
+        &self,
+        index: &ArchiveName,
+        max_bytes: u64,
+    ) -> Result<Arc<S::Snapshot>, SourceError> {
         let session = self.session.lock().await;
         if let Some(session) = session.as_ref().filter(|s| s.indexes.contains(index)) {
             return Ok(session.reader.clone());
         }
         drop(session);
         Ok(self.file_once(index, max_bytes).await?.0)
-    }
-}
-
-struct Slot<R> {
-    reader: Arc<R>,
-    in_flight: AtomicUsize,
-    /// Held while an additional session is open.
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-/// The sessions that read the chunks of one archive.
-pub(crate) struct ChunkReaders<S: Source> {
-    snapshot: Arc<SnapshotReader<S>>,
-    index: ArchiveName,
-    max_index_bytes: u64,
-    slots: Mutex<Vec<Arc<Slot<S::Snapshot>>>>,
-    reviving: tokio::sync::Mutex<()>,
-}
-
-impl<S: Source> ChunkReaders<S> {
-    /// Returns readers that begin with the session of the snapshot.
-    pub(crate) fn new(snapshot: Arc<SnapshotReader<S>>, index: ArchiveName, max_index_bytes: u64) -> Self {
-        Self { snapshot, index, max_index_bytes, slots: Mutex::default(), reviving: tokio::sync::Mutex::new(()) }
-    }
-
-    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Slot<S::Snapshot>>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the number of open sessions, at least 1.
-    pub(crate) fn count(&self) -> usize {
-        self.slots().len().max(1)
-    }
-
-    /// Opens one more session. A failure only means that there are fewer.
-    pub(crate) async fn grow(&self, permit: OwnedSemaphorePermit) -> Result<(), SourceError> {
-        let reader = self.snapshot.source.open(&self.snapshot.ns, &self.snapshot.snapshot).await?;
-        reader.file(&self.index, self.max_index_bytes).await?;
-        let slot = Slot { reader: Arc::new(reader), in_flight: AtomicUsize::new(0), permit: Some(permit) };
-        self.slots().push(Arc::new(slot));
-        Ok(())
-    }
-
-    /// Returns a chunk in its stored form, unchecked, over the least busy session.
-    pub(crate) async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
-        let mut lost = None;
-        loop {
-            let slot = match self.least_busy() {
-                Some(slot) => slot,
-                None => self.revive(lost.take()).await?,
-            };
-            slot.in_flight.fetch_add(1, Ordering::Relaxed);
-            let result = slot.reader.chunk(digest, max_bytes).await;
-            slot.in_flight.fetch_sub(1, Ordering::Relaxed);
-            match result {
-                Ok(chunk) => {
-                    self.snapshot.retry.succeeded();
-                    return Ok(chunk);
-                }
-                Err(error) if error.fault == SourceFault::ConnectionLost => {
-                    self.slots().retain(|other| !Arc::ptr_eq(other, &slot));
-                    self.snapshot.forget(&slot.reader).await;
-                    lost = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Closes the additional sessions.
-    pub(crate) async fn close(&self) {
-        let slots = std::mem::take(&mut *self.slots());
-        for slot in slots.iter().filter(|slot| slot.permit.is_some()) {
-            slot.reader.close().await;
-        }
-    }
-
-    fn least_busy(&self) -> Option<Arc<Slot<S::Snapshot>>> {
-        self.slots().iter().min_by_key(|slot| slot.in_flight.load(Ordering::Relaxed)).cloned()
-    }
-
-    /// Opens the first session, or one after all were lost. The others wait for the one that does it.
-    async fn revive(&self, mut lost: Option<SourceError>) -> Result<Arc<Slot<S::Snapshot>>, SourceError> {
-        let _turn = self.reviving.lock().await;
-        loop {
-            if let Some(slot) = self.least_busy() {
-                return Ok(slot);
-            }
-            if let Some(error) = lost.take() {
-                self.snapshot.retry.failed(error).await?;
-            }
-            match self.snapshot.session_for(&self.index, self.max_index_bytes).await {
-                Ok(reader) => {
-                    let slot = Arc::new(Slot { reader, in_flight: AtomicUsize::new(0), permit: None });
-                    self.slots().push(slot.clone());
-                    return Ok(slot);
-                }
-                Err(error) if error.fault == SourceFault::ConnectionLost => lost = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use farhold_client::{Client, ClientError, Listing, ReaderSession};
 use farhold_types::{
     ArchiveName, Authid, DatastoreName, Digest, Group, GroupItem, Namespace, NamespaceItem, Snapshot, SnapshotItem,
@@ -20,8 +20,9 @@ pub struct RemoteSource {
 
 impl RemoteSource {
     /// Returns the datastore `store` of the remote that `client` talks to as `account`.
-    pub const fn new(client: Client, store: DatastoreName, account: Authid) -> Self {
-        Self { client, store, account }
+    pub fn new(client: Client, store: DatastoreName, account: Authid) -> Self {
+        // The engine asks again, and knows for how long.
+        Self { client: client.with_single_attempts(), store, account }
     }
 }
 
@@ -111,6 +112,10 @@ impl SourceSnapshot for ReaderSession {
 
     async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
         Ok(ReaderSession::chunk(self, digest, bound(max_bytes)).await?)
+    }
+
+    async fn resume_chunk(&self, digest: &Digest, max_bytes: u64, begun: &mut BytesMut) -> Result<Bytes, SourceError> {
+        Ok(ReaderSession::resume_chunk(self, digest, bound(max_bytes), begun).await?)
     }
 
     async fn close(&self) {

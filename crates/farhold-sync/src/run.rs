@@ -6,7 +6,7 @@
 //! Source: `docs/spec/sync.md` 4, 5, 12, 13, C.2 W8 and W10.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use farhold_rules::namespace_map::{
@@ -26,6 +26,7 @@ use crate::group::{GroupJob, GroupListingTask, SNAPSHOTS_AHEAD, list_group, sync
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
+use crate::retry::Retry;
 use crate::rights::OwnerRights;
 use crate::source::{Listed, Source, SourceError, SourceFault};
 use crate::target::Target;
@@ -63,7 +64,9 @@ pub async fn run<S: Source, T: Target>(
         events.event(&SyncEvent::KeyLoaded { id: key.id.clone(), fingerprint: key.config.fingerprint() });
     }
     check_depth_rule(&options.target_anchor, &options.source_anchor, options.max_depth)?;
-    let scope = cancel.run_until_cancelled(discover(&*source, &options)).await.ok_or(SyncError::Cancelled)??;
+    let retry = Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed));
+    let scope =
+        cancel.run_until_cancelled(discover(&*source, &options, &retry)).await.ok_or(SyncError::Cancelled)??;
     if scope.is_compatibility_mode {
         events.event(&SyncEvent::CompatibilityMode);
     }
@@ -85,7 +88,7 @@ pub async fn run<S: Source, T: Target>(
         budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
         extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
         ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
-        is_down: Arc::new(AtomicBool::new(false)),
+        retry,
         journal,
         report: Mutex::default(),
         closing: TaskTracker::new(),
@@ -100,7 +103,7 @@ pub async fn run<S: Source, T: Target>(
     if context.cancel.is_cancelled() {
         return Err(SyncError::Cancelled);
     }
-    let report = context.report().clone();
+    let report = SyncReport { retries: context.retry.count(), ..context.report().clone() };
     if report.failures.count != 0 {
         return Err(SyncError::SomeFailed(Box::new(report)));
     }
@@ -117,13 +120,13 @@ struct Scope {
     unreadable: Vec<String>,
 }
 
-async fn discover<S: Source>(source: &S, options: &SyncOptions) -> Result<Scope, SyncError> {
+async fn discover<S: Source>(source: &S, options: &SyncOptions, retry: &Retry) -> Result<Scope, SyncError> {
     let (anchor, depth) = (&options.source_anchor, options.max_depth);
     let mut is_compatibility_mode = false;
     let mut unreadable = Vec::new();
     let found = match discovery(anchor, depth) {
         Discovery::RootOnly => vec![Namespace::root()],
-        Discovery::Ask => match source.namespaces(anchor, depth).await {
+        Discovery::Ask => match retry.run(|| source.namespaces(anchor, depth)).await {
             Ok(found) => {
                 // A namespace whose name makes no sense cannot be synced; silence would hide that.
                 unreadable = found.unreadable;

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::future::Future;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use farhold_types::{ArchiveName, Digest, Group, Namespace, Snapshot, SnapshotItem};
 use thiserror::Error;
 
@@ -127,6 +127,18 @@ pub trait SourceSnapshot: Send + Sync + 'static {
     /// # Errors
     /// As [`Self::file`].
     fn chunk(&self, digest: &Digest, max_bytes: u64) -> impl Future<Output = Result<Bytes, SourceError>> + Send;
+
+    /// Returns a chunk as [`Self::chunk`] does, and leaves in `begun` what came when the connection broke. A source that
+    /// can goes on behind what `begun` holds of an earlier attempt; the others begin anew.
+    fn resume_chunk(
+        &self,
+        digest: &Digest,
+        max_bytes: u64,
+        begun: &mut BytesMut,
+    ) -> impl Future<Output = Result<Bytes, SourceError>> + Send {
+        begun.clear();
+        self.chunk(digest, max_bytes)
+    }
 
     /// Ends reading in good order; requests still on their way may fail.
     fn close(&self) -> impl Future<Output = ()> + Send;

@@ -15,8 +15,8 @@ use farhold_format::index::Index;
 use farhold_protocol::CONTENT_TYPE_BYTES;
 use farhold_protocol::reader::{CHUNK_PATH, DOWNLOAD_PATH, SPEEDTEST_BYTE, SPEEDTEST_BYTES, SPEEDTEST_PATH};
 use farhold_types::{ArchiveKind, ArchiveName, Digest};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::declare::{Answer, Body, Reply, full_body};
@@ -220,8 +220,20 @@ async fn download(session: Arc<ReaderSession>, request: SessionRequest) -> Resul
 async fn chunk(session: Arc<ReaderSession>, request: SessionRequest) -> Result<Reply, ApiError> {
     let digest: Digest = request.params.require("digest")?;
     let bytes = session.read_chunk(digest).await?;
-    let length = HeaderValue::from(bytes.len());
-    Ok(Reply::raw(CONTENT_TYPE_BYTES, full_body(bytes)).with_header(CONTENT_LENGTH, length))
+    let whole = bytes.len();
+    let Some(start) = first_byte(&request.headers).filter(|start| *start < whole) else {
+        return Ok(Reply::raw(CONTENT_TYPE_BYTES, full_body(bytes)).with_header(CONTENT_LENGTH, whole.into()));
+    };
+    let range = format!("bytes {start}-{}/{whole}", whole - 1);
+    let range = HeaderValue::try_from(range).map_err(|error| ApiError::internal(error.to_string()))?;
+    let rest = Reply::raw(CONTENT_TYPE_BYTES, full_body(bytes.slice(start..)));
+    Ok(rest.with_header(CONTENT_LENGTH, (whole - start).into()).with_header(CONTENT_RANGE, range))
+}
+
+/// Returns where a client wants a chunk to begin whose first part it has, from a connection that broke. Any other form
+/// of range is ignored, which RFC 9110, 14.2 allows. The reference ignores all.
+fn first_byte(headers: &HeaderMap) -> Option<usize> {
+    headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 async fn speedtest(_: Arc<ReaderSession>, _: SessionRequest) -> Result<Reply, ApiError> {

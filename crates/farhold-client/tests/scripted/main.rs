@@ -6,6 +6,7 @@
 
 mod peer;
 mod recorded;
+mod recovery;
 mod requests;
 mod session;
 mod tls;

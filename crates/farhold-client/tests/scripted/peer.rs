@@ -206,6 +206,8 @@ pub enum Reply {
         announced: Option<usize>,
         frames: Vec<Bytes>,
     },
+    /// What lies behind this many bytes, said to begin at the second number.
+    Part(Bytes, usize, usize),
     /// Frames of this size for ever.
     Endless(usize),
     /// Announces this length, sends these frames and then nothing.
@@ -251,6 +253,14 @@ impl Reply {
                     let _ = stream.send_data(frame, i + 1 == last);
                 }
                 // The stream would be reset if it were dropped before everything is out.
+                let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+            }
+            Self::Part(whole, from, announced) => {
+                let range = format!("bytes {announced}-{}/{}", whole.len() - 1, whole.len());
+                let head = http::Response::builder().status(206).header("content-range", range);
+                let head = head.header("content-length", whole.len() - from).body(()).unwrap();
+                let mut stream = respond.send_response(head, false).unwrap();
+                let _ = stream.send_data(whole.slice(from..), true);
                 let _ = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
             }
             Self::Endless(size) => {

@@ -60,7 +60,7 @@ async fn without_a_fingerprint_an_unknown_certificate_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trusted_authority_wins_over_a_wrong_fingerprint_but_only_with_the_right_name() {
+async fn scenario_7_a_trusted_authority_wins_over_a_wrong_fingerprint_but_only_with_the_right_name() {
     let authority = authority();
     let peer = Peer::with_identity(Identity::signed_by(params(), &authority), answer_version);
     let trusting = |host: &str, fingerprint| {
