@@ -210,7 +210,7 @@ fn tests_of(source: &str) -> anyhow::Result<Vec<((Kind, String), String)>> {
             && let Some((kind, number)) = shown(name)
         {
             let is_test = |attribute: &&str| attribute.starts_with("#[test]") || attribute.contains("::test");
-            ensure!(attributes.iter().any(|attribute| is_test(attribute)), "{name} is named like a test and is none");
+            ensure!(attributes.iter().any(is_test), "{name} is named like a test and is none");
             ensure!(
                 !attributes.iter().any(|attribute| attribute.contains("ignore")),
                 "{name} is ignored and shows nothing"
