@@ -19,7 +19,7 @@ use farhold_types::{Authid, DatastoreName, Digest, Namespace, Privileges};
 use thiserror::Error;
 
 use crate::App;
-use crate::permission::{JobDenied, may_change};
+use crate::permission::{JobDenied, may_change_stored};
 
 /// Longest id of a job. Source: `docs/spec/rest-api.md` 2.1.
 const MAX_JOB_ID: usize = 32;
@@ -285,7 +285,8 @@ struct JobsOfStore {
 fn jobs_of(app: &App, acl: &AclTree, caller: &Authid, name: &DatastoreName) -> Result<JobsOfStore, DatastoreJobError> {
     let mut sync = Vec::new();
     for job in app.settings.sync_jobs().load()?.entries.usable().filter(|job| job.store == *name) {
-        may_change(acl, caller, job).map_err(|source| DatastoreJobError::SyncJob { id: job.id.to_string(), source })?;
+        may_change_stored(acl, caller, job)
+            .map_err(|source| DatastoreJobError::SyncJob { id: job.id.to_string(), source })?;
         sync.push(job.id.to_string());
     }
     let check =

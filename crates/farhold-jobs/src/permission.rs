@@ -17,6 +17,12 @@ pub enum JobDenied {
     /// A push job needs a remote, whoever asks.
     #[error("permission check failed - a push job needs a remote")]
     PushWithoutRemote,
+    /// A privilege is missing for a job that the caller may not even see, so nothing of the job is told.
+    #[error("permission check failed for '{caller}'")]
+    Hidden {
+        /// Who asked.
+        caller: Authid,
+    },
 }
 
 impl From<Denied> for JobDenied {
@@ -25,7 +31,7 @@ impl From<Denied> for JobDenied {
     }
 }
 
-/// Proof that a caller may run a sync with these endpoints. Made by [`may_change`] and [`may_pull_once`] only.
+/// Proof that a caller may run a sync with these endpoints. Made by the functions of this module only.
 #[derive(Debug, Clone)]
 pub struct RunPermit {
     caller: Authid,
@@ -81,10 +87,42 @@ pub fn may_see(acl: &AclTree, caller: &Authid, job: &SyncJob) -> Result<(), JobD
     Ok(())
 }
 
-/// Checks whether `caller` may create, change, remove and run the job.
+/// Checks whether `caller` may read a stored job.
 ///
 /// # Errors
-/// The first privilege that is missing.
+/// [`JobDenied::Hidden`]: which privilege is missing would tell which datastores and remotes the job names.
+pub fn may_read(acl: &AclTree, caller: &Authid, job: &SyncJob) -> Result<(), JobDenied> {
+    may_see(acl, caller, job).map_err(|_| JobDenied::Hidden { caller: caller.clone() })
+}
+
+/// Checks whether `caller` may change, remove and run a stored job.
+///
+/// # Errors
+/// As [`may_change`], but [`JobDenied::Hidden`] for a caller who may not see the job.
+pub fn may_change_stored(acl: &AclTree, caller: &Authid, job: &SyncJob) -> Result<RunPermit, JobDenied> {
+    may_change(acl, caller, job).map_err(|denied| match may_read(acl, caller, job) {
+        Ok(()) => denied,
+        Err(hidden) => hidden,
+    })
+}
+
+/// Checks whether `caller` may replace the stored job `former` by `job`: it must be allowed to change both, or it could
+/// take over jobs of others by changing them.
+///
+/// # Errors
+/// As [`may_change_stored`].
+pub fn may_replace(acl: &AclTree, caller: &Authid, former: &SyncJob, job: &SyncJob) -> Result<(), JobDenied> {
+    may_change_stored(acl, caller, former)?;
+    may_change(acl, caller, job).map(drop).map_err(|denied| match may_read(acl, caller, former) {
+        Ok(()) => denied,
+        Err(hidden) => hidden,
+    })
+}
+
+/// Checks whether `caller` may make a job that is as it says itself, so the refusal tells it nothing new.
+///
+/// # Errors
+/// The first place where privileges are missing.
 pub fn may_change(acl: &AclTree, caller: &Authid, job: &SyncJob) -> Result<RunPermit, JobDenied> {
     let local = AclPath::datastore(&job.store, &job.local_anchor());
     let is_own_job = match &job.owner {

@@ -17,7 +17,7 @@ use farhold_sync::{
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{
-    Authid, DatastoreName, GroupFilter, KeyId, Namespace, RateLimits, RemoteName, SyncDirection, SyncJob,
+    Authid, DatastoreName, GroupFilter, JobId, KeyId, Namespace, RateLimits, RemoteName, SyncDirection, SyncJob,
 };
 use thiserror::Error;
 
@@ -129,6 +129,12 @@ pub enum PullError {
     /// The namespaces are too deep.
     #[error(transparent)]
     Depth(#[from] MapError),
+    /// The job was removed while its start waited.
+    #[error("no such sync job '{id}'")]
+    UnknownJob {
+        /// The job.
+        id: JobId,
+    },
     /// No remote of this name is configured.
     #[error("no such remote '{name}'")]
     UnknownRemote {
@@ -218,7 +224,8 @@ pub fn remote_client(app: &App, name: &RemoteName, limits: &RateLimits) -> Resul
 /// the task's error.
 ///
 /// # Errors
-/// [`PullError::SameStore`], [`PullError::Unsupported`], [`PullError::JobState`] if the job runs, [`PullError::Task`].
+/// [`PullError::SameStore`], [`PullError::Unsupported`], [`PullError::JobState`] if the job runs,
+/// [`PullError::UnknownJob`], [`PullError::Task`].
 pub async fn start_job(
     app: &Arc<App>,
     permit: &RunPermit,
@@ -231,10 +238,17 @@ pub async fn start_job(
     let request = PullRequest::of_job(&job);
     check(&request)?;
     let key = JobKey::sync(&job.id)?;
-    let states = app.job_states.clone();
     let lock = {
-        let key = key.clone();
-        blocking(move || Ok(states.lock(&key)?)).await?
+        let (app, id) = (Arc::clone(app), job.id.clone());
+        blocking(move || {
+            let lock = app.job_states.lock(&key)?;
+            if !app.settings.sync_jobs().load()?.entries.contains(id.as_str()) {
+                app.job_states.remove(&key)?;
+                return Err(PullError::UnknownJob { id });
+            }
+            Ok(lock)
+        })
+        .await?
     };
     let lock = Arc::new(lock);
     let worker_id = job.worker_id();

@@ -254,7 +254,7 @@ pub struct JobStates {
 pub struct JobLock {
     states: JobStates,
     key: JobKey,
-    _lock: FileLock,
+    lock: FileLock,
 }
 
 impl JobStates {
@@ -328,12 +328,12 @@ impl JobStates {
         })
     }
 
-    /// Removes both files of a job. A lock that is held stays held; files that are missing are no error.
+    /// Removes both files of a job. A run goes on and leaves no new ones; files that are missing are no error.
     ///
     /// # Errors
     /// A file cannot be removed.
     pub fn remove(&self, key: &JobKey) -> Result<(), JobStateError> {
-        for path in [self.state_path(key), self.lock_path(key)] {
+        for path in [self.lock_path(key), self.state_path(key)] {
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(JobStateError::Io { action: "remove", path, source });
@@ -359,7 +359,7 @@ impl JobStates {
     pub fn lock_within(&self, key: &JobKey, wait: Duration) -> Result<JobLock, JobStateError> {
         let path = self.lock_path(key);
         match lock(&path, LockKind::Exclusive, wait) {
-            Ok(Some(held)) => Ok(JobLock { states: self.clone(), key: key.clone(), _lock: held }),
+            Ok(Some(held)) => Ok(JobLock { states: self.clone(), key: key.clone(), lock: held }),
             Ok(None) => Err(JobStateError::Locked { job: key.file_stem() }),
             Err(source) => Err(JobStateError::Io { action: "lock", path, source }),
         }
@@ -389,21 +389,34 @@ impl JobStates {
 }
 
 impl JobLock {
-    /// Writes that a run has begun.
+    /// Writes that a run has begun. A job that was removed meanwhile leaves no trace: nothing is written.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn start(&self, upid: &Upid) -> Result<(), JobStateError> {
-        self.states.write(&self.key, &JobState::Started { upid: upid.clone() })
+        self.write(&JobState::Started { upid: upid.clone() })
     }
 
-    /// Writes how a run has ended.
+    /// Writes how a run has ended, as [`start`](Self::start) does.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn finish(&self, upid: &Upid, status: &TaskStatus, end_time: Epoch) -> Result<(), JobStateError> {
         let state = RunState::new(status.clone(), end_time);
-        self.states.write(&self.key, &JobState::Finished { upid: upid.clone(), state, updated: None })
+        self.write(&JobState::Finished { upid: upid.clone(), state, updated: None })
+    }
+
+    /// Removal takes the lock file away first, so a lock whose file is gone or another one belongs to a removed job.
+    fn write(&self, state: &JobState) -> Result<(), JobStateError> {
+        let path = self.states.lock_path(&self.key);
+        if !self.lock.is_of(&path) {
+            return Ok(());
+        }
+        self.states.write(&self.key, state)?;
+        if !path.exists() {
+            self.states.remove(&self.key)?;
+        }
+        Ok(())
     }
 }
 

@@ -89,6 +89,25 @@ fn a_job_goes_from_created_to_finished_and_away() {
 }
 
 #[test]
+fn the_run_of_a_removed_job_leaves_no_files_and_touches_none_of_a_new_job() {
+    let world = World::new();
+    let (states, key) = states(&world);
+    let files = || std::fs::read_dir(world.directory.path().join("jobstates")).unwrap().count();
+    states.create(&key, NOW).unwrap();
+    let job = states.lock(&key).unwrap();
+    job.start(&upid()).unwrap();
+    states.remove(&key).unwrap();
+    job.finish(&upid(), &TaskStatus::Ok, NOW).unwrap();
+    assert_eq!(files(), 0);
+
+    states.create(&key, NOW).unwrap();
+    job.finish(&upid(), &TaskStatus::Ok, NOW).unwrap();
+    job.start(&upid()).unwrap();
+    assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Created { time: NOW });
+    assert!(states.lock_within(&key, Duration::ZERO).is_ok(), "the old run does not hold up the new job");
+}
+
+#[test]
 fn missing_and_damaged_states_have_a_meaning() {
     let world = World::new();
     let (states, key) = states(&world);

@@ -32,7 +32,8 @@ pub(crate) fn path_components(path: &str) -> Option<Vec<String>> {
 }
 
 use crate::declare::{
-    Access, Body, CallHead, ConnectionInfo, Context, Declaration, Endpoint, Need, Reply, Request, Session, empty_body,
+    Access, Body, CallHead, ConnectionInfo, Context, Declaration, Endpoint, Need, Quantity, Reply, Request, Session,
+    empty_body,
 };
 use crate::error::ApiError;
 use crate::schema::{Input, verify_json};
@@ -286,7 +287,13 @@ impl<C: Context> Router<C> {
         let result = self.context.require(caller, &path, need.privileges, need.quantity).await;
         result.map(Some).map_err(|denied| {
             tracing::info!(%caller, path, "permission check failed: {}", denied.reason);
-            ApiError::forbidden(DENIED_TEXT)
+            // Tells nothing that the request does not say itself.
+            let names: Vec<&str> = need.privileges.names().collect();
+            let joiner = match need.quantity {
+                Quantity::All => "&",
+                Quantity::Any => "|",
+            };
+            ApiError::forbidden(format!("{DENIED_TEXT} - needs {} on {}", names.join(joiner), path.escape_debug()))
         })
     }
 

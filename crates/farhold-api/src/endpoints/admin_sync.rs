@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_jobs::permission::{may_change, may_see};
+use farhold_jobs::permission::{may_change_stored, may_see};
 use farhold_jobs::pull;
 use farhold_tasks::job_state::JobKey;
 use farhold_types::{JobId, SyncJob};
@@ -67,7 +67,7 @@ async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
             let loaded = app.settings.sync_jobs().load()?;
             let job = loaded.entries.get(id.as_str())?;
             let job = job.ok_or_else(|| ApiError::bad_request(format!("no such sync job '{id}'")))?.clone();
-            let permit = may_change(&*app.acl()?, &caller, &job)?;
+            let permit = may_change_stored(&*app.acl()?, &caller, &job)?;
             Ok::<_, ApiError>((job, permit))
         })
         .await?

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_jobs::permission::{JobDenied, may_change, may_see};
+use farhold_jobs::permission::{JobDenied, may_change, may_change_stored, may_read, may_replace, may_see};
 use farhold_jobs::sync_job_edit::{self, DELETABLE, JobEditError, KeyChecks};
 use farhold_rules::acl::{AclPath, AclTree};
 use farhold_settings::SettingsError;
@@ -77,7 +77,7 @@ async fn read(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     blocking(move || {
         let loaded = app.settings.sync_jobs().load()?;
         let job = loaded.entries.get(id.as_str())?.ok_or_else(|| unknown(&id))?;
-        may_see(&*app.acl()?, &caller, job)?;
+        may_read(&*app.acl()?, &caller, job)?;
         Ok::<_, ApiError>(Reply::value(sync_params::item(job)).with_digest(&loaded.digest))
     })
     .await
@@ -130,10 +130,10 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
             if is_comment_removed {
                 delete.push("comment");
             }
+            // Before anything else: the rules between options would tell how the job is set.
+            may_change_stored(&acl, &caller, &former)?;
             let (job, keys) = sync_job_edit::update(&former, &delete, fields)?;
-            // Both: whoever could not touch the job as it was must not take it over by changing it.
-            may_change(&acl, &caller, &job)?;
-            may_change(&acl, &caller, &former)?;
+            may_replace(&acl, &caller, &former, &job)?;
             check_keys(&app, &acl, &job.effective_owner(), &keys)?;
             let is_rescheduled = job.schedule.is_some() && job.schedule != former.schedule;
             jobs.update(job)?;
@@ -157,7 +157,7 @@ async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         app.settings.sync_jobs().edit(digest, |jobs| {
             let job = jobs.get(id.as_str())?;
             let job = job.ok_or_else(|| ApiError::not_found(format!("no such sync job '{id}'")))?;
-            may_change(&acl, &caller, job)?;
+            may_change_stored(&acl, &caller, job)?;
             jobs.remove(id.as_str());
             Ok::<_, ApiError>(())
         })?;

@@ -1,0 +1,8 @@
+//! Scenarios of `docs/spec/sync.md` annex B about configuring, seeing and starting, over the router in this process.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue should stop")]
+
+mod desk;
+mod jobs;
+mod permissions;
+mod remotes;
+mod removal;
