@@ -1,11 +1,12 @@
 //! The composed product from outside: its commands, its files and what it does when peers, disks or processes fail.
 //!
 //! Servers are made by the composition root and talk over real TLS connections. [`manual`]: the commands of the manual
-//! and what they leave behind. [`hostile`]: peers that lie. [`wrong_input`]: wrong settings and files, full disks.
-//! [`kill`]: processes that die in the middle.
+//! and what they leave behind. [`doors`]: scenarios of remotes and jobs. [`hostile`]: peers that lie.
+//! [`wrong_input`]: wrong settings and files, full disks. [`kill`]: processes that die in the middle.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod content;
+mod doors;
 mod hostile;
 mod kill;
 mod manual;

@@ -79,7 +79,7 @@ fn remote_table(fingerprint: &str) -> String {
 }
 
 /// The table of jobs as `docs/spec/cli.md` 3.3 has it.
-const JOB_TABLE: &str = "\
+pub const JOB_TABLE: &str = "\
 ┌────────────┬────────────────┬───────┬────────┬──────────────┬───────────┬──────────────┬─────────┬─────────┐
 │ id         │ sync-direction │ store │ remote │ remote-store │ schedule  │ group-filter │ rate-in │ comment │
 ╞════════════╪════════════════╪═══════╪════════╪══════════════╪═══════════╪══════════════╪═════════╪═════════╡
