@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use farhold_crypto::sha256;
-use farhold_format::blob::{self, BlobDecoder, BlobKind};
+use farhold_format::blob::{self, BlobDecoder, BlobEncoder, BlobKind};
 use farhold_types::Digest;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -18,8 +18,16 @@ use crate::outcome::ArchiveFailure;
 
 /// What a job may reuse.
 pub(crate) struct Bench {
-    decoder: BlobDecoder,
-    plain: Vec<u8>,
+    pub(crate) decoder: BlobDecoder,
+    pub(crate) encoder: BlobEncoder,
+    /// Content of the chunk at work.
+    pub(crate) plain: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { decoder: BlobDecoder::new(), encoder: BlobEncoder::new(), plain: Vec::new() }
+    }
 }
 
 pub(crate) struct CheckPool {
@@ -59,7 +67,7 @@ impl CheckPool {
         let benches = self.benches.clone();
         let work = move || {
             let kept = benches.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut bench = kept.unwrap_or_else(|| Bench { decoder: BlobDecoder::new(), plain: Vec::new() });
+            let mut bench = kept.unwrap_or_else(Bench::new);
             let result = job(&mut bench);
             benches.lock().unwrap_or_else(PoisonError::into_inner).push(bench);
             drop(permit);

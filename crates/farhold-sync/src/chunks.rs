@@ -5,9 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use farhold_format::blob::MAX_CHUNK_BYTES;
 use farhold_types::Digest;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::check_pool::ExpectedChunk;
@@ -19,10 +17,8 @@ use crate::known::Knowledge;
 use crate::outcome::ArchiveFailure;
 use crate::readers::SnapshotReader;
 use crate::source::Source;
+use crate::stored::{check_all, touch_all};
 use crate::target::{ChunkStore, Target};
-
-/// Chunks whose access time is set in one blocking job.
-const TOUCH_BATCH: usize = 1024;
 
 /// Missing chunks from which on they are noted: below, fetching them again is cheaper than the file.
 const JOURNAL_MIN_CHUNKS: usize = 8;
@@ -42,12 +38,19 @@ pub(crate) async fn complete<S: Source, T: Target>(
 ) -> Result<Received, ArchiveFailure> {
     let begin = Instant::now();
     let (mut missing, reusable) = classify(group, archive)?;
-    let lost = touch(run, group, reusable).await?;
+    let (present, lost) = touch_all(run, reusable, |chunk| chunk.digest).await?;
+    present.iter().for_each(|chunk| group.known.set_present(chunk.digest, chunk.length));
     missing.extend(lost);
     let journal = match open_journal(run, group, archive, missing.len()).await {
         None => None,
         Some((journal, delivered)) => {
-            missing = take_delivered(run, group, missing, delivered).await?;
+            let (delivered, others): (Vec<_>, Vec<_>) =
+                missing.into_iter().partition(|chunk| delivered.contains(&chunk.digest));
+            let is_sound = |bench: &mut _, chunk: &ExpectedChunk, encoded: &_| chunk.check(bench, encoded).is_ok();
+            let (sound, unsound) = check_all(run, delivered, |chunk| chunk.digest, is_sound).await?;
+            sound.iter().for_each(|chunk| group.known.set_present(chunk.digest, chunk.length));
+            missing = others;
+            missing.extend(unsound);
             Some(journal)
         }
     };
@@ -76,60 +79,18 @@ fn store_as_it_is(store: Arc<dyn ChunkStore>, journal: Option<Arc<Journal>>) -> 
 /// Splits the distinct chunks of an archive into those to be fetched and those of the newest good snapshot, both in
 /// content order. Chunks seen in this run are in neither.
 fn classify(
-    group: &mut GroupState,
+    group: &GroupState,
     archive: &Archive<'_>,
 ) -> Result<(Vec<ExpectedChunk>, Vec<ExpectedChunk>), ArchiveFailure> {
-    let mut seen = std::collections::HashMap::new();
     let (mut missing, mut reusable) = (Vec::new(), Vec::new());
-    for chunk in archive.index.chunks() {
-        let digest = chunk.digest;
-        let size = chunk.size_bytes();
-        let length = u32::try_from(size).ok().filter(|length| *length as usize <= MAX_CHUNK_BYTES);
-        let known = group.known.get(&digest);
-        let same = |other: u32| if length == Some(other) { None } else { Some(u64::from(other)) };
-        let conflict = match (length, seen.get(&digest).copied().or(known.map(|k| k.length))) {
-            (None, _) => Some(MAX_CHUNK_BYTES as u64),
-            (Some(_), Some(other)) => same(other),
-            (Some(_), None) => None,
-        };
-        if let Some(found) = conflict {
-            return Err(ArchiveFailure::ChunkLength { digest, expected: size, found });
-        }
-        let length = length.unwrap_or_default();
-        if seen.insert(digest, length).is_some() {
-            continue;
-        }
-        let expected = ExpectedChunk { digest, length, is_encrypted: archive.is_encrypted };
-        match known.map(|k| k.knowledge) {
+    for chunk in archive.distinct_chunks(|digest| group.known.get(digest).map(|known| known.length))? {
+        match group.known.get(&chunk.digest).map(|known| known.knowledge) {
             Some(Knowledge::Present) => {}
-            Some(Knowledge::Reusable) => reusable.push(expected),
-            None => missing.push(expected),
+            Some(Knowledge::Reusable) => reusable.push(chunk),
+            None => missing.push(chunk),
         }
     }
     Ok((missing, reusable))
-}
-
-/// Marks reusable chunks as used; returns those that are not in the store any more.
-async fn touch<S: Source, T: Target>(
-    run: &Arc<RunContext<S, T>>,
-    group: &mut GroupState,
-    reusable: Vec<ExpectedChunk>,
-) -> Result<Vec<ExpectedChunk>, ArchiveFailure> {
-    let mut lost = Vec::new();
-    for batch in reusable.chunks(TOUCH_BATCH) {
-        let store = run.chunks.clone();
-        let digests: Vec<Digest> = batch.iter().map(|chunk| chunk.digest).collect();
-        let job = move |_: &mut _| digests.iter().map(|digest| store.touch(digest)).collect::<Result<Vec<bool>, _>>();
-        let present = run.pool.run(job).await??;
-        for (chunk, is_present) in batch.iter().zip(present) {
-            if is_present {
-                group.known.set_present(chunk.digest, chunk.length);
-            } else {
-                lost.push(*chunk);
-            }
-        }
-    }
-    Ok(lost)
 }
 
 /// Opens the notes of an interrupted run. Without them everything is fetched, so a failure is only traced.
@@ -148,41 +109,5 @@ async fn open_journal<S: Source, T: Target>(
             None
         }
         Err(_) => None,
-    }
-}
-
-/// Checks chunks that an interrupted run received and returns those that must be fetched after all.
-async fn take_delivered<S: Source, T: Target>(
-    run: &Arc<RunContext<S, T>>,
-    group: &mut GroupState,
-    missing: Vec<ExpectedChunk>,
-    delivered: HashSet<Digest>,
-) -> Result<Vec<ExpectedChunk>, ArchiveFailure> {
-    let (candidates, mut missing): (Vec<_>, Vec<_>) =
-        missing.into_iter().partition(|chunk| delivered.contains(&chunk.digest));
-    let mut candidates = candidates.into_iter();
-    let mut checks = JoinSet::new();
-    loop {
-        while checks.len() < run.pool.size() * 2 {
-            let Some(chunk) = candidates.next() else { break };
-            let run = run.clone();
-            checks.spawn(async move {
-                let store = run.chunks.clone();
-                let is_sound = run.pool.run(move |bench| {
-                    let stored = store.read(&chunk.digest);
-                    let is_sound = stored.is_some_and(|encoded| chunk.check(bench, &encoded).is_ok());
-                    Ok::<bool, ArchiveFailure>(is_sound && store.touch(&chunk.digest)?)
-                });
-                Ok::<_, ArchiveFailure>((chunk, is_sound.await??))
-            });
-        }
-        match checks.join_next().await {
-            None => return Ok(missing),
-            Some(Err(_)) => return Err(ArchiveFailure::Crashed),
-            Some(Ok(result)) => match result? {
-                (chunk, true) => group.known.set_present(chunk.digest, chunk.length),
-                (chunk, false) => missing.push(chunk),
-            },
-        }
     }
 }

@@ -28,12 +28,7 @@ pub enum SyncEvent {
     /// The remote has no namespaces: only the root is synced, and the run will end in error.
     CompatibilityMode,
     /// A key is at hand for decryption.
-    KeyLoaded {
-        /// Its id in the configuration.
-        id: KeyId,
-        /// Its fingerprint.
-        fingerprint: Fingerprint,
-    },
+    KeyLoaded(KeyName),
     /// A namespace begins.
     NamespaceStarted {
         /// Which one.
@@ -121,6 +116,15 @@ pub enum StartState {
     Corrupt,
 }
 
+/// A key as events name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyName {
+    /// Its id in the configuration.
+    pub id: KeyId,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
 /// Something that happened within a group.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -140,6 +144,12 @@ pub enum GroupEvent {
         /// How it stands on the target.
         state: StartState,
     },
+    /// The snapshot is encrypted with a key that is at hand.
+    KeyMatches(KeyName),
+    /// There are keys, but not the one with which the snapshot was made; it is pulled as it is.
+    NoKeyMatches(Epoch),
+    /// The key is at hand, but some files are not encrypted; the snapshot is pulled as it is.
+    NotFullyEncrypted(KeyName),
     /// A file that is there does not match and is fetched again.
     ArchiveMismatch {
         /// Time of the snapshot.

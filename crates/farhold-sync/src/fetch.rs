@@ -5,10 +5,12 @@
 //!
 //! Source: `docs/spec/sync.md` 7.3, C.2 W2 and W11.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use farhold_format::blob::MAX_CHUNK_BYTES;
 use farhold_format::index::Index;
 use farhold_types::{ArchiveName, Digest, Group};
 use tokio::task::JoinSet;
@@ -54,6 +56,36 @@ pub(crate) struct Archive<'a> {
     pub(crate) index: &'a Index,
     pub(crate) is_encrypted: bool,
     pub(crate) max_index_bytes: u64,
+}
+
+impl Archive<'_> {
+    /// Returns every chunk once, in content order.
+    ///
+    /// `known_length`: content length of a chunk that was seen before.
+    ///
+    /// # Errors
+    /// A chunk that is too long, or has not always the same length.
+    pub(crate) fn distinct_chunks(
+        &self,
+        known_length: impl Fn(&Digest) -> Option<u32>,
+    ) -> Result<Vec<ExpectedChunk>, ArchiveFailure> {
+        let mut seen = HashMap::new();
+        let mut distinct = Vec::new();
+        for chunk in self.index.chunks() {
+            let (digest, size) = (chunk.digest, chunk.size_bytes());
+            let wrong = |found| ArchiveFailure::ChunkLength { digest, expected: size, found };
+            let length = u32::try_from(size).ok().filter(|length| *length as usize <= MAX_CHUNK_BYTES);
+            let length = length.ok_or(wrong(MAX_CHUNK_BYTES as u64))?;
+            let before = seen.insert(digest, length);
+            if let Some(other) = before.or_else(|| known_length(&digest)).filter(|other| *other != length) {
+                return Err(wrong(other.into()));
+            }
+            if before.is_none() {
+                distinct.push(ExpectedChunk { digest, length, is_encrypted: self.is_encrypted });
+            }
+        }
+        Ok(distinct)
+    }
 }
 
 /// Checks and stores a received chunk on a blocking thread; returns the digest under which it lies in the store.

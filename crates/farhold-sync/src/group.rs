@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
+use crate::decrypt::Decryption;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::journal::Journal;
 use crate::known::KnownChunks;
@@ -43,6 +44,8 @@ pub(crate) struct GroupState {
     pub(crate) group: Group,
     pub(crate) target_ns: Namespace,
     pub(crate) known: KnownChunks,
+    /// Decrypted chunks under the key used last.
+    pub(crate) decryption: Option<Decryption>,
     /// Notes on the archive being transferred.
     pub(crate) journal: Option<Arc<Journal>>,
     /// What is remembered from run to run.
@@ -207,6 +210,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         group: name.clone(),
         target_ns: ns.clone(),
         known: KnownChunks::default(),
+        decryption: None,
         journal: None,
         record,
         reusable: newest_good(&local),

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use farhold_crypto::Sha256;
-use farhold_types::{Authid, Digest, Group, Namespace};
+use farhold_types::{Authid, Digest, Fingerprint, Group, Namespace};
+
+use crate::decrypt::pairs::PairPlace;
 
 const MAGIC: &[u8; 8] = b"FHJRNL01";
 const HEADER_BYTES: usize = 40;
@@ -34,6 +36,8 @@ pub(crate) struct JournalScope {
     folder: PathBuf,
     /// Holds the records of groups, see [`crate::record`].
     records: PathBuf,
+    /// Holds the pairs of decrypted chunks, see [`crate::decrypt`].
+    pairs: PathBuf,
     binding: Digest,
 }
 
@@ -51,7 +55,7 @@ impl JournalScope {
     pub(crate) fn new(state_dir: &Path, job: &str, owner: &Authid, peer: &str) -> Self {
         let binding = hash(&[job, &owner.to_string(), peer]).finish();
         let own = state_dir.join(&binding.to_string()[..32]);
-        Self { folder: own.join("journals"), records: own.join("groups"), binding }
+        Self { folder: own.join("journals"), records: own.join("groups"), pairs: own.join("pairs"), binding }
     }
 
     /// Returns the path of the record on a group of the target.
@@ -59,10 +63,18 @@ impl JournalScope {
         self.records.join(&hash(&[&ns.to_string(), &group.to_string()]).finish().to_string()[..32])
     }
 
-    fn binding(&self, ns: &Namespace, group: &Group, index_checksum: &Digest) -> Digest {
+    /// Returns the place of the pairs of a group of the target under one key.
+    pub(crate) fn pair_place(&self, ns: &Namespace, group: &Group, key: &Fingerprint) -> PairPlace {
+        let binding = self.binding(ns, group, &Digest(key.0));
+        let name = binding.to_string();
+        let notes = self.folder.join(format!("{name}.pairs"));
+        PairPlace { settled: self.pairs.join(name), notes, binding }
+    }
+
+    fn binding(&self, ns: &Namespace, group: &Group, of: &Digest) -> Digest {
         let mut hasher = hash(&[&ns.to_string(), &group.to_string()]);
         hasher.update(self.binding.as_bytes());
-        hasher.update(index_checksum.as_bytes());
+        hasher.update(of.as_bytes());
         hasher.finish()
     }
 
@@ -98,7 +110,7 @@ impl JournalScope {
         Ok((Journal { path, file: Mutex::new(file) }, digests))
     }
 
-    /// Removes all notes of the job, but no record; called after a run in which nothing failed. Blocks.
+    /// Removes all notes of the job, but no record and no settled pair; called after a run in which nothing failed. Blocks.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

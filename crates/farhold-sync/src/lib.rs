@@ -6,15 +6,14 @@
 //! [`Progress`] are readers.
 //!
 //! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`], and the wall clock.
-//! Rewriting transforms (encrypt, decrypt) belong between [`snapshot`](self) and the target; plain transfers pass stored
-//! bytes on unchanged.
+//! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts.
 
 mod blocking;
 mod check_pool;
 mod chunk_readers;
 mod chunks;
-mod compare;
 mod context;
+mod decrypt;
 mod event;
 mod fetch;
 mod group;
@@ -35,11 +34,12 @@ mod rights;
 mod run;
 mod snapshot;
 mod source;
+mod stored;
 mod target;
 mod turns;
 
 pub use blocking::{Blocking, Pace};
-pub use event::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
+pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local_target::LocalTarget;
 pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};

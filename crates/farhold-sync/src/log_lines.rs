@@ -13,7 +13,7 @@ use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{SkipClass, SkipReason};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_bytes};
 
-use crate::event::{GroupEvent, NamespaceIndex, StartState, SyncEvent};
+use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 use crate::outcome::SyncReport;
 
 /// Lines that a group keeps back when there are several workers. Source: `docs/spec/sync.md` 13.
@@ -167,7 +167,7 @@ impl LogRenderer {
                     out.push(LogLine { level: LogLevel::Warning, text: text.to_owned() });
                 }
             }
-            SyncEvent::KeyLoaded { id, fingerprint } => out.push(LogLine::info(format!(
+            SyncEvent::KeyLoaded(KeyName { id, fingerprint }) => out.push(LogLine::info(format!(
                 "Loaded encryption key '{id}' with fingerprint '{}'",
                 fingerprint.short()
             ))),
@@ -261,6 +261,15 @@ impl LogRenderer {
             GroupEvent::SnapshotStarted { time, state: StartState::Existing } => format!("re-sync snapshot {time}"),
             GroupEvent::SnapshotStarted { time, state: StartState::Corrupt } => {
                 format!("re-sync snapshot {time} due to corruption")
+            }
+            GroupEvent::KeyMatches(KeyName { id, fingerprint }) => {
+                format!("Found matching key '{id}' with fingerprint {}, decrypt on pull", fingerprint.short())
+            }
+            GroupEvent::NoKeyMatches(time) => format!("{time}: No matching key found, sync without decryption"),
+            GroupEvent::NotFullyEncrypted(KeyName { id, fingerprint }) => {
+                level = LogLevel::Warning;
+                let short = fingerprint.short();
+                format!("Snapshot not fully encrypted, sync as is despite matching key '{id}' with fingerprint {short}")
             }
             GroupEvent::ArchiveMismatch { time, archive } => {
                 format!("{time}/{archive}: local file does not match the manifest, fetching it again")

@@ -8,6 +8,8 @@ use farhold_crypto::CryptConfig;
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_types::{Authid, GroupFilter, KeyId, Namespace};
 
+use crate::event::KeyName;
+
 use crate::blocking::Blocking;
 use crate::retry::DEFAULT_PATIENCE;
 
@@ -27,6 +29,13 @@ pub struct DecryptionKey {
     pub id: KeyId,
     /// The key, ready for use.
     pub config: Arc<CryptConfig>,
+}
+
+impl DecryptionKey {
+    /// Returns the key as events name it.
+    pub fn name(&self) -> KeyName {
+        KeyName { id: self.id.clone(), fingerprint: self.config.fingerprint() }
+    }
 }
 
 /// Options of a run.

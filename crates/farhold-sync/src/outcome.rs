@@ -235,6 +235,15 @@ pub enum ArchiveFailure {
         /// Size that came.
         found: u64,
     },
+    /// A file cannot be decrypted.
+    #[error("file '{archive}' cannot be decrypted")]
+    Blob {
+        /// The file.
+        archive: ArchiveName,
+        /// The cause.
+        #[source]
+        source: BlobError,
+    },
     /// A chunk is not a blob, or its CRC is wrong.
     #[error("chunk {digest} cannot be decoded")]
     Chunk {

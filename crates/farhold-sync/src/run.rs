@@ -61,7 +61,7 @@ pub async fn run<S: Source, T: Target>(
         return Err(SyncError::Unsupported("remove-vanished"));
     }
     for key in &options.decryption_keys {
-        events.event(&SyncEvent::KeyLoaded { id: key.id.clone(), fingerprint: key.config.fingerprint() });
+        events.event(&SyncEvent::KeyLoaded(key.name()));
     }
     check_depth_rule(&options.target_anchor, &options.source_anchor, options.max_depth)?;
     let retry = Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed));

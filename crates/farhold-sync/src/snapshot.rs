@@ -17,8 +17,8 @@ use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, VerifyState};
 
 use crate::chunks::complete;
-use crate::compare::may_replace;
 use crate::context::RunContext;
+use crate::decrypt::plan::{KeyNote, Plan};
 use crate::event::{GroupEvent, StartState};
 use crate::fetch::Archive;
 use crate::group::GroupState;
@@ -100,20 +100,20 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
 }
 
 /// A snapshot whose turn it is.
-struct Transfer<'a, S: Source, T: Target> {
-    run: &'a Arc<RunContext<S, T>>,
-    group: &'a mut GroupState,
-    target_group: &'a T::Group,
-    target: &'a <T::Group as TargetGroup>::Snapshot,
-    action: &'a Action,
-    time: Epoch,
-    is_corrupt: bool,
+pub(crate) struct Transfer<'a, S: Source, T: Target> {
+    pub(crate) run: &'a Arc<RunContext<S, T>>,
+    pub(crate) group: &'a mut GroupState,
+    pub(crate) target_group: &'a T::Group,
+    pub(crate) target: &'a <T::Group as TargetGroup>::Snapshot,
+    pub(crate) action: &'a Action,
+    pub(crate) time: Epoch,
+    pub(crate) is_corrupt: bool,
     /// Set once a file that was checked lies in the directory.
     has_put: &'a AtomicBool,
 }
 
 impl<S: Source, T: Target> Transfer<'_, S, T> {
-    fn emit(&self, event: GroupEvent) {
+    pub(crate) fn emit(&self, event: GroupEvent) {
         self.run.emit(self.group.index, &self.group.group, event);
     }
 
@@ -131,11 +131,24 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
             self.emit(GroupEvent::FilteredOut(time));
             return Ok(SnapshotOutcome::LeftOut);
         }
-        if let StoredManifest::Present { manifest: local, .. } = &stored {
-            let snapshot = self.action.item.snapshot();
-            may_replace(&prepared.manifest, local)
-                .map_err(|source| GroupFailure::Manifest { snapshot: snapshot.clone(), source })?
-                .map_err(|reason| GroupFailure::Refused { snapshot, reason })?;
+        let local = match &stored {
+            StoredManifest::Present { manifest, .. } => Some(&**manifest),
+            StoredManifest::Absent | StoredManifest::Unreadable => None,
+        };
+        match self.decide(&prepared.manifest, local).await? {
+            Plan::AsItIs(KeyNote::None) => {}
+            Plan::AsItIs(KeyNote::NoneMatches) => self.emit(GroupEvent::NoKeyMatches(time)),
+            Plan::AsItIs(KeyNote::NotFullyEncrypted(key)) => self.emit(GroupEvent::NotFullyEncrypted(key.name())),
+            Plan::Decrypt(key) => {
+                self.emit(GroupEvent::KeyMatches(key.name()));
+                return self.decrypt(&mut prepared, key).await;
+            }
+            Plan::NothingChanged(key) => {
+                self.emit(GroupEvent::KeyMatches(key.name()));
+                self.complete_decrypted_client_log(&mut prepared, key).await?;
+                self.emit(GroupEvent::NoDataChanges(time));
+                return Ok(SnapshotOutcome::Unchanged);
+            }
         }
         for file in prepared.manifest.files.clone() {
             let ahead = prepared.files.remove(&file.name);
@@ -176,15 +189,10 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
             }
         }
         self.emit(GroupEvent::ArchiveStarted { time, archive: archive.clone() });
-        let content = match ahead {
-            Some(content) => content,
-            None => prepared.reader.file(&file.name, max_file_bytes(file)).await?,
-        };
+        let content = self.received_file(prepared, file, ahead).await?;
         if file.name.kind() == ArchiveKind::Blob {
             self.check_blob(file, &content).await?;
-            self.target.put(&file.name, content).await?;
-            self.has_put.store(true, Ordering::Relaxed);
-            return Ok(());
+            return self.put(&file.name, content).await;
         }
         let index = self.check_index(file, content).await?;
         self.group.load_reusable(self.run, self.target_group).await;
@@ -200,8 +208,7 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
             },
         )
         .await?;
-        self.target.put(&file.name, index.as_bytes().clone()).await?;
-        self.has_put.store(true, Ordering::Relaxed);
+        self.put(&file.name, index.as_bytes().clone()).await?;
         if let Some(journal) = self.group.journal.take() {
             // The index in place says the same as the notes. Notes that stay do no harm.
             let _ = self.run.pool.run(move |_| journal.remove()).await;
@@ -210,7 +217,27 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
         Ok(())
     }
 
-    async fn check_blob(&self, file: &ManifestFile, content: &Bytes) -> Result<(), ArchiveFailure> {
+    /// Returns a file of the snapshot, unchecked.
+    pub(crate) async fn received_file(
+        &self,
+        prepared: &Prepared<S>,
+        file: &ManifestFile,
+        ahead: Option<Bytes>,
+    ) -> Result<Bytes, ArchiveFailure> {
+        match ahead {
+            Some(content) => Ok(content),
+            None => Ok(prepared.reader.file(&file.name, max_file_bytes(file)).await?),
+        }
+    }
+
+    /// Puts a checked file in place; all chunks of an index are stored.
+    pub(crate) async fn put(&self, name: &ArchiveName, content: Bytes) -> Result<(), ArchiveFailure> {
+        self.target.put(name, content).await?;
+        self.has_put.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) async fn check_blob(&self, file: &ManifestFile, content: &Bytes) -> Result<(), ArchiveFailure> {
         let found = content.len() as u64;
         if found != file.size_bytes {
             let archive = file.name.clone();
@@ -224,7 +251,7 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
     }
 
     /// Parses an index; its checksum is recomputed from the entries, whatever its header says.
-    async fn check_index(&self, file: &ManifestFile, content: Bytes) -> Result<Index, ArchiveFailure> {
+    pub(crate) async fn check_index(&self, file: &ManifestFile, content: Bytes) -> Result<Index, ArchiveFailure> {
         let kind = file.name.kind();
         let index = self.run.pool.run(move |_| Index::parse(kind, content)).await??;
         if index.checksum() != file.checksum {
@@ -237,22 +264,33 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
         Ok(index)
     }
 
-    /// Fetches the client log if the source listed one and the target has none. A log that cannot be had is no error.
+    /// Fetches the client log if the source listed one and the target has none.
     ///
     /// Source: `docs/spec/sync.md` 7.2 step 9, C.2 W7.
     async fn fetch_client_log(&self, prepared: &mut Prepared<S>) -> Result<(), GroupFailure> {
-        if !lists_client_log(self.action) || self.target.has_client_log().await? {
-            return Ok(());
-        }
-        let name = ArchiveName::client_log();
-        let content = match prepared.files.remove(&name) {
-            Some(content) => Some(content),
-            None => prepared.reader.file(&name, MAX_BLOB_BYTES).await.ok(),
-        };
-        if let Some(content) = content {
+        if self.is_client_log_missing().await?
+            && let Some(content) = self.received_client_log(prepared).await
+        {
             self.target.put_client_log(content).await?;
             self.emit(GroupEvent::LogFetched(self.time));
         }
         Ok(())
+    }
+
+    /// Returns whether the source listed a client log and the target has none.
+    pub(crate) async fn is_client_log_missing(&self) -> Result<bool, GroupFailure> {
+        Ok(lists_client_log(self.action) && !self.target.has_client_log().await?)
+    }
+
+    /// Returns the client log if the source listed one. A log that cannot be had is no error.
+    pub(crate) async fn received_client_log(&self, prepared: &mut Prepared<S>) -> Option<Bytes> {
+        if !lists_client_log(self.action) {
+            return None;
+        }
+        let name = ArchiveName::client_log();
+        match prepared.files.remove(&name) {
+            Some(content) => Some(content),
+            None => prepared.reader.file(&name, MAX_BLOB_BYTES).await.ok(),
+        }
     }
 }
