@@ -5,6 +5,8 @@
 //!
 //! Source: `docs/spec/datastore-format.md` 1, 2, 21.
 
+use std::path::PathBuf;
+
 use farhold_storage::{Entry, EntryKind, StorePath};
 use farhold_types::{
     ArchiveName, Authid, BackupType, Epoch, Group, MANIFEST_NAME, MAX_NAMESPACE_DEPTH, Namespace, Snapshot,
@@ -135,6 +137,34 @@ impl Datastore {
             }
         }
         Ok(groups)
+    }
+
+    /// Returns all group directories of a namespace in the order of groups, with their owners as far as they can be read.
+    ///
+    /// # Errors
+    /// Missing namespace.
+    pub fn groups_and_owners(&self, namespace: &Namespace) -> Result<Vec<(Group, Option<Authid>)>, DatastoreError> {
+        self.check_namespace(namespace)?;
+        let mut groups = Vec::new();
+        for group in self.group_directories(namespace)? {
+            match self.owner(namespace, &group) {
+                Ok(owner) => groups.push((group, Some(owner))),
+                Err(DatastoreError::OwnerUnreadable { .. }) => groups.push((group, None)),
+                // Removed meanwhile.
+                Err(DatastoreError::GroupMissing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Returns where a group, or a snapshot of it, lies on the local file system, if the store lies there.
+    pub fn local_path(&self, namespace: &Namespace, group: &Group, time: Option<Epoch>) -> Option<PathBuf> {
+        let path = match time {
+            Some(time) => layout::snapshot_dir(namespace, &group.at(time)),
+            None => layout::group_dir(namespace, group),
+        };
+        Some(self.local_root()?.join(path.as_str()))
     }
 
     /// Returns the snapshots of a group by time, finished or not.

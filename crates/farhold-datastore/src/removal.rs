@@ -4,7 +4,9 @@
 //! one with holes. Source: `docs/spec/datastore-format.md` 20.
 
 use farhold_storage::{EntryKind, StorageError, is_random_temporary};
-use farhold_types::{BackupType, DeleteStatistics, Group, MANIFEST_NAME, MAX_NAMESPACE_DEPTH, Namespace, Snapshot};
+use farhold_types::{
+    BackupType, DeleteStatistics, Epoch, Group, MANIFEST_NAME, MAX_NAMESPACE_DEPTH, Namespace, Snapshot,
+};
 
 use crate::error::DatastoreError;
 use crate::layout::{self, NAMESPACES, NOTES, OWNER};
@@ -59,6 +61,15 @@ impl Datastore {
         manifest_lock.file.remove_file();
         lock.file.remove_file();
         Ok(())
+    }
+
+    /// Removes a snapshot of a group that the caller has locked. The group stays, even if it is empty then.
+    ///
+    /// # Errors
+    /// As [`Self::remove_snapshot`].
+    pub fn remove_locked_snapshot(&self, lock: &GroupLock, time: Epoch) -> Result<(), DatastoreError> {
+        self.check_alive(lock)?;
+        self.remove_snapshot_directory(lock.namespace(), &lock.group().at(time))
     }
 
     /// Removes the locked group if it holds no snapshot. Returns whether it is gone; then the lock is worth nothing.

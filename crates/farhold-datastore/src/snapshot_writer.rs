@@ -309,16 +309,28 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// [`DatastoreError::Storage`].
-    pub fn discard(mut self) -> Result<(), DatastoreError> {
+    pub fn discard(self) -> Result<(), DatastoreError> {
+        let (store, group) = (self.store.clone(), self.group.clone());
+        if self.discard_snapshot()? {
+            store.remove_group_if_empty(&group)?;
+        }
+        Ok(())
+    }
+
+    /// Does what [`Self::discard`] does, but leaves the group for further snapshots. Returns whether the snapshot was
+    /// removed.
+    ///
+    /// # Errors
+    /// As [`Self::discard`].
+    pub fn discard_snapshot(mut self) -> Result<bool, DatastoreError> {
         self.drop_waiting();
         let is_protected = self.store.is_protected(self.namespace(), &self.snapshot)?;
         if self.is_committed || self.origin == SnapshotOrigin::Finished || is_protected {
-            return Ok(());
+            return Ok(false);
         }
         self.store.storage().remove_tree(&layout::snapshot_dir(self.namespace(), &self.snapshot))?;
         self.lock.file.remove_file();
-        self.store.remove_group_if_empty(&self.group)?;
-        Ok(())
+        Ok(true)
     }
 
     fn drop_waiting(&mut self) {

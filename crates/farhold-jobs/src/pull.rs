@@ -12,7 +12,7 @@ use farhold_rules::sync_plan::SelectionOptions;
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_sync::{
     LocalSource, LocalTarget, LogLevel, LogNames, LogRenderer, RemoteSource, SyncError, SyncEvent, SyncOptions,
-    SyncReport, closing, summary,
+    SyncReport, closing, removed_summary, summary,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
@@ -274,6 +274,9 @@ pub async fn start_job(
             context.log(&ends);
             let report = run(&app, &request, &context).await?;
             context.log(&summary(&report));
+            if let Some(removed) = removed_summary(&report) {
+                context.log(&removed);
+            }
             context.log(&closing(&worker_id));
             Ok::<(), TaskFailure>(())
         }

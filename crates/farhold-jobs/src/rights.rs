@@ -35,6 +35,12 @@ impl OwnerRights for AclRights {
     fn may_modify(&self, ns: &Namespace) -> Result<(), OwnerDenied> {
         self.require(ns, Privileges::DATASTORE_MODIFY)
     }
+
+    fn may_see(&self, ns: &Namespace) -> bool {
+        [Privileges::DATASTORE_BACKUP, Privileges::DATASTORE_AUDIT]
+            .iter()
+            .any(|needed| self.require(ns, *needed).is_ok())
+    }
 }
 
 impl SourceRights for AclRights {
@@ -64,6 +70,7 @@ mod tests {
         let ns = |text: &str| text.parse::<Namespace>().unwrap();
         let of_owner = rights(&owner);
         assert!(of_owner.may_backup(&ns("")).is_ok() && of_owner.may_modify(&ns("a/b")).is_ok());
+        assert!(of_owner.may_see(&ns("b")) && !rights(&"u2@pbs".parse().unwrap()).may_see(&ns("b")));
         let denied = of_owner.may_modify(&ns("")).unwrap_err();
         assert_eq!(denied.to_string(), "permission check failed - missing Datastore.Modify on /datastore/dst");
         let other: Authid = "u2@pbs".parse().unwrap();

@@ -6,6 +6,8 @@ use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::SkipClass;
 use farhold_types::{ArchiveName, Epoch, Fingerprint, Group, KeyId};
 
+use crate::removal_event::RemovalEvent;
+
 /// Receives the events of a run, in order within a group. Called from the engine's tasks: it must not wait.
 pub trait EventSink: Send + Sync + 'static {
     /// Takes one event.
@@ -94,6 +96,8 @@ pub enum SyncEvent {
         /// What was listed, and what is wrong with it.
         item: String,
     },
+    /// Something that is not in the source any more is dealt with, or is not.
+    Removal(RemovalEvent),
     /// The source could not be reached; the same is tried again after a pause.
     Retry {
         /// Which attempt in a row failed, from 1.
@@ -195,6 +199,15 @@ pub enum GroupEvent {
     NoDataChanges(Epoch),
     /// The snapshot vanished from the source since it was listed.
     VanishedOnSource(Epoch),
+    /// A local snapshot that the source does not have is being removed.
+    RemovingVanished {
+        /// Its time.
+        time: Epoch,
+        /// Where it lies.
+        location: Option<String>,
+    },
+    /// A local snapshot that the source does not have is protected and stays.
+    KeptProtected(Epoch),
     /// The snapshot does not pass the job's filters any more.
     FilteredOut(Epoch),
     /// A snapshot that was new is complete.

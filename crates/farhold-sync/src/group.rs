@@ -4,7 +4,7 @@
 //! past a snapshot that failed by itself only after its time was noted durably ([`crate::record`]), and stops at any other
 //! error (`docs/spec/sync.md` 6, last paragraph, C.2 W23, and `docs/adr/0003`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +23,7 @@ use crate::known::KnownChunks;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::prepare::{MAX_BLOB_BYTES, Preparation, prepare};
 use crate::record::GroupRecord;
+use crate::removal::{SyncedGroup, remove_snapshots};
 use crate::retry::Retry;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source, SourceError};
@@ -215,14 +216,12 @@ async fn sync_snapshots<S: Source, T: Target>(
         record,
         reusable: newest_good(&local),
     };
+    let listed = plan.listed();
     if is_complete && !state.record.failed().is_empty() {
-        let listed: BTreeSet<Epoch> = plan.actions.iter().map(|action| action.item.backup_time).collect();
+        let listed = listed.clone();
         state.update_record(run, move |record| record.forget_failed(|time| !listed.contains(&time))).await;
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
-    if actions.is_empty() {
-        return Ok(());
-    }
     let mut ahead = Ahead {
         run,
         source_ns: &job.source_ns,
@@ -232,17 +231,53 @@ async fn sync_snapshots<S: Source, T: Target>(
         begun: VecDeque::new(),
     };
     ahead.begin();
+    let is_new = target_group.is_none();
     let target_group = match target_group {
         Some(group) => group,
+        None if actions.is_empty() => return Ok(()),
         None => target.lock_group(ns, name, &run.options.owner).await?,
     };
+    let transferred = transfer(run, job, &mut state, &target_group, &actions, ahead, done).await;
+    if is_new && let Err(error) = target_group.remove_if_empty().await {
+        let text = format!("cannot remove the empty group - {}", chain(&error));
+        run.emit(job.index, name, GroupEvent::Warning(text));
+    }
+    // What failed may be what a vanished snapshot was to be replaced by.
+    if transferred? == Transferred::All && run.options.remove_vanished {
+        let (index, source_ns) = (job.index, &job.source_ns);
+        let synced =
+            SyncedGroup { index, source_ns, target_ns: ns, group: name, listed: &listed, is_complete, local: &local };
+        remove_snapshots(run, &target_group, &synced).await?;
+    }
+    Ok(())
+}
+
+/// Whether all snapshots of a group came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transferred {
+    All,
+    /// Some failed, which was told, and are asked for again in the next run.
+    Some,
+}
+
+async fn transfer<S: Source, T: Target>(
+    run: &Arc<RunContext<S, T>>,
+    job: &GroupJob,
+    state: &mut GroupState,
+    target_group: &T::Group,
+    actions: &[Action],
+    mut ahead: Ahead<'_, S, T>,
+    done: &mut usize,
+) -> Result<Transferred, GroupFailure> {
+    let name = &job.group;
+    let mut transferred = Transferred::All;
     for (position, action) in actions.iter().enumerate() {
         let Some(preparation) = ahead.take(action) else {
-            return Ok(());
+            return Err(GroupFailure::Crashed);
         };
         let preparation = run.cancel.run_until_cancelled(preparation).await.ok_or(GroupFailure::Cancelled)?;
         let preparation = preparation.map_err(|_| GroupFailure::Crashed)?;
-        let result = sync_snapshot(run, &mut state, &target_group, action, preparation).await;
+        let result = sync_snapshot(run, state, target_group, action, preparation).await;
         *done = position + 1;
         let groups_done = job.groups_done.load(Ordering::Relaxed);
         let progress =
@@ -262,6 +297,7 @@ async fn sync_snapshots<S: Source, T: Target>(
                 }
             }
             Err(error) if state.may_go_on(run, action, &error).await => {
+                transferred = Transferred::Some;
                 let (time, error) = (action.item.backup_time, chain(&error));
                 run.report().failures.add(|| format!("{}: {error}", group_name(&job.source_ns, name)));
                 run.emit(job.index, name, GroupEvent::SnapshotFailed { time, error });
@@ -269,7 +305,7 @@ async fn sync_snapshots<S: Source, T: Target>(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(transferred)
 }
 
 type PreparationTask<S> = AbortOnDropHandle<Result<Preparation<S>, GroupFailure>>;

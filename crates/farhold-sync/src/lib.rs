@@ -19,6 +19,7 @@ mod fetch;
 mod group;
 mod journal;
 mod known;
+mod local_removal;
 mod local_source;
 mod local_target;
 mod log_lines;
@@ -29,6 +30,8 @@ mod progress;
 mod readers;
 mod record;
 mod remote_source;
+mod removal;
+mod removal_event;
 mod retry;
 mod rights;
 mod run;
@@ -44,14 +47,15 @@ pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local_target::LocalTarget;
 pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
 pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, DecryptionKey, SyncOptions};
-pub use outcome::{ArchiveFailure, Failures, GroupFailure, SyncError, SyncReport};
+pub use outcome::{ArchiveFailure, Failures, GroupFailure, RemovedCounts, SyncError, SyncReport};
 pub use progress::{Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
+pub use removal_event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};
 pub use retry::DEFAULT_PATIENCE;
 pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
-pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
 pub use target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
+    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
     TargetSnapshot,
 };

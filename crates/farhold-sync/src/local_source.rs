@@ -7,7 +7,7 @@ use farhold_datastore::{Datastore, DatastoreError, ErrorKind, SharedSnapshotLock
 use farhold_types::{ArchiveName, Authid, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, SnapshotItem};
 
 use crate::blocking::Blocking;
-use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
 
 /// Which groups of the source store the job's owner may read.
 ///
@@ -97,14 +97,22 @@ impl Source for LocalSource {
         .await
     }
 
+    /// Groups that the owner may not read, or that have no readable owner, are withheld.
     async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
         let ns = ns.clone();
         self.step(move |store, rights| {
-            let groups = store.groups(&ns)?;
-            let visible = groups.into_iter().filter(|info| rights.may_read(&ns, &info.owner));
-            Ok(visible.map(|info| info.group).collect::<Vec<_>>().into())
+            let mut listed = Listed::from(Vec::new());
+            for (group, owner) in store.groups_and_owners(&ns)? {
+                let is_visible = owner.is_some_and(|owner| rights.may_read(&ns, &owner));
+                if is_visible { &mut listed.items } else { &mut listed.withheld }.push(group);
+            }
+            Ok(listed)
         })
         .await
+    }
+
+    async fn visibility(&self, _: &Namespace) -> Result<Visibility, SourceError> {
+        Ok(Visibility::Everything)
     }
 
     async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {

@@ -10,13 +10,18 @@ use farhold_datastore::{Datastore, DatastoreError, ErrorKind, GroupLock, LockErr
 use farhold_datastore::{SnapshotOrigin, SnapshotWriter};
 use farhold_format::index::Index;
 use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
-use farhold_types::{ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, Namespace, VerifyState};
+use farhold_types::{
+    ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace,
+    VerifyState,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::Blocking;
+use crate::local_removal;
 use crate::target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
+    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
     TargetSnapshot,
 };
 
@@ -139,6 +144,42 @@ impl Target for LocalTarget {
         IndexStamp { uuid, created: self.inner.store.clock().now() }
     }
 
+    async fn namespaces(&self, anchor: &Namespace) -> Result<Vec<Namespace>, TargetError> {
+        let anchor = anchor.clone();
+        self.step("cannot list the namespaces", move |store| store.namespaces(&anchor, MAX_NAMESPACE_DEPTH)).await
+    }
+
+    async fn groups(&self, ns: &Namespace) -> Result<Vec<OwnedGroup>, TargetError> {
+        let ns = ns.clone();
+        self.step("cannot list the groups", move |store| local_removal::groups(store, &ns)).await
+    }
+
+    async fn lock_existing_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> Result<Option<LocalGroup>, TargetError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        let locked = self.step("cannot lock the group", move |store| local_removal::lock(store, &ns, &group)).await?;
+        match locked {
+            Some((found, _)) if found != *owner => {
+                Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found })
+            }
+            locked => Ok(locked.map(|(_, lock)| LocalGroup { target: self.clone(), lock })),
+        }
+    }
+
+    async fn remove_empty_namespace(&self, ns: &Namespace) -> Result<bool, TargetError> {
+        let ns = ns.clone();
+        let remove = move |store: &Datastore| local_removal::remove_empty_namespace(store, &ns);
+        self.step("cannot remove the namespace", remove).await
+    }
+
+    fn location(&self, ns: &Namespace, group: &Group, time: Option<Epoch>) -> Option<String> {
+        Some(self.inner.store.local_path(ns, group, time)?.display().to_string())
+    }
+
     fn chunks(&self) -> Arc<dyn ChunkStore> {
         Arc::new(self.clone())
     }
@@ -185,7 +226,7 @@ impl TargetGroup for LocalGroup {
             for info in found {
                 let condition = if !info.has_manifest {
                     LocalCondition::Unfinished
-                } else if examine == Examine::All || newest == Some(info.time) {
+                } else if examine == Examine::All || (examine == Examine::Newest && newest == Some(info.time)) {
                     condition_of(store, &lock, info.time)?
                 } else {
                     LocalCondition::NotKnownBad
@@ -217,6 +258,17 @@ impl TargetGroup for LocalGroup {
             Ok(chunks)
         };
         self.target.step("cannot read the indexes", read).await
+    }
+
+    async fn remove_snapshot(&self, time: Epoch) -> Result<Removed, TargetError> {
+        let lock = self.lock.clone();
+        let remove = move |store: &Datastore| local_removal::remove_snapshot(store, &lock, time);
+        self.target.step("cannot remove the snapshot", remove).await
+    }
+
+    async fn remove_if_empty(&self) -> Result<bool, TargetError> {
+        let lock = self.lock.clone();
+        self.target.step("cannot remove the group", move |store| store.remove_group_if_empty(&lock)).await
     }
 
     async fn begin(&self, time: Epoch) -> Result<LocalSnapshotWriter, TargetError> {
@@ -320,8 +372,8 @@ impl TargetSnapshot for LocalSnapshotWriter {
         let writer = self.writer.clone();
         let discard = move |_: &Datastore| {
             let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            writer.map_or(Ok(()), SnapshotWriter::discard)
+            writer.map_or(Ok(false), SnapshotWriter::discard_snapshot)
         };
-        self.target.step("cannot remove the unfinished snapshot", discard).await
+        self.target.step("cannot remove the unfinished snapshot", discard).await.map(drop)
     }
 }

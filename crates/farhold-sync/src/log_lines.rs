@@ -15,6 +15,7 @@ use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_b
 
 use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 use crate::outcome::SyncReport;
+use crate::removal_event::removing_snapshot;
 
 /// Lines that a group keeps back when there are several workers. Source: `docs/spec/sync.md` 13.
 const GROUP_BUFFER_LINES: usize = 5;
@@ -211,6 +212,9 @@ impl LogRenderer {
                 }
                 self.finish(*index, &mut out);
             }
+            SyncEvent::Removal(event) => {
+                self.put(event.index().unwrap_or(0), event.lines(&self.names.target_store), &mut out);
+            }
             SyncEvent::Group { index, group, event } => self.group(*index, group, event, &mut out),
         }
         out
@@ -231,7 +235,11 @@ impl LogRenderer {
 
     fn group(&mut self, index: NamespaceIndex, group: &Group, event: &GroupEvent, out: &mut Vec<LogLine>) {
         let is_end = matches!(event, GroupEvent::Finished { .. });
-        let line = self.group_text(group, event);
+        let place = match event {
+            GroupEvent::RemovingVanished { location, .. } => removing_snapshot(location.as_deref()),
+            _ => None,
+        };
+        let line = self.group_text(group, event).into_iter().chain(place);
         if !self.is_parallel {
             self.put(index, line, out);
             return;
@@ -283,6 +291,10 @@ impl LogRenderer {
             }
             GroupEvent::NoDataChanges(time) => format!("{time}: no data changes"),
             GroupEvent::VanishedOnSource(time) => format!("{time}: skipped because vanished since start of sync"),
+            GroupEvent::RemovingVanished { time, .. } => format!("delete vanished snapshot {group}/{time}"),
+            GroupEvent::KeptProtected(time) => {
+                format!("{group}: don't delete vanished snapshot {group}/{time} (protected)")
+            }
             GroupEvent::FilteredOut(time) => format!("{time}: skipped because it does not pass the filters any more"),
             GroupEvent::SnapshotDone(time) => format!("{time}: sync done"),
             GroupEvent::SnapshotProgress { done, taken, groups_done, groups } if self.is_parallel => {

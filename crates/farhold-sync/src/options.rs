@@ -55,7 +55,7 @@ pub struct SyncOptions {
     pub group_filter: Vec<GroupFilter>,
     /// Which snapshots are in scope.
     pub selection: SelectionOptions,
-    /// Remove what vanished from the source. Not supported yet: a run with it is refused.
+    /// Remove what vanished from the source.
     pub remove_vanished: bool,
     /// Groups handled at once, at least 1.
     pub worker_threads: usize,

@@ -35,6 +35,17 @@ impl Failures {
     }
 }
 
+/// What a run removed because it vanished from the source. What was removed with its group or namespace counts too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemovedCounts {
+    /// Snapshots, finished or not.
+    pub snapshots: usize,
+    /// Groups of which nothing is left.
+    pub groups: usize,
+    /// Namespaces.
+    pub namespaces: usize,
+}
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
@@ -52,17 +63,22 @@ pub struct SyncReport {
     pub elapsed: Duration,
     /// How often the run waited for a source that could not be reached.
     pub retries: u64,
+    /// What was removed; none if the job does not remove.
+    pub removed: Option<RemovedCounts>,
     /// What failed.
     pub failures: Failures,
+}
+
+impl SyncReport {
+    pub(crate) fn count_removed(&mut self, count: impl FnOnce(&mut RemovedCounts)) {
+        count(self.removed.get_or_insert_default());
+    }
 }
 
 /// Why a run failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SyncError {
-    /// An option that this engine does not carry out.
-    #[error("{0} is not supported")]
-    Unsupported(&'static str),
     /// The namespaces of the source could not be listed.
     #[error("querying namespaces failed")]
     Namespaces(#[source] SourceError),

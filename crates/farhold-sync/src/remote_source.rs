@@ -9,7 +9,7 @@ use farhold_types::{
     ArchiveName, Authid, DatastoreName, Digest, Group, GroupItem, Namespace, NamespaceItem, Snapshot, SnapshotItem,
 };
 
-use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot};
+use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
 
 /// A datastore of a remote, as one of its accounts sees it.
 pub struct RemoteSource {
@@ -67,7 +67,7 @@ fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
     if unreadable.len() < listing.skipped_count {
         unreadable.push(format!("{} more", listing.skipped_count - unreadable.len()));
     }
-    Listed { items: listing.items.into_iter().map(name).collect(), unreadable }
+    Listed { items: listing.items.into_iter().map(name).collect(), unreadable, withheld: Vec::new() }
 }
 
 fn bound(max_bytes: u64) -> usize {
@@ -89,6 +89,27 @@ impl Source for RemoteSource {
     async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
         let listing = self.client.groups(&self.store, ns).await?;
         Ok(listed(listing, |item: GroupItem| item.group()))
+    }
+
+    /// Asks the remote for the account's own privileges. With only `Datastore.Backup` it lists owned groups. A remote
+    /// that does not answer the question counts as one that may hide everything.
+    ///
+    /// Source: `docs/spec/sync.md` 3.5, `docs/spec/rest-api.md` 5.6.
+    async fn visibility(&self, ns: &Namespace) -> Result<Visibility, SourceError> {
+        let path = ns.components().iter().fold(format!("/datastore/{}", self.store), |path, part| path + "/" + part);
+        let privileges = match self.client.own_privileges(&path).await {
+            Ok(privileges) => privileges,
+            Err(ClientError::Status { .. }) => return Ok(Visibility::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        let has = |name: &&str| privileges.contains(*name);
+        Ok(if has(&"Datastore.Audit") {
+            Visibility::Everything
+        } else if ["Datastore.Read", "Datastore.Backup", "Datastore.Modify"].iter().any(has) {
+            Visibility::SomeGroups
+        } else {
+            Visibility::Nothing
+        })
     }
 
     async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {

@@ -23,6 +23,10 @@ pub trait OwnerRights: Send + Sync + 'static {
 
     /// Checks `Datastore.Modify` on a target namespace, which creating or removing its children needs.
     fn may_modify(&self, ns: &Namespace) -> Result<(), OwnerDenied>;
+
+    /// Returns whether the owner has `Datastore.Backup` or `Datastore.Audit` on a target namespace. One that it has not
+    /// is passed over when vanished namespaces are removed.
+    fn may_see(&self, ns: &Namespace) -> bool;
 }
 
 /// Rights of an owner who may do everything, such as `root@pam`.
@@ -36,6 +40,10 @@ impl OwnerRights for Unrestricted {
 
     fn may_modify(&self, _: &Namespace) -> Result<(), OwnerDenied> {
         Ok(())
+    }
+
+    fn may_see(&self, _: &Namespace) -> bool {
+        true
     }
 }
 

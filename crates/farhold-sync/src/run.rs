@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use farhold_rules::namespace_map::{
     Discovery, MapError, NamespacePair, Unsupported, check_depth_rule, discovery, map_namespaces, when_unsupported,
 };
+use farhold_rules::removal_plan::shows_whole_tree;
 use farhold_rules::sync_plan::{GroupSelection, select_groups};
 use farhold_types::{Group, Namespace};
 use tokio::sync::Semaphore;
@@ -25,7 +26,8 @@ use crate::event::{EventSink, NamespaceIndex, SyncEvent};
 use crate::group::{GroupJob, GroupListingTask, SNAPSHOTS_AHEAD, list_group, sync_group};
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
-use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
+use crate::outcome::{NamespaceFailure, RemovedCounts, SyncError, SyncReport, chain};
+use crate::removal::{KnownGroups, NamespaceScope, remove_groups, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
 use crate::source::{Listed, Source, SourceError, SourceFault};
@@ -57,9 +59,6 @@ pub async fn run<S: Source, T: Target>(
     events: Arc<dyn EventSink>,
     cancel: CancellationToken,
 ) -> Result<SyncReport, SyncError> {
-    if options.remove_vanished {
-        return Err(SyncError::Unsupported("remove-vanished"));
-    }
     for key in &options.decryption_keys {
         events.event(&SyncEvent::KeyLoaded(key.name()));
     }
@@ -78,6 +77,7 @@ pub async fn run<S: Source, T: Target>(
         .as_deref()
         .map(|dir| Arc::new(JournalScope::new(dir, &options.job, &options.owner, &source.identity())));
     let workers = options.worker_threads.max(1);
+    let report = SyncReport { removed: options.remove_vanished.then(RemovedCounts::default), ..SyncReport::default() };
     let context = Arc::new(RunContext {
         chunks: target.chunks(),
         source,
@@ -90,7 +90,7 @@ pub async fn run<S: Source, T: Target>(
         ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
         retry,
         journal,
-        report: Mutex::default(),
+        report: Mutex::new(report),
         closing: TaskTracker::new(),
         options,
     });
@@ -118,6 +118,8 @@ struct Scope {
     namespaces: Vec<NamespacePair>,
     is_compatibility_mode: bool,
     unreadable: Vec<String>,
+    /// Whether the source showed the parents of everything that it listed.
+    is_whole: bool,
 }
 
 async fn discover<S: Source>(source: &S, options: &SyncOptions, retry: &Retry) -> Result<Scope, SyncError> {
@@ -142,14 +144,25 @@ async fn discover<S: Source>(source: &S, options: &SyncOptions, retry: &Retry) -
             Err(error) => return Err(SyncError::Namespaces(error)),
         },
     };
+    let is_whole = shows_whole_tree(&found, anchor);
     let namespaces = map_namespaces(found, anchor, &options.target_anchor, depth)?;
-    Ok(Scope { namespaces, is_compatibility_mode, unreadable })
+    Ok(Scope { namespaces, is_compatibility_mode, unreadable, is_whole })
 }
 
 /// A namespace some of whose groups are not finished.
 struct OpenNamespace {
     pair: NamespacePair,
     left: usize,
+    /// What the source has of it, for the removal of vanished groups.
+    known: KnownGroups,
+}
+
+/// What a task of the queue has done.
+enum Done {
+    /// A group of this namespace.
+    Group(NamespaceIndex),
+    /// The removal of what vanished from this namespace.
+    Removal(NamespaceIndex),
 }
 
 struct Queue<S: Source, T: Target> {
@@ -157,15 +170,17 @@ struct Queue<S: Source, T: Target> {
     rights: Arc<dyn OwnerRights>,
     scope: Scope,
     workers: usize,
-    tasks: JoinSet<NamespaceIndex>,
+    tasks: JoinSet<Done>,
     open: Vec<OpenNamespace>,
+    /// Target namespaces of those that failed.
+    failed: Vec<Namespace>,
 }
 
 type Listing = AbortOnDropHandle<Result<Listed<Group>, SourceError>>;
 
 impl<S: Source, T: Target> Queue<S, T> {
     fn new(run: Arc<RunContext<S, T>>, rights: Arc<dyn OwnerRights>, scope: Scope, workers: usize) -> Self {
-        Self { run, rights, scope, workers, tasks: JoinSet::new(), open: Vec::new() }
+        Self { run, rights, scope, workers, tasks: JoinSet::new(), open: Vec::new(), failed: Vec::new() }
     }
 
     async fn work(mut self) -> Result<(), SyncError> {
@@ -181,7 +196,7 @@ impl<S: Source, T: Target> Queue<S, T> {
                 break;
             }
             self.run.events.event(&SyncEvent::NamespaceStarted { index, pair: pair.clone() });
-            self.open.push(OpenNamespace { pair: pair.clone(), left: 0 });
+            self.open.push(OpenNamespace { pair: pair.clone(), left: 0, known: KnownGroups::default() });
             match self.open_namespace(index, pair, listings.pop_front()).await? {
                 None => {}
                 Some(Err(error)) => self.namespace_failed(index, pair, &error),
@@ -191,6 +206,7 @@ impl<S: Source, T: Target> Queue<S, T> {
         while !self.tasks.is_empty() {
             self.finish_one().await?;
         }
+        self.remove_vanished_namespaces().await;
         if self.scope.is_compatibility_mode {
             let text = || "the remote has no namespaces; set max-depth to 0".to_owned();
             self.run.report().failures.add(text);
@@ -213,7 +229,7 @@ impl<S: Source, T: Target> Queue<S, T> {
 
     /// Makes sure that the target namespace exists and may be used, and selects the groups. `None` when cancelled.
     async fn open_namespace(
-        &self,
+        &mut self,
         index: NamespaceIndex,
         pair: &NamespacePair,
         listing: Option<Listing>,
@@ -227,16 +243,17 @@ impl<S: Source, T: Target> Queue<S, T> {
         let Some(listed) = self.run.cancel.run_until_cancelled(listing).await else {
             return Ok(None);
         };
-        let selection = listed
-            .map_err(|_| SyncError::Crashed)?
-            .map(|listed| {
-                for item in listed.unreadable {
-                    self.run.events.event(&SyncEvent::UnreadableItem { index: Some(index), group: None, item });
-                }
-                select_groups(listed.items, &self.run.options.group_filter)
-            })
-            .map_err(NamespaceFailure::Groups);
-        Ok(Some(selection))
+        let listed = match listed.map_err(|_| SyncError::Crashed)? {
+            Ok(listed) => listed,
+            Err(error) => return Ok(Some(Err(NamespaceFailure::Groups(error)))),
+        };
+        if self.run.options.remove_vanished {
+            self.open[index].known = KnownGroups::of(&listed);
+        }
+        for item in listed.unreadable {
+            self.run.events.event(&SyncEvent::UnreadableItem { index: Some(index), group: None, item });
+        }
+        Ok(Some(Ok(select_groups(listed.items, &self.run.options.group_filter))))
     }
 
     /// Source: `docs/spec/sync.md` 4.3.
@@ -252,7 +269,8 @@ impl<S: Source, T: Target> Queue<S, T> {
         self.rights.may_backup(ns).map_err(NamespaceFailure::Denied)
     }
 
-    fn namespace_failed(&self, index: NamespaceIndex, pair: &NamespacePair, failure: &NamespaceFailure) {
+    fn namespace_failed(&mut self, index: NamespaceIndex, pair: &NamespacePair, failure: &NamespaceFailure) {
+        self.failed.push(pair.target.clone());
         let error = chain(failure);
         self.run.report().failures.add(|| format!("{}: {error}", pair.source.log_name()));
         let is_listing = matches!(failure, NamespaceFailure::Groups(_));
@@ -269,7 +287,7 @@ impl<S: Source, T: Target> Queue<S, T> {
         self.run.events.event(&SyncEvent::GroupsFound { index, selected: groups, total: selection.total });
         self.open[index].left = groups;
         if groups == 0 {
-            self.namespace_finished(index);
+            self.groups_finished(index);
         }
         let groups_done = Arc::new(AtomicUsize::new(0));
         let mut upcoming = selection.selected.iter();
@@ -294,7 +312,7 @@ impl<S: Source, T: Target> Queue<S, T> {
             let run = self.run.clone();
             self.tasks.spawn(async move {
                 sync_group(run, job).await;
-                index
+                Done::Group(index)
             });
         }
         while self.workers == 1 && !self.tasks.is_empty() {
@@ -305,13 +323,46 @@ impl<S: Source, T: Target> Queue<S, T> {
 
     async fn finish_one(&mut self) -> Result<(), SyncError> {
         if let Some(done) = self.tasks.join_next().await {
-            let index = done.map_err(|_| SyncError::Crashed)?;
-            self.open[index].left -= 1;
-            if self.open[index].left == 0 {
-                self.namespace_finished(index);
+            match done.map_err(|_| SyncError::Crashed)? {
+                Done::Group(index) => {
+                    self.open[index].left -= 1;
+                    if self.open[index].left == 0 {
+                        self.groups_finished(index);
+                    }
+                }
+                Done::Removal(index) => self.namespace_finished(index),
             }
         }
         Ok(())
+    }
+
+    /// Removes what vanished from a namespace whose groups are all done, beside the groups of later namespaces.
+    fn groups_finished(&mut self, index: NamespaceIndex) {
+        if !self.run.options.remove_vanished || self.run.cancel.is_cancelled() {
+            self.namespace_finished(index);
+            return;
+        }
+        let (run, pair) = (self.run.clone(), self.open[index].pair.clone());
+        let known = std::mem::take(&mut self.open[index].known);
+        self.tasks.spawn(async move {
+            remove_groups(&run, index, &pair, &known).await;
+            Done::Removal(index)
+        });
+    }
+
+    async fn remove_vanished_namespaces(&self) {
+        let options = &self.run.options;
+        let covers_children = !self.scope.is_compatibility_mode && options.max_depth != Some(0);
+        if !options.remove_vanished || !covers_children || self.run.cancel.is_cancelled() {
+            return;
+        }
+        let scope = NamespaceScope {
+            pairs: &self.scope.namespaces,
+            failed: &self.failed,
+            is_complete: self.scope.unreadable.is_empty(),
+            is_whole: self.scope.is_whole,
+        };
+        remove_namespaces(&self.run, &self.rights, &scope).await;
     }
 
     fn namespace_finished(&self, index: NamespaceIndex) {

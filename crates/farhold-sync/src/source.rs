@@ -60,12 +60,25 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// One text for each item that was not, possibly shortened.
     pub unreadable: Vec<String>,
+    /// What exists but is withheld from the job's owner, as far as the source knows: it has not vanished.
+    pub withheld: Vec<T>,
 }
 
 impl<T> From<Vec<T>> for Listed<T> {
     fn from(items: Vec<T>) -> Self {
-        Self { items, unreadable: Vec::new() }
+        Self { items, unreadable: Vec::new(), withheld: Vec::new() }
     }
+}
+
+/// What a source shows of a namespace to whom it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// The namespace and every group in it, or the source names those that it withholds.
+    Everything,
+    /// The namespace, and only the groups of some owners: a group that is not listed may have been given away.
+    SomeGroups,
+    /// Perhaps not even the namespace.
+    Nothing,
 }
 
 /// A place to pull from.
@@ -88,6 +101,10 @@ pub trait Source: Send + Sync + 'static {
 
     /// Lists the groups of one namespace, in any order.
     fn groups(&self, ns: &Namespace) -> impl Future<Output = Result<Listed<Group>, SourceError>> + Send;
+
+    /// Returns what the listings show of a namespace, whether it exists or not, as the source's rights stand now. Asked
+    /// only before something is removed because it was not listed.
+    fn visibility(&self, ns: &Namespace) -> impl Future<Output = Result<Visibility, SourceError>> + Send;
 
     /// Lists all snapshots of a group, unfinished ones too, in any order.
     fn snapshots(

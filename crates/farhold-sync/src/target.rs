@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::LocalSnapshot;
 use farhold_types::{ArchiveName, Authid, Digest, Epoch, Group, Namespace};
 use thiserror::Error;
@@ -146,6 +147,29 @@ pub trait Target: Send + Sync + 'static {
     /// Returns the stamp for an index that a rewriting sync makes, a new one at each call.
     fn index_stamp(&self) -> IndexStamp;
 
+    /// Lists `anchor` and all namespaces below it, whatever their depth, in any order.
+    fn namespaces(&self, anchor: &Namespace) -> impl Future<Output = Result<Vec<Namespace>, TargetError>> + Send;
+
+    /// Lists the groups of a namespace with their owners, without locks, in any order; none if it does not exist.
+    fn groups(&self, ns: &Namespace) -> impl Future<Output = Result<Vec<OwnedGroup>, TargetError>> + Send;
+
+    /// Locks a group that exists, without waiting. `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`TargetError::OwnerMismatch`] if it belongs to anybody but `owner`, [`TargetError::Locked`].
+    fn lock_existing_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> impl Future<Output = Result<Option<Self::Group>, TargetError>> + Send;
+
+    /// Removes a namespace, not the root, if nothing is in it or below it. Returns whether it is gone.
+    fn remove_empty_namespace(&self, ns: &Namespace) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Returns where a group, or a snapshot of it, lies, for the log of whoever knows the machine.
+    fn location(&self, ns: &Namespace, group: &Group, time: Option<Epoch>) -> Option<String>;
+
     /// Returns the chunk storage.
     fn chunks(&self) -> Arc<dyn ChunkStore>;
 
@@ -156,10 +180,23 @@ pub trait Target: Send + Sync + 'static {
 /// Of which snapshots the manifests are read to learn their condition; the others count as not known to be bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Examine {
+    /// Of none.
+    Nothing,
     /// The newest finished one, which is what a plain run asks about.
     Newest,
     /// All, which finding corrupt ones needs.
     All,
+}
+
+/// What became of a snapshot that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// It was removed.
+    Yes,
+    /// It is protected and stays.
+    Protected,
+    /// Somebody else removed it before.
+    Gone,
 }
 
 /// A locked group of the target.
@@ -172,6 +209,16 @@ pub trait TargetGroup: Send + Sync + 'static {
 
     /// Returns every chunk that the indexes of a finished snapshot refer to, with repetitions.
     fn chunks_of(&self, time: Epoch) -> impl Future<Output = Result<Vec<KnownChunk>, TargetError>> + Send;
+
+    /// Removes a snapshot, finished or not, under its lock, unless it is protected at that moment. The group stays.
+    ///
+    /// # Errors
+    /// [`TargetError::Locked`] while somebody reads, writes or verifies it.
+    fn remove_snapshot(&self, time: Epoch) -> impl Future<Output = Result<Removed, TargetError>> + Send;
+
+    /// Removes the group with owner and notes if it holds no snapshot. Returns whether it is gone; then nothing can be
+    /// done with it any more.
+    fn remove_if_empty(&self) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
     /// Opens a snapshot for writing under its exclusive lock, creating the directory if needed.
     fn begin(&self, time: Epoch) -> impl Future<Output = Result<Self::Snapshot, TargetError>> + Send;
@@ -206,6 +253,7 @@ pub trait TargetSnapshot: Send + Sync + 'static {
     /// Removes files that `manifest` does not list, except the manifest itself, the client log and marker files.
     fn remove_unlisted(&self, manifest: &Manifest) -> impl Future<Output = Result<(), TargetError>> + Send;
 
-    /// Removes the directory unless it holds a finished snapshot, before or since; then only temporary files.
+    /// Removes the directory unless it holds a finished snapshot, before or since; then only temporary files. The group
+    /// stays.
     fn discard(self) -> impl Future<Output = Result<(), TargetError>> + Send;
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use farhold_sync::{SourceError, SourceFault, SyncError};
-use farhold_types::{CLIENT_LOG_NAME, MANIFEST_NAME, Namespace};
-use support::{Content, MemorySource, MemoryTarget, encode, lost, name, ns, options, snapshot, sync, sync_until};
+use farhold_types::{CLIENT_LOG_NAME, MANIFEST_NAME};
+use support::{Content, MemorySource, MemoryTarget, encode, lost, ns, options, sync, sync_until};
 use tokio_util::sync::CancellationToken;
 
 const LENGTH: usize = 65536;
@@ -515,14 +515,4 @@ async fn one_digest_with_two_lengths_is_refused() {
     let Err(SyncError::SomeFailed(report)) = result else { panic!("{result:?}") };
     assert!(report.failures.first[0].contains("bytes instead of"), "{:?}", report.failures);
     assert_eq!(source.chunk_requests(), 0);
-}
-
-#[tokio::test]
-async fn removal_of_what_vanished_is_refused_before_anything_happens() {
-    let (source, target) = (small_store(), MemoryTarget::new());
-    let mut options = options();
-    options.remove_vanished = true;
-    assert!(matches!(sync(options, &source, &target).await.0, Err(SyncError::Unsupported("remove-vanished"))));
-    assert_eq!(target.directories(), 0);
-    let _ = (Namespace::root(), name("a.blob"), snapshot("vm/1/2026-01-01T10:00:00Z"));
 }

@@ -10,11 +10,12 @@ use farhold_crypto::sha256;
 use farhold_format::blob::{BlobEncoder, Compression};
 use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Source,
+    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Removed, Source,
     SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions,
-    SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted,
+    SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted, Visibility,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -80,6 +81,12 @@ pub struct MemorySource {
     /// Asked before each file and listing.
     pub file_fault: Mutex<Option<Fault>>,
     pub has_no_namespaces: bool,
+    /// Groups that the listing withholds, by namespace.
+    pub withheld: Mutex<BTreeSet<(String, Group)>>,
+    /// Listings that are incomplete, named as for [`Self::file_fault`].
+    pub unreadable: Mutex<BTreeSet<String>>,
+    /// What is shown of namespaces; of those that are missing here, everything.
+    pub visibility: Mutex<BTreeMap<String, Visibility>>,
 }
 
 /// One archive of a snapshot to be made: its chunks by seed and length.
@@ -185,6 +192,14 @@ impl MemorySource {
         self.counts.chunks.swap(0, Ordering::SeqCst)
     }
 
+    fn listed<T>(&self, what: &str, items: Vec<T>) -> Listed<T> {
+        let mut listed = Listed::from(items);
+        if self.unreadable.lock().unwrap().contains(what) {
+            listed.unreadable.push("something".to_owned());
+        }
+        listed
+    }
+
     fn ask(&self, what: &str) -> Result<(), SourceError> {
         let count = self.counts.files.fetch_add(1, Ordering::SeqCst);
         match &*self.file_fault.lock().unwrap() {
@@ -250,20 +265,31 @@ impl Source for Shared {
             return Err(SourceError::new(SourceFault::Unsupported, "404"));
         }
         let all = self.0.namespaces.lock().unwrap().clone();
-        Ok(all.into_iter().filter(|ns| ns.is_at_or_below(anchor)).collect::<Vec<_>>().into())
+        Ok(self.0.listed("namespaces", all.into_iter().filter(|ns| ns.is_at_or_below(anchor)).collect()))
     }
 
     async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
         self.0.ask(&format!("groups {ns}"))?;
-        let groups = self.0.groups.lock().unwrap();
-        Ok(groups.iter().filter(|(at, _)| *at == ns.to_string()).map(|(_, g)| g.clone()).collect::<Vec<_>>().into())
+        let of = |groups: &BTreeSet<(String, Group)>| {
+            groups.iter().filter(|(at, _)| *at == ns.to_string()).map(|(_, g)| g.clone()).collect::<Vec<_>>()
+        };
+        let mut listed = self.0.listed(&format!("groups {ns}"), of(&self.0.groups.lock().unwrap()));
+        listed.withheld = of(&self.0.withheld.lock().unwrap());
+        listed.items.retain(|group| !listed.withheld.contains(group));
+        Ok(listed)
+    }
+
+    async fn visibility(&self, ns: &Namespace) -> Result<Visibility, SourceError> {
+        self.0.ask(&format!("visibility {ns}"))?;
+        Ok(self.0.visibility.lock().unwrap().get(&ns.to_string()).copied().unwrap_or(Visibility::Everything))
     }
 
     async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {
         self.0.ask(&format!("snapshots {group}"))?;
         let snapshots = self.0.snapshots.lock().unwrap();
         let of_group = snapshots.iter().filter(|((at, s), _)| *at == ns.to_string() && s.group == *group);
-        Ok(of_group.map(|((_, s), files)| item_of(s, files)).collect::<Vec<_>>().into())
+        let items = of_group.map(|((_, s), files)| item_of(s, files)).collect();
+        Ok(self.0.listed(&format!("snapshots {group}"), items))
     }
 
     async fn peek_manifest(&self, ns: &Namespace, snapshot: &Snapshot, _: u64) -> Result<Bytes, SourceError> {
@@ -331,6 +357,9 @@ pub struct GroupDir {
     pub owner: Option<Authid>,
     pub is_locked: bool,
     pub snapshots: BTreeMap<Epoch, Files>,
+    pub protected: BTreeSet<Epoch>,
+    /// Snapshots that somebody reads.
+    pub busy: BTreeSet<Epoch>,
 }
 
 #[derive(Default)]
@@ -406,7 +435,9 @@ pub struct LockedGroup {
 
 impl Drop for LockedGroup {
     fn drop(&mut self) {
-        self.target.groups.lock().unwrap().get_mut(&self.key).unwrap().is_locked = false;
+        if let Some(dir) = self.target.groups.lock().unwrap().get_mut(&self.key) {
+            dir.is_locked = false;
+        }
     }
 }
 
@@ -450,6 +481,39 @@ impl Target for TargetHandle {
         IndexStamp { uuid: [u8::try_from(count % 256).unwrap(); 16], created: Epoch(1_800_000_000) }
     }
 
+    async fn namespaces(&self, anchor: &Namespace) -> Result<Vec<Namespace>, TargetError> {
+        Ok(self.0.namespaces.lock().unwrap().iter().filter(|ns| ns.is_at_or_below(anchor)).cloned().collect())
+    }
+
+    async fn groups(&self, ns: &Namespace) -> Result<Vec<OwnedGroup>, TargetError> {
+        let groups = self.0.groups.lock().unwrap();
+        let found = groups.iter().filter(|((at, _), _)| *at == ns.to_string());
+        Ok(found.map(|((_, group), dir)| OwnedGroup { group: group.clone(), owner: dir.owner.clone() }).collect())
+    }
+
+    async fn lock_existing_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> Result<Option<LockedGroup>, TargetError> {
+        if !self.has_group(ns, group).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.lock_group(ns, group, owner).await?))
+    }
+
+    async fn remove_empty_namespace(&self, ns: &Namespace) -> Result<bool, TargetError> {
+        let has_group = self.0.groups.lock().unwrap().keys().any(|(at, _)| *at == ns.to_string());
+        let mut all = self.0.namespaces.lock().unwrap();
+        let has_child = all.iter().any(|other| other != ns && other.is_at_or_below(ns));
+        Ok(!ns.is_root() && !has_group && !has_child && all.remove(ns))
+    }
+
+    fn location(&self, _: &Namespace, _: &Group, _: Option<Epoch>) -> Option<String> {
+        None
+    }
+
     fn chunks(&self) -> Arc<dyn ChunkStore> {
         self.0.store.clone()
     }
@@ -478,7 +542,11 @@ impl TargetGroup for LockedGroup {
         Ok(self.with(|dir| {
             dir.snapshots
                 .iter()
-                .map(|(time, files)| LocalSnapshot { time: *time, condition: condition(files), is_protected: false })
+                .map(|(time, files)| LocalSnapshot {
+                    time: *time,
+                    condition: condition(files),
+                    is_protected: dir.protected.contains(time),
+                })
                 .collect()
         }))
     }
@@ -491,6 +559,27 @@ impl TargetGroup for LockedGroup {
             all.extend(index.chunks().map(|c| KnownChunk { digest: c.digest, length: c.size_bytes() as u32 }));
         }
         Ok(all)
+    }
+
+    async fn remove_snapshot(&self, time: Epoch) -> Result<Removed, TargetError> {
+        self.with(|dir| {
+            if dir.busy.contains(&time) {
+                return Err(TargetError::Locked { what: format!("snapshot {time}"), source: None });
+            }
+            if dir.protected.contains(&time) {
+                return Ok(Removed::Protected);
+            }
+            Ok(dir.snapshots.remove(&time).map_or(Removed::Gone, |_| Removed::Yes))
+        })
+    }
+
+    async fn remove_if_empty(&self) -> Result<bool, TargetError> {
+        let mut groups = self.target.groups.lock().unwrap();
+        let is_empty = groups[&self.key].snapshots.is_empty();
+        if is_empty {
+            groups.remove(&self.key);
+        }
+        Ok(is_empty)
     }
 
     async fn begin(&self, time: Epoch) -> Result<OpenSnapshot, TargetError> {
