@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use farhold_crypto::{CryptConfig, sha256};
-use farhold_format::blob::{BlobError, MAX_INPUT_BYTES};
+use farhold_format::blob::{BlobError, MAX_ENCODED_BLOB_BYTES, MAX_INPUT_BYTES};
 use farhold_format::manifest::{
     CHANGE_DETECTION_FINGERPRINT, KEY_FINGERPRINT, Manifest, ManifestError, ManifestFile, SYNC_SOURCE_SIGNATURE,
     VERIFY_STATE,
@@ -199,10 +199,10 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
     /// Puts the client log in place without its encryption. One that cannot be read is left out with a warning.
     async fn put_decrypted_client_log(&self, log: Bytes, key: &DecryptionKey) -> Result<(), GroupFailure> {
         let (time, config, received) = (self.time, key.config.clone(), log.clone());
-        let decrypted = self.run.pool.run(move |bench| decrypt_blob(bench, &received, &config)).await;
+        let decrypted = self.run.pool.run(move |bench| decrypt_client_log(bench, &received, &config)).await;
         match decrypted.map_err(|_| GroupFailure::Crashed)? {
-            Ok((decrypted, _)) => self.target.put_client_log(decrypted).await?,
-            // Whoever wrote it had the key or not; both are the same log.
+            Ok(decrypted) => self.target.put_client_log(decrypted).await?,
+            // Whoever wrote it did so without the key.
             Err(BlobError::NotEncrypted) => self.target.put_client_log(log).await?,
             Err(error) => {
                 let text = format!("{time}: the client log cannot be decrypted and is left out - {}", chain(&error));
@@ -237,6 +237,21 @@ fn decrypt_blob(bench: &mut Bench, encoded: &[u8], key: &CryptConfig) -> Result<
     let decrypted = bench.decoder.decrypt_into(encoded, key, MAX_INPUT_BYTES, &mut plain, &mut bench.encoder)?;
     let checksum = sha256(&decrypted);
     Ok((decrypted.into(), checksum))
+}
+
+/// Returns a client log without its encryption. The reference, pushing an encrypted one as it is, wraps it into a second
+/// blob that is not encrypted (`docs/spec/sync.md` C.1 FAULT 14).
+fn decrypt_client_log(bench: &mut Bench, encoded: &[u8], key: &CryptConfig) -> Result<Bytes, BlobError> {
+    match decrypt_blob(bench, encoded, key) {
+        Err(BlobError::NotEncrypted) => {
+            let inner = bench.decoder.decode(encoded, None, MAX_ENCODED_BLOB_BYTES)?;
+            match decrypt_blob(bench, &inner, key) {
+                Ok((decrypted, _)) => Ok(decrypted),
+                Err(_) => Err(BlobError::NotEncrypted),
+            }
+        }
+        result => result.map(|(decrypted, _)| decrypted),
+    }
 }
 
 /// Returns the manifest of the decrypted copy.

@@ -1,7 +1,10 @@
 //! The scenarios of `docs/spec/sync.md` annex B that need the engine but no network.
 
+#[path = "../support/stores.rs"]
+mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod decrypt_recorded;
 mod listing;
 mod removal;
