@@ -36,6 +36,13 @@ const CHUNKS_PER_SESSION: u64 = 128;
 const NEAR_ANSWER: Duration = Duration::from_millis(5);
 const NEAR_SESSIONS: usize = 2;
 
+/// Content of the chunks on their way from a source that is near, beyond those being checked: there is nothing to hide
+/// but the time to ask, and all of it is lost when the process dies.
+const NEAR_BYTES: u64 = 8 << 20;
+
+/// Chunks on their way from a near source beside those being checked, whatever their size: one comes while one waits.
+const NEAR_CHUNKS: usize = 2;
+
 /// Indexes up to this size are read by all additional sessions at once, longer ones one after the other.
 const SMALL_INDEX_BYTES: usize = 1 << 20;
 
@@ -132,13 +139,16 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
         Ok(received)
     }
 
+    fn is_near(&self) -> bool {
+        self.reader.fastest_answer() < NEAR_ANSWER
+    }
+
     /// Keeps additional sessions open in the background, as many as the amount of data justifies and the run allows.
     fn add_sessions(&self, readers: &Arc<ChunkReaders<S>>, missing_bytes: u64, missing_chunks: u64) -> JoinSet<()> {
         let run = self.run;
-        let is_near = self.reader.fastest_answer() < NEAR_ANSWER;
         let wanted = (missing_bytes / BYTES_PER_SESSION).max(missing_chunks / CHUNKS_PER_SESSION);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(run.options.sessions_per_archive);
-        let wanted = if is_near { wanted.min(NEAR_SESSIONS) } else { wanted };
+        let wanted = if self.is_near() { wanted.min(NEAR_SESSIONS) } else { wanted };
         let permits: Vec<_> = (1..wanted).map_while(|_| run.extra_sessions.clone().try_acquire_owned().ok()).collect();
         let mut openers = JoinSet::new();
         if !permits.is_empty() {
@@ -174,12 +184,18 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
             drop(report);
             let event = GroupEvent::ChunkStored { encoded_bytes, plain_bytes: chunk.length.into() };
             run.emit(self.index, self.group, event);
-            Ok::<(), ArchiveFailure>(())
+            Ok::<u64, ArchiveFailure>(chunk.length.into())
         };
+        let is_near = self.is_near();
+        let few = run.pool.size() + NEAR_CHUNKS;
+        let mut on_the_way = 0;
         for chunk in missing {
-            while REQUESTS_PER_SESSION * readers.count() <= tasks.len() {
+            let length = u64::from(chunk.length);
+            while REQUESTS_PER_SESSION * readers.count() <= tasks.len()
+                || (is_near && few <= tasks.len() && NEAR_BYTES < on_the_way + length)
+            {
                 if let Some(done) = tasks.join_next().await {
-                    take(done)?;
+                    on_the_way -= take(done)?;
                 }
             }
             let charge = chunk.length.max(MIN_CHARGE_BYTES).min(run.options.budget_bytes);
@@ -190,9 +206,10 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
                     // In this order and not a random one, so that a run can be repeated exactly.
                     biased;
                     permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
-                    Some(done) = tasks.join_next() => take(done)?,
+                    Some(done) = tasks.join_next() => on_the_way -= take(done)?,
                 }
             };
+            on_the_way += length;
             let (run, readers, store) = (run.clone(), readers.clone(), store.clone());
             tasks.spawn(async move {
                 let encoded = readers.chunk(&chunk.digest, chunk.max_encoded_bytes()).await?;

@@ -178,7 +178,7 @@ impl LogRenderer {
                 self.put(index.unwrap_or(0), [LogLine { level: LogLevel::Warning, text }], &mut out);
             }
             SyncEvent::Retry { attempt, pause, error } => out.push(LogLine::info(format!(
-                "connection to the source failed, attempt {} in {} s - {error}",
+                "connection to the source failed, attempt {} in {:.1} s - {error}",
                 attempt + 1,
                 pause.as_secs_f64()
             ))),

@@ -1,8 +1,10 @@
 //! Reader sessions: files and chunks of one snapshot, sent as they are stored.
 //!
 //! A session may read only the chunks of the indexes that it downloaded. What it may hold in memory is bounded: a peer
-//! that asks for 200 chunks and does not read pins one budget, not 200 chunks. Source: `docs/spec/wire-protocol.md` 6.
+//! that asks for 200 chunks and does not read pins one budget, not 200 chunks. Chunks are sent one after the other, see
+//! [`sending`]. Source: `docs/spec/wire-protocol.md` 6.
 
+mod sending;
 mod stored;
 
 pub use stored::StoredSnapshot;
@@ -23,12 +25,17 @@ use crate::declare::{Answer, Body, Reply, full_body};
 use crate::error::ApiError;
 use crate::h2_session::{RefusalLog, SessionEndpoint, SessionRequest, SessionRouter};
 use crate::schema::{Param, named};
+use sending::{SendingTurn, SendingTurns};
 
 /// Largest encoded chunk in KiB, rounded up: what is reserved before a chunk's size is known.
 const CHUNK_KIB: u32 = (farhold_format::blob::MAX_ENCODED_BLOB_BYTES as u32).div_ceil(1024);
 
 /// Chunk bodies one session may hold in memory, in KiB: four of the largest, or sixteen of 4 MiB.
 const SESSION_KIB: u32 = 4 * CHUNK_KIB;
+
+/// Bytes of a chunk that go into one frame. Small against a chunk, so that little of it comes twice when a connection
+/// breaks, and far above what costs time or looks like an attack to HTTP/2 libraries.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Files of the snapshot one session may hold in memory at once; indexes of large disks have many MiB.
 const SESSION_FILES: usize = 4;
@@ -95,6 +102,7 @@ pub struct ReaderSession {
     own: Arc<Semaphore>,
     server: Arc<Semaphore>,
     files: Arc<Semaphore>,
+    sending: SendingTurns,
 }
 
 impl std::fmt::Debug for ReaderSession {
@@ -107,6 +115,7 @@ impl std::fmt::Debug for ReaderSession {
 struct Counted {
     bytes: Bytes,
     _permits: Vec<OwnedSemaphorePermit>,
+    _turn: Option<SendingTurn>,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -125,6 +134,7 @@ impl ReaderSession {
             own: Arc::new(Semaphore::new(CHUNK_KIB as usize)),
             server: budget.server.clone(),
             files: Arc::new(Semaphore::new(SESSION_FILES)),
+            sending: SendingTurns::new(),
         }
     }
 
@@ -142,7 +152,7 @@ impl ReaderSession {
                 let mut allowed = session.allowed.lock().unwrap_or_else(PoisonError::into_inner);
                 allowed.extend(index.chunks().map(|chunk| chunk.digest));
             }
-            Ok(Bytes::from_owner(Counted { bytes, _permits: vec![permit] }))
+            Ok(Bytes::from_owner(Counted { bytes, _permits: vec![permit], _turn: None }))
         };
         blocking(read).await
     }
@@ -167,9 +177,11 @@ impl ReaderSession {
             for permit in &mut permits {
                 drop(permit.split(CHUNK_KIB as usize - needed));
             }
-            Ok(Bytes::from_owner(Counted { bytes, _permits: permits }))
+            Ok((bytes, permits))
         };
-        blocking(read).await
+        let (bytes, permits) = blocking(read).await?;
+        let turn = self.sending.take().await;
+        Ok(Bytes::from_owner(Counted { bytes, _permits: permits, _turn: turn }))
     }
 }
 
@@ -222,12 +234,20 @@ async fn chunk(session: Arc<ReaderSession>, request: SessionRequest) -> Result<R
     let bytes = session.read_chunk(digest).await?;
     let whole = bytes.len();
     let Some(start) = first_byte(&request.headers).filter(|start| *start < whole) else {
-        return Ok(Reply::raw(CONTENT_TYPE_BYTES, full_body(bytes)).with_header(CONTENT_LENGTH, whole.into()));
+        return Ok(Reply::raw(CONTENT_TYPE_BYTES, in_pieces(bytes)).with_header(CONTENT_LENGTH, whole.into()));
     };
     let range = format!("bytes {start}-{}/{whole}", whole - 1);
     let range = HeaderValue::try_from(range).map_err(|error| ApiError::internal(error.to_string()))?;
-    let rest = Reply::raw(CONTENT_TYPE_BYTES, full_body(bytes.slice(start..)));
+    let rest = Reply::raw(CONTENT_TYPE_BYTES, in_pieces(bytes.slice(start..)));
     Ok(rest.with_header(CONTENT_LENGTH, (whole - start).into()).with_header(CONTENT_RANGE, range))
+}
+
+/// Returns a body whose parts become frames. What a client got of a frame that is not complete is lost to it.
+fn in_pieces(bytes: Bytes) -> Body {
+    let starts = (0..bytes.len()).step_by(PIECE_BYTES);
+    let pieces = starts.map(move |start| bytes.slice(start..bytes.len().min(start + PIECE_BYTES)));
+    let frames = futures::stream::iter(pieces.map(|piece| Ok(hyper::body::Frame::data(piece))));
+    Body::new(http_body_util::StreamBody::new(frames))
 }
 
 /// Returns where a client wants a chunk to begin whose first part it has, from a connection that broke. Any other form

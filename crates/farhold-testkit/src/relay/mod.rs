@@ -19,11 +19,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use pump::{Direction, PumpEnd, pump};
+
+/// Buffer of the system for what is to be delivered. A cut throws it away although it counts as carried, so it is small.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What a relay does.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +100,8 @@ struct Counters {
 struct Shared {
     options: RelayOptions,
     counters: Counters,
+    /// Where new connections go.
+    target: Mutex<SocketAddr>,
     faults: watch::Sender<Faults>,
     /// Open connections, oldest first. A sender that is used or dropped cuts its connection.
     open: Mutex<Vec<oneshot::Sender<()>>>,
@@ -125,7 +131,8 @@ pub async fn start(options: RelayOptions) -> io::Result<Relay> {
     let listener = TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;
     let (faults, _) = watch::channel(Faults::NONE);
-    let shared = Arc::new(Shared { options, counters: Counters::default(), faults, open: Mutex::default() });
+    let (target, open) = (Mutex::new(options.target), Mutex::default());
+    let shared = Arc::new(Shared { options, counters: Counters::default(), target, faults, open });
     let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
     Ok(Relay { address, shared, server })
 }
@@ -153,6 +160,11 @@ impl Relay {
     /// Sets what is wrong with the link from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.faults.send_replace(faults);
+    }
+
+    /// Sends new connections elsewhere from now on, such as to a server that came back on another port.
+    pub fn set_target(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
     /// Cuts all connections that are open now. Returns how many.
@@ -214,11 +226,15 @@ fn reset(stream: &TcpStream) {
 async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
     let counters = &shared.counters;
     // Dropping `client` refuses the connection, as far as a relay that has accepted it can.
-    let Ok(mut target) = TcpStream::connect(shared.options.target).await else {
+    let address = *shared.target.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(mut target) = TcpStream::connect(address).await else {
         return;
     };
-    if client.set_nodelay(true).and_then(|()| target.set_nodelay(true)).is_err() {
-        return;
+    for stream in [&client, &target] {
+        let small = SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_BYTES);
+        if stream.set_nodelay(true).and(small).is_err() {
+            return;
+        }
     }
     let (cut, is_cut) = oneshot::channel();
     shared.open().push(cut);

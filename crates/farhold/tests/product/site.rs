@@ -10,6 +10,7 @@ use farhold::certificate::KeyKind;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
+use farhold::system::SystemClock;
 use farhold_api::{Router, endpoints};
 use farhold_cli::{
     Catalogue, Console, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, SocketCaller, execute, plan,
@@ -19,7 +20,7 @@ use farhold_jobs::{App, Operation};
 use farhold_settings::{
     AclEntry, AclSubject, DatastoreConfig, Entries, SettingsError, TokenConfig, UserConfig, UserEntry, Validity,
 };
-use farhold_types::{Authid, Role, Secret};
+use farhold_types::{Authid, Clock, Role, Secret};
 use jiff::tz::TimeZone;
 
 use crate::scratch::scratch;
@@ -63,9 +64,14 @@ pub struct Site {
 impl Site {
     /// Returns a server without any configuration.
     pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// Returns a server without any configuration that takes the time from `clock`.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let folder = scratch();
         let directories = Directories::below(&folder.path().join("root"));
-        let composed = compose(parts(directories.clone())).unwrap();
+        let composed = compose(Parts { clock, ..parts(directories.clone()) }).unwrap();
         let (app, router) = (Arc::clone(&composed.app), Arc::clone(&composed.router));
         Self { app, router, directories, composed: Some(composed), running: None, folder }
     }

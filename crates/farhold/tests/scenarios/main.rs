@@ -1,0 +1,19 @@
+//! Scenarios of `docs/spec/sync.md`, annex B, that are about the wire: two real servers, a relay between them that
+//! breaks when a scenario says so.
+//!
+//! [`pair`]: the two servers. [`faults`]: lines that break, servers that die, tickets that end.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
+
+#[path = "../product/content.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod content;
+mod faults;
+mod pair;
+#[path = "../product/process.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod process;
+#[path = "../support/scratch.rs"]
+mod scratch;
+#[path = "../product/site.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod site;
