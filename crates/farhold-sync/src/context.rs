@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::check_pool::CheckPool;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
+use crate::group::SNAPSHOTS_AHEAD;
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
-use crate::outcome::SyncReport;
+use crate::outcome::{RemovedCounts, SyncReport};
 use crate::retry::Retry;
 use crate::source::Source;
 use crate::target::{ChunkStore, Target};
@@ -37,7 +38,39 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) closing: TaskTracker,
 }
 
+/// Smallest byte budget that lets the largest chunk through.
+const MIN_BUDGET_BYTES: u32 = 16 << 20;
+
 impl<S: Source, T: Target> RunContext<S, T> {
+    pub(crate) fn new(
+        options: SyncOptions,
+        source: Arc<S>,
+        target: Arc<T>,
+        events: Arc<dyn EventSink>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let dir = options.state_dir.as_deref();
+        let scope = |dir| JournalScope::new(dir, &options.job, &options.owner, &source.identity());
+        let removed = options.remove_vanished.then(RemovedCounts::default);
+        let report = SyncReport { removed, ..SyncReport::default() };
+        Self {
+            chunks: target.chunks(),
+            pool: CheckPool::new(options.blocking.clone()),
+            budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
+            extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
+            ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
+            retry: Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed)),
+            journal: dir.map(|dir| Arc::new(scope(dir))),
+            report: Mutex::new(report),
+            closing: TaskTracker::new(),
+            source,
+            target,
+            events,
+            cancel,
+            options,
+        }
+    }
+
     pub(crate) fn emit(&self, index: NamespaceIndex, group: &Group, event: GroupEvent) {
         self.events.event(&SyncEvent::Group { index, group: group.clone(), event });
     }

@@ -5,6 +5,9 @@
 //! budget, and everything that happens is told as [`SyncEvent`]s, of which the task log ([`LogRenderer`]) and
 //! [`Progress`] are readers.
 //!
+//! [`plan`] is the dry run and [`explain`] its answer for one snapshot: the same discovery, selection and planning
+//! functions, without locks and without writing anything.
+//!
 //! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`], and the wall clock.
 //! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts.
 
@@ -14,7 +17,9 @@ mod chunk_readers;
 mod chunks;
 mod context;
 mod decrypt;
+mod dry_run;
 mod event;
+mod explain;
 mod fetch;
 mod group;
 mod journal;
@@ -25,6 +30,7 @@ mod local_target;
 mod log_lines;
 mod options;
 mod outcome;
+mod plan;
 mod prepare;
 mod progress;
 mod readers;
@@ -35,6 +41,7 @@ mod removal_event;
 mod retry;
 mod rights;
 mod run;
+mod scout;
 mod snapshot;
 mod source;
 mod stored;
@@ -42,12 +49,18 @@ mod target;
 mod turns;
 
 pub use blocking::{Blocking, Pace};
+pub use dry_run::{
+    Explanation, GroupReport, NamespacePlan, PlannedAction, PlannedGroupRemoval, PlannedNamespaceRemoval,
+    PlannedReason, PlannedSnapshotRemoval, RunPlan, SnapshotPlan,
+};
 pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
+pub use explain::explain;
 pub use local_source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local_target::LocalTarget;
 pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
 pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, DecryptionKey, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, RemovedCounts, SyncError, SyncReport};
+pub use plan::plan;
 pub use progress::{Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
 pub use removal_event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};
@@ -56,6 +69,6 @@ pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
 pub use target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
-    TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, SeenGroup, StoredFile, StoredManifest, Target, TargetError,
+    TargetGroup, TargetSnapshot,
 };

@@ -13,7 +13,7 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_types::{
-    ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace,
+    ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot,
     VerifyState,
 };
 use tokio_util::task::TaskTracker;
@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use crate::blocking::Blocking;
 use crate::local_removal;
 use crate::target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, StoredFile, StoredManifest, Target, TargetError, TargetGroup,
-    TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, SeenGroup, StoredFile, StoredManifest, Target, TargetError,
+    TargetGroup, TargetSnapshot,
 };
 
 /// A local datastore to pull into. Holds the store's shared process lock until it and all its steps are gone, so that
@@ -128,6 +128,30 @@ impl Target for LocalTarget {
         self.step("cannot look for the group", look).await
     }
 
+    async fn look_at_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        examine: Examine,
+    ) -> Result<Option<SeenGroup>, TargetError> {
+        let (ns, group) = (ns.clone(), group.clone());
+        let look = move |store: &Datastore| {
+            let owner = match store.owner(&ns, &group) {
+                Ok(owner) => Some(owner),
+                Err(DatastoreError::GroupMissing { .. }) => return Ok(None),
+                Err(DatastoreError::OwnerUnreadable { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            match snapshots_of(store, &ns, &group, examine) {
+                Ok(snapshots) => Ok(Some(SeenGroup { owner, snapshots })),
+                // Removed meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.step("cannot look at the group", look).await
+    }
+
     async fn lock_group(&self, ns: &Namespace, group: &Group, owner: &Authid) -> Result<LocalGroup, TargetError> {
         let (ns, group, expected) = (ns.clone(), group.clone(), owner.clone());
         let lock = move |store: &Datastore| store.create_group(&ns, &group, &expected);
@@ -197,8 +221,8 @@ pub struct LocalGroup {
     lock: GroupLock,
 }
 
-fn condition_of(store: &Datastore, lock: &GroupLock, time: Epoch) -> Result<LocalCondition, DatastoreError> {
-    match store.read_manifest(lock.namespace(), &lock.group().at(time)) {
+fn condition_of(store: &Datastore, ns: &Namespace, snapshot: &Snapshot) -> Result<LocalCondition, DatastoreError> {
+    match store.read_manifest(ns, snapshot) {
         Ok((manifest, _)) if manifest.verify_state().is_some_and(|item| item.state == VerifyState::Failed) => {
             Ok(LocalCondition::VerificationFailed)
         }
@@ -206,6 +230,28 @@ fn condition_of(store: &Datastore, lock: &GroupLock, time: Epoch) -> Result<Loca
         Err(error) if is_damage(&error) => Ok(LocalCondition::UnreadableManifest),
         Err(error) => Err(error),
     }
+}
+
+fn snapshots_of(
+    store: &Datastore,
+    ns: &Namespace,
+    group: &Group,
+    examine: Examine,
+) -> Result<Vec<LocalSnapshot>, DatastoreError> {
+    let found = store.snapshots(ns, group)?;
+    let newest = found.iter().filter(|info| info.has_manifest).map(|info| info.time).max();
+    let mut local = Vec::with_capacity(found.len());
+    for info in found {
+        let condition = if !info.has_manifest {
+            LocalCondition::Unfinished
+        } else if examine == Examine::All || (examine == Examine::Newest && newest == Some(info.time)) {
+            condition_of(store, ns, &group.at(info.time))?
+        } else {
+            LocalCondition::NotKnownBad
+        };
+        local.push(LocalSnapshot { time: info.time, condition, is_protected: info.is_protected });
+    }
+    Ok(local)
 }
 
 /// Returns whether a file is unusable in itself, so that fetching it again helps; not so when the device fails.
@@ -219,22 +265,7 @@ impl TargetGroup for LocalGroup {
 
     async fn snapshots(&self, examine: Examine) -> Result<Vec<LocalSnapshot>, TargetError> {
         let lock = self.lock.clone();
-        let list = move |store: &Datastore| {
-            let found = store.snapshots(lock.namespace(), lock.group())?;
-            let newest = found.iter().filter(|info| info.has_manifest).map(|info| info.time).max();
-            let mut local = Vec::with_capacity(found.len());
-            for info in found {
-                let condition = if !info.has_manifest {
-                    LocalCondition::Unfinished
-                } else if examine == Examine::All || (examine == Examine::Newest && newest == Some(info.time)) {
-                    condition_of(store, &lock, info.time)?
-                } else {
-                    LocalCondition::NotKnownBad
-                };
-                local.push(LocalSnapshot { time: info.time, condition, is_protected: info.is_protected });
-            }
-            Ok(local)
-        };
+        let list = move |store: &Datastore| snapshots_of(store, lock.namespace(), lock.group(), examine);
         self.target.step("cannot list the group", list).await
     }
 

@@ -6,8 +6,8 @@
 //! Source: `docs/spec/sync.md` 4, 5, 12, 13, C.2 W8 and W10.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 
 use farhold_rules::namespace_map::{
     Discovery, MapError, NamespacePair, Unsupported, check_depth_rule, discovery, map_namespaces, when_unsupported,
@@ -15,18 +15,15 @@ use farhold_rules::namespace_map::{
 use farhold_rules::removal_plan::shows_whole_tree;
 use farhold_rules::sync_plan::{GroupSelection, select_groups};
 use farhold_types::{Group, Namespace};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::check_pool::CheckPool;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
-use crate::group::{GroupJob, GroupListingTask, SNAPSHOTS_AHEAD, list_group, sync_group};
-use crate::journal::JournalScope;
+use crate::group::{GroupJob, GroupListingTask, list_group, sync_group};
 use crate::options::SyncOptions;
-use crate::outcome::{NamespaceFailure, RemovedCounts, SyncError, SyncReport, chain};
+use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
 use crate::removal::{KnownGroups, NamespaceScope, remove_groups, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
@@ -36,9 +33,6 @@ use crate::target::Target;
 /// Namespaces whose groups, and groups whose snapshots, are listed ahead of their turn: hides round trips, and costs at
 /// most as many requests at once. A listing that got old meanwhile only means that something is found vanished later.
 const LISTINGS_AHEAD: usize = 4;
-
-/// Smallest byte budget that lets the largest chunk through.
-const MIN_BUDGET_BYTES: u32 = 16 << 20;
 
 /// Runs a sync from `source` to `target`.
 ///
@@ -63,37 +57,16 @@ pub async fn run<S: Source, T: Target>(
         events.event(&SyncEvent::KeyLoaded(key.name()));
     }
     check_depth_rule(&options.target_anchor, &options.source_anchor, options.max_depth)?;
-    let retry = Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed));
-    let scope =
-        cancel.run_until_cancelled(discover(&*source, &options, &retry)).await.ok_or(SyncError::Cancelled)??;
+    let context = Arc::new(RunContext::new(options, source, target, events, cancel));
+    let discovered = discover(&*context.source, &context.options, &context.retry);
+    let scope = context.cancel.run_until_cancelled(discovered).await.ok_or(SyncError::Cancelled)??;
     if scope.is_compatibility_mode {
-        events.event(&SyncEvent::CompatibilityMode);
+        context.events.event(&SyncEvent::CompatibilityMode);
     }
     for item in &scope.unreadable {
-        events.event(&SyncEvent::UnreadableItem { index: None, group: None, item: item.clone() });
+        context.events.event(&SyncEvent::UnreadableItem { index: None, group: None, item: item.clone() });
     }
-    let journal = options
-        .state_dir
-        .as_deref()
-        .map(|dir| Arc::new(JournalScope::new(dir, &options.job, &options.owner, &source.identity())));
-    let workers = options.worker_threads.max(1);
-    let report = SyncReport { removed: options.remove_vanished.then(RemovedCounts::default), ..SyncReport::default() };
-    let context = Arc::new(RunContext {
-        chunks: target.chunks(),
-        source,
-        target,
-        events,
-        cancel,
-        pool: CheckPool::new(options.blocking.clone()),
-        budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
-        extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
-        ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
-        retry,
-        journal,
-        report: Mutex::new(report),
-        closing: TaskTracker::new(),
-        options,
-    });
+    let workers = context.options.worker_threads.max(1);
     let result = Queue::new(context.clone(), rights, scope, workers).work().await;
     context.closing.close();
     context.closing.wait().await;
@@ -114,15 +87,19 @@ pub async fn run<S: Source, T: Target>(
     Ok(report)
 }
 
-struct Scope {
-    namespaces: Vec<NamespacePair>,
-    is_compatibility_mode: bool,
-    unreadable: Vec<String>,
+/// What a run covers.
+pub(crate) struct Scope {
+    /// In processing order.
+    pub(crate) namespaces: Vec<NamespacePair>,
+    pub(crate) is_compatibility_mode: bool,
+    /// What of the source's listing made no sense.
+    pub(crate) unreadable: Vec<String>,
     /// Whether the source showed the parents of everything that it listed.
-    is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
-async fn discover<S: Source>(source: &S, options: &SyncOptions, retry: &Retry) -> Result<Scope, SyncError> {
+/// Finds out what a run covers. Only reads.
+pub(crate) async fn discover<S: Source>(source: &S, options: &SyncOptions, retry: &Retry) -> Result<Scope, SyncError> {
     let (anchor, depth) = (&options.source_anchor, options.max_depth);
     let mut is_compatibility_mode = false;
     let mut unreadable = Vec::new();

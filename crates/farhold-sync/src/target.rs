@@ -116,6 +116,15 @@ pub trait ChunkStore: Send + Sync + 'static {
     fn read(&self, digest: &Digest) -> Option<Bytes>;
 }
 
+/// A group of the target as it looked without a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenGroup {
+    /// Its owner; none if that cannot be read.
+    pub owner: Option<Authid>,
+    /// All snapshot directories, finished or not, in any order.
+    pub snapshots: Vec<LocalSnapshot>,
+}
+
 /// A store to pull into.
 pub trait Target: Send + Sync + 'static {
     /// A locked group.
@@ -132,6 +141,15 @@ pub trait Target: Send + Sync + 'static {
 
     /// Returns whether the group exists.
     fn has_group(&self, ns: &Namespace, group: &Group) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Looks at a group without locking it: what it says may be outdated at once. `None` if it does not exist. Changes
+    /// nothing.
+    fn look_at_group(
+        &self,
+        ns: &Namespace,
+        group: &Group,
+        examine: Examine,
+    ) -> impl Future<Output = Result<Option<SeenGroup>, TargetError>> + Send;
 
     /// Locks a group without waiting, creating it for `owner` first if it does not exist.
     ///

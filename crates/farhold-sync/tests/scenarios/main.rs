@@ -6,5 +6,6 @@ mod stores;
 mod support;
 
 mod decrypt_recorded;
+mod dry_run;
 mod listing;
 mod removal;

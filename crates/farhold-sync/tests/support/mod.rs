@@ -13,8 +13,8 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Removed, Source,
-    SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions,
+    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Removed, SeenGroup,
+    Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions,
     SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted, Visibility,
 };
 use farhold_types::{
@@ -461,6 +461,12 @@ impl Target for TargetHandle {
         Ok(self.0.groups.lock().unwrap().contains_key(&(ns.to_string(), group.clone())))
     }
 
+    async fn look_at_group(&self, ns: &Namespace, group: &Group, _: Examine) -> Result<Option<SeenGroup>, TargetError> {
+        let groups = self.0.groups.lock().unwrap();
+        let dir = groups.get(&(ns.to_string(), group.clone()));
+        Ok(dir.map(|dir| SeenGroup { owner: dir.owner.clone(), snapshots: snapshots_of(dir) }))
+    }
+
     async fn lock_group(&self, ns: &Namespace, group: &Group, owner: &Authid) -> Result<LockedGroup, TargetError> {
         let key = (ns.to_string(), group.clone());
         let mut groups = self.0.groups.lock().unwrap();
@@ -527,28 +533,30 @@ impl LockedGroup {
     }
 }
 
+fn snapshots_of(dir: &GroupDir) -> Vec<LocalSnapshot> {
+    let condition = |files: &Files| match files.get(MANIFEST_NAME).map(|raw| Manifest::from_blob(raw)) {
+        None => LocalCondition::Unfinished,
+        Some(Err(_)) => LocalCondition::UnreadableManifest,
+        Some(Ok(m)) if m.verify_state().is_some_and(|v| v.state == VerifyState::Failed) => {
+            LocalCondition::VerificationFailed
+        }
+        Some(Ok(_)) => LocalCondition::NotKnownBad,
+    };
+    dir.snapshots
+        .iter()
+        .map(|(time, files)| LocalSnapshot {
+            time: *time,
+            condition: condition(files),
+            is_protected: dir.protected.contains(time),
+        })
+        .collect()
+}
+
 impl TargetGroup for LockedGroup {
     type Snapshot = OpenSnapshot;
 
     async fn snapshots(&self, _: Examine) -> Result<Vec<LocalSnapshot>, TargetError> {
-        let condition = |files: &Files| match files.get(MANIFEST_NAME).map(|raw| Manifest::from_blob(raw)) {
-            None => LocalCondition::Unfinished,
-            Some(Err(_)) => LocalCondition::UnreadableManifest,
-            Some(Ok(m)) if m.verify_state().is_some_and(|v| v.state == VerifyState::Failed) => {
-                LocalCondition::VerificationFailed
-            }
-            Some(Ok(_)) => LocalCondition::NotKnownBad,
-        };
-        Ok(self.with(|dir| {
-            dir.snapshots
-                .iter()
-                .map(|(time, files)| LocalSnapshot {
-                    time: *time,
-                    condition: condition(files),
-                    is_protected: dir.protected.contains(time),
-                })
-                .collect()
-        }))
+        Ok(self.with(|dir| snapshots_of(dir)))
     }
 
     async fn chunks_of(&self, time: Epoch) -> Result<Vec<KnownChunk>, TargetError> {
