@@ -9,3 +9,4 @@ mod decrypt_recorded;
 mod dry_run;
 mod listing;
 mod removal;
+mod removal_limits;
