@@ -1,10 +1,13 @@
 //! The scenarios of `docs/spec/sync.md` annex B that need the engine but no network.
 
+#[path = "../support/encrypted.rs"]
+mod encrypted;
 #[path = "../support/stores.rs"]
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod decrypt;
 mod decrypt_recorded;
 mod dry_run;
 mod listing;

@@ -13,9 +13,9 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLine, LogNames, LogRenderer, Removed, SeenGroup,
-    Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions,
-    SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted, Visibility,
+    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLevel, LogLine, LogNames, LogRenderer, Removed,
+    SeenGroup, Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent,
+    SyncOptions, SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted, Visibility,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -706,6 +706,13 @@ impl Log {
 
     pub fn texts(&self) -> Vec<String> {
         self.lines.lock().unwrap().iter().map(|line| line.text.clone()).collect()
+    }
+}
+
+impl Log {
+    /// Returns how many lines of this level there are.
+    pub fn count(&self, level: LogLevel) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.level == level).count()
     }
 }
 
