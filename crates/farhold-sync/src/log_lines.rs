@@ -280,7 +280,9 @@ impl LogRenderer {
                 format!("Snapshot not fully encrypted, sync as is despite matching key '{id}' with fingerprint {short}")
             }
             GroupEvent::ArchiveMismatch { time, archive } => {
-                format!("{time}/{archive}: local file does not match the manifest, fetching it again")
+                format!(
+                    "{time}: detected changed file \"{archive}\" - it does not match the manifest, fetching it again"
+                )
             }
             GroupEvent::ArchiveStarted { time, archive } => format!("{time}/{archive}: sync archive"),
             GroupEvent::IndexDone { time, archive, bytes, elapsed } => {
