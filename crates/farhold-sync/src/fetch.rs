@@ -49,6 +49,46 @@ const SMALL_INDEX_BYTES: usize = 1 << 20;
 /// Smallest charge on the byte budget: request, frames and bookkeeping of a tiny chunk.
 const MIN_CHARGE_BYTES: u32 = 32 << 10;
 
+/// Smallest share of its content that a chunk is charged with, however well those before were compressed. What comes
+/// may be as long as the content, so this is also by how much a source can exceed the budget: threefold.
+const MIN_DENSITY: f64 = 1.0 / 3.0;
+
+/// Content bytes over which the density of an archive is observed: it follows within some chunks.
+const DENSITY_MEMORY_BYTES: u64 = 64 << 20;
+
+/// How long the encoded chunks of an archive are, compared with their content. A chunk is charged with what it will
+/// likely need, since over a long line much must be in flight and most images compress well.
+#[derive(Debug, Default)]
+struct Density {
+    content_bytes: u64,
+    encoded_bytes: u64,
+}
+
+impl Density {
+    fn observe(&mut self, content_bytes: u64, encoded_bytes: u64) {
+        self.content_bytes += content_bytes;
+        self.encoded_bytes += encoded_bytes;
+        if DENSITY_MEMORY_BYTES < self.content_bytes {
+            self.content_bytes /= 2;
+            self.encoded_bytes /= 2;
+        }
+    }
+
+    /// Returns what the next chunk of `length` content bytes is charged with: all of it as long as nothing was seen.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    fn charge_bytes(&self, length: u32) -> u32 {
+        let density = if self.content_bytes == 0 { 1.0 } else { self.encoded_bytes as f64 / self.content_bytes as f64 };
+        // A quarter more, since chunks differ.
+        let share = (density * 1.25).clamp(MIN_DENSITY, 1.0);
+        ((f64::from(length) * share) as u32).max(MIN_CHARGE_BYTES)
+    }
+}
+
 /// What came over the network for one archive.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Received {
@@ -170,12 +210,14 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
         mut stored: impl FnMut(&ExpectedChunk, Digest) + Send,
     ) -> Result<Received, ArchiveFailure> {
         let run = self.run;
-        let mut tasks: JoinSet<Result<(ExpectedChunk, Digest, u64), ArchiveFailure>> = JoinSet::new();
+        let mut tasks = JoinSet::new();
+        let mut density = Density::default();
         let mut received = Received::default();
-        let mut take = |done: Result<Result<_, ArchiveFailure>, _>| {
+        let mut take = |density: &mut Density, done: Result<Result<_, ArchiveFailure>, _>| {
             let (chunk, digest, encoded_bytes): (ExpectedChunk, Digest, u64) =
                 done.map_err(|_| ArchiveFailure::Crashed)??;
             stored(&chunk, digest);
+            density.observe(chunk.length.into(), encoded_bytes);
             received.chunks += 1;
             received.bytes += encoded_bytes;
             let mut report = run.report();
@@ -195,10 +237,10 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
                 || (is_near && few <= tasks.len() && NEAR_BYTES < on_the_way + length)
             {
                 if let Some(done) = tasks.join_next().await {
-                    on_the_way -= take(done)?;
+                    on_the_way -= take(&mut density, done)?;
                 }
             }
-            let charge = chunk.length.max(MIN_CHARGE_BYTES).min(run.options.budget_bytes);
+            let charge = density.charge_bytes(chunk.length).min(run.options.budget_bytes);
             let acquire = run.budget.clone().acquire_many_owned(charge);
             tokio::pin!(acquire);
             let permit = loop {
@@ -206,7 +248,7 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
                     // In this order and not a random one, so that a run can be repeated exactly.
                     biased;
                     permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
-                    Some(done) = tasks.join_next() => on_the_way -= take(done)?,
+                    Some(done) = tasks.join_next() => on_the_way -= take(&mut density, done)?,
                 }
             };
             on_the_way += length;
@@ -224,8 +266,31 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
             });
         }
         while let Some(done) = tasks.join_next().await {
-            take(done)?;
+            take(&mut density, done)?;
         }
         Ok(received)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_charged_with_what_it_will_likely_need() {
+        const CHUNK: u32 = 4 << 20;
+        let mut density = Density::default();
+        assert_eq!(density.charge_bytes(CHUNK), CHUNK, "nothing is known yet");
+        density.observe(CHUNK.into(), u64::from(CHUNK) / 2);
+        assert_eq!(density.charge_bytes(CHUNK), CHUNK / 8 * 5);
+        for _ in 0..100 {
+            density.observe(CHUNK.into(), 1000);
+        }
+        assert_eq!(density.charge_bytes(CHUNK), CHUNK / 3, "however well it is compressed");
+        for _ in 0..100 {
+            density.observe(CHUNK.into(), u64::from(CHUNK) + 12);
+        }
+        assert_eq!(density.charge_bytes(CHUNK), CHUNK, "never more than the content");
+        assert_eq!(density.charge_bytes(20), MIN_CHARGE_BYTES);
     }
 }

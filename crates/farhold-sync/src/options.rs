@@ -13,14 +13,14 @@ use crate::event::KeyName;
 use crate::blocking::Blocking;
 use crate::retry::DEFAULT_PATIENCE;
 
-/// Content bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of
-/// 4 MiB, as many as the reference has in flight, and enough for 8 connections with 1 MiB windows each; with decoder
-/// buffers, windows and indexes the process stays below 200 MiB.
+/// Bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of 4 MiB that
+/// cannot be compressed, as many as the reference has in flight, and up to 60 that can; with decoder buffers and indexes
+/// the process stays below 200 MiB.
 pub const DEFAULT_BUDGET_BYTES: u32 = 80 << 20;
 
-/// Reader sessions that may be open for the chunks of one archive. Eight connections with a window of 1 MiB over 80 ms
-/// carry 100 MiB/s; on a clean path more than four bring nothing (`docs/spec/sync.md` C.2 W11).
-pub const DEFAULT_SESSIONS_PER_ARCHIVE: usize = 8;
+/// Reader sessions that may be open for the chunks of one archive. Twelve connections with a window of 1 MiB over 80 ms
+/// carry 150 MiB/s, which two cores can check; measured in `docs/benchmarks.md` (`docs/spec/sync.md` C.2 W11).
+pub const DEFAULT_SESSIONS_PER_ARCHIVE: usize = 12;
 
 /// A key with which a pull decrypts snapshots. `Debug` shows only its fingerprint.
 #[derive(Debug, Clone)]
