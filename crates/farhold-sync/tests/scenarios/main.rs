@@ -8,7 +8,9 @@ mod stores;
 mod support;
 
 mod decrypt;
+mod decrypt_hostile;
 mod decrypt_recorded;
+mod decrypt_reuse;
 mod dry_run;
 mod listing;
 mod removal;
