@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-/// A password, token secret or key text. Its `Debug` form hides the content; it has no `Display`.
+use zeroize::Zeroizing;
+
+/// A password, token secret or key text. Wiped when dropped. Its `Debug` form hides the content; it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// Returns the text, for the one place that needs it.

@@ -53,6 +53,18 @@ impl fmt::Display for Kdf {
     }
 }
 
+impl std::str::FromStr for Kdf {
+    type Err = &'static str;
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "none" => Ok(Self::None),
+            "scrypt" => Ok(Self::Scrypt),
+            "pbkdf2" => Ok(Self::Pbkdf2),
+            _ => Err("expected none, scrypt or pbkdf2"),
+        }
+    }
+}
+
 /// Why a key file cannot be read, opened or made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -64,11 +76,10 @@ pub enum KeyFileError {
         size_bytes: usize,
     },
     /// The text is no JSON, or a member is missing or has a wrong type.
-    #[error("key file is not valid")]
+    #[error("key file is not valid: {reason}")]
     Json {
-        /// The parser's reason.
-        #[source]
-        source: serde_json::Error,
+        /// What is wrong, without content: parsers quote what they did not expect, and that may be the key.
+        reason: String,
     },
     /// A member has a wrong form.
     #[error("key file has an invalid member {member}")]

@@ -154,6 +154,22 @@ fn wrong_forms_are_refused() {
 }
 
 #[test]
+fn errors_never_quote_the_text() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    for text in [
+        format!("\"{key}\""),
+        format!(r#"{{"kdf":"{key}"}}"#),
+        format!(r#"{{"kdf":{{"{key}":1}}}}"#),
+        format!(r#"{{"created":["{key}"]}}"#),
+        format!(r#"{{"data":"{key}"}}"#),
+        key.to_owned(),
+    ] {
+        let error = KeyFile::parse(text.as_bytes()).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("AAEC"), "{error:?}");
+    }
+}
+
+#[test]
 fn excessive_derivation_parameters_are_refused_when_opening() {
     let [_, (_, scrypt), (_, pbkdf2)] = documented();
     for text in [
@@ -194,6 +210,7 @@ fn debug_output_hides_the_key() {
 fn names_of_derivations_are_the_documented_ones() {
     for (kdf, name) in [(Kdf::None, "none"), (Kdf::Scrypt, "scrypt"), (Kdf::Pbkdf2, "pbkdf2")] {
         assert_eq!(kdf.to_string(), name);
+        assert_eq!(name.parse(), Ok(kdf));
         assert_eq!(serde_json::to_value(kdf).unwrap(), name);
     }
     assert_eq!(Kdf::default(), Kdf::Scrypt);
