@@ -202,7 +202,42 @@ impl ConfigDir {
             return Err(fail(e));
         }
         // The rename is what counts, so it has to survive a crash too.
-        File::open(&*self.path).and_then(|dir| dir.sync_all()).map_err(fail)
+        self.sync_folder_of(name).map_err(fail)
+    }
+
+    /// Makes a folder in this directory if it is missing, and gives it mode and owner in any case.
+    ///
+    /// # Errors
+    /// [`SettingsError::Io`].
+    pub(crate) fn prepare_folder(&self, name: &str, mode: u32) -> Result<(), SettingsError> {
+        let fail = |source| SettingsError::Io { file: name.to_owned(), action: "prepare", source };
+        let path = self.path.join(name);
+        match fs::DirBuilder::new().mode(mode).create(&path) {
+            Ok(()) => File::open(&*self.path).and_then(|dir| dir.sync_all()).map_err(fail)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(fail(e)),
+        }
+        let folder = File::open(&path).map_err(fail)?;
+        folder.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+        self.give_away(&folder, Protection::Shared).map_err(fail)
+    }
+
+    /// Removes a file for good; a missing one is no error. An absolute `name` may lie elsewhere.
+    ///
+    /// # Errors
+    /// [`SettingsError::Io`].
+    pub(crate) fn remove(&self, name: &str) -> Result<(), SettingsError> {
+        let fail = |source| SettingsError::Io { file: name.to_owned(), action: "remove", source };
+        match fs::remove_file(self.path.join(name)) {
+            Ok(()) => self.sync_folder_of(name).map_err(fail),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(fail(e)),
+        }
+    }
+
+    fn sync_folder_of(&self, name: &str) -> io::Result<()> {
+        let path = self.path.join(name);
+        File::open(path.parent().unwrap_or(&self.path))?.sync_all()
     }
 
     fn create_temporary(&self, name: &str) -> io::Result<(PathBuf, File)> {

@@ -7,12 +7,15 @@
 //! Lock order, where several are held: token removal takes `acl`, `user`, `token.shadow`; user removal takes `user`,
 //! `tfa`, `acl`, and each of `shadow.json` and `token.shadow` for its own change only. The two orders differ because
 //! the reference product's do; a wait ends after 10 s, so the worst case of both at once is an error, not a standstill.
+//! Archiving and removing an encryption key takes `sync`, then `encryption-keys`, so that no job starts to name the key
+//! meanwhile; so does whoever edits a job and loads its keys.
 //!
 //! Source: `docs/spec/config-and-access.md` 1 to 3.
 
 mod calendar_syntax;
 pub mod checkers;
 mod config_dir;
+mod encryption_keys;
 mod entries;
 mod error;
 pub mod records;
@@ -22,20 +25,22 @@ mod store;
 
 pub use calendar_syntax::{is_calendar_event, is_daily_window};
 pub use config_dir::{ConfigDir, ConfigLock, LOCK_WAIT, Protection, ServiceOwner, digest_of};
+pub use encryption_keys::{Archiving, KEY_DIRECTORY, KeyFileState, KeyStoreError, KeyUse};
 pub use entries::{ConfigFile, Entries};
 pub use error::{FieldError, SettingsError};
 pub use farhold_format::acl_file::{Acl, AclEntry, AclSubject, check_new_path};
 pub use records::datastore::{
     ChunkOrder, DatastoreConfig, Datastores, Maintenance, MaintenanceType, NotificationMode, Tuning,
 };
+pub use records::encryption_key::{EncryptionKeyConfig, EncryptionKeys};
 pub use records::node::NodeConfig;
-pub use records::raw::{EncryptionKeys, PruneJobs, TrafficRules, VerifyJobs};
+pub use records::raw::{PruneJobs, TrafficRules, VerifyJobs};
 pub use records::realm::{RealmConfig, RealmKind, Realms};
 pub use records::remote::{RemoteConfig, Remotes, StoredSecret};
 pub use records::secrets::{PasswordHashes, SecondFactors, TokenHashes};
 pub use records::sync::SyncJobs;
 pub use records::user::{TokenConfig, UserConfig, UserEntry, Users, Validity};
-pub use removal::{jobs_using_datastore, jobs_using_remote};
+pub use removal::{JobsOfKey, jobs_using_datastore, jobs_using_key, jobs_using_remote};
 pub use store::{ConfigStore, Document, Edited, Loaded};
 
 /// The stored configuration of one server; cheap to clone.

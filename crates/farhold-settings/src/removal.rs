@@ -4,7 +4,7 @@
 //! simply be started again.
 
 use farhold_format::acl_file::Acl;
-use farhold_types::{Authid, DatastoreName, Digest, JobId, RemoteName, SyncJob, Userid};
+use farhold_types::{Authid, DatastoreName, Digest, JobId, KeyId, RemoteName, SyncJob, Userid};
 
 use crate::Settings;
 use crate::entries::{ConfigFile, Entries};
@@ -23,6 +23,28 @@ pub fn jobs_using_remote(jobs: &Entries<SyncJobs>, remote: &RemoteName) -> Vec<S
 pub fn jobs_using_datastore<'j>(jobs: &'j Entries<SyncJobs>, store: &DatastoreName) -> Vec<&'j JobId> {
     let uses = |job: &&SyncJob| job.store == *store || (job.remote.is_none() && job.remote_store == *store);
     jobs.usable().filter(uses).map(|job| &job.id).collect()
+}
+
+/// The sync jobs that name an encryption key, in file order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsOfKey {
+    /// Jobs that encrypt with it.
+    pub active: Vec<String>,
+    /// Jobs that decrypt with it, or keep it because they once encrypted with it.
+    pub associated: Vec<String>,
+}
+
+/// Returns the sync jobs that name an encryption key. Sections without a record are read as text.
+pub fn jobs_using_key(jobs: &Entries<SyncJobs>, key: &KeyId) -> JobsOfKey {
+    let mut found = JobsOfKey::default();
+    for section in jobs.ids().filter_map(|id| jobs.section(id)) {
+        if section.get("active-encryption-key") == Some(key.as_str()) {
+            found.active.push(section.id().to_owned());
+        } else if section.list("associated-key").iter().any(|associated| associated == key.as_str()) {
+            found.associated.push(section.id().to_owned());
+        }
+    }
+    found
 }
 
 impl Settings {

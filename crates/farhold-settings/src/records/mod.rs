@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod datastore;
+pub mod encryption_key;
 pub mod node;
 pub mod raw;
 pub mod realm;

@@ -46,7 +46,3 @@ raw_file!(
     /// The file `traffic-control.cfg`.
     TrafficRules, "rule", "traffic-control.cfg", ".traffic-control.lck", schemas::TRAFFIC_CONTROL
 );
-raw_file!(
-    /// The file `encryption-keys.cfg`.
-    EncryptionKeys, "sync-key", "encryption-keys.cfg", ".encryption-keys.lck", schemas::ENCRYPTION_KEYS
-);
