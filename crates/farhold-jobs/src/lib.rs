@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod datastore_jobs;
+pub mod encryption_keys;
 pub mod permission;
 pub mod progress;
 pub mod pull;

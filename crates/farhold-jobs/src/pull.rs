@@ -11,8 +11,8 @@ use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_sync::{
-    LocalSource, LocalTarget, LogLevel, LogNames, LogRenderer, RemoteSource, SyncError, SyncEvent, SyncOptions,
-    SyncReport, closing, removed_summary, summary,
+    DecryptionKey, LocalSource, LocalTarget, LogLevel, LogNames, LogRenderer, RemoteSource, SyncError, SyncEvent,
+    SyncOptions, SyncReport, closing, removed_summary, summary,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
@@ -22,6 +22,7 @@ use farhold_types::{
 use thiserror::Error;
 
 use crate::app::App;
+use crate::encryption_keys::{KeyAccessError, decryption_keys};
 use crate::permission::RunPermit;
 use crate::progress::RunProgress;
 use crate::rights::AclRights;
@@ -94,7 +95,7 @@ impl PullRequest {
         }
     }
 
-    fn options(&self, app: &App) -> SyncOptions {
+    fn options(&self, app: &App, decryption_keys: Vec<DecryptionKey>) -> SyncOptions {
         SyncOptions {
             source_anchor: self.remote_ns.clone(),
             target_anchor: self.ns.clone(),
@@ -105,6 +106,7 @@ impl PullRequest {
             worker_threads: usize::from(self.worker_threads),
             state_dir: Some(app.sync_state_directory.clone()),
             pause_seed: pause_seed(app),
+            decryption_keys,
             ..SyncOptions::new(self.name.clone(), self.owner.clone())
         }
     }
@@ -171,6 +173,9 @@ pub enum PullError {
         #[source]
         source: farhold_datastore::LockError,
     },
+    /// The owner may not use one of the keys, or it cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyAccessError),
     /// The configuration cannot be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -300,6 +305,7 @@ pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: PullRequest
                 None => drop(app.stores.open(&request.remote_store, Operation::Read)?),
             }
             app.stores.open(&request.store, Operation::Write)?;
+            decryption_keys(&app, &app.access.snapshot()?, &request.owner, &request.decryption_keys)?;
             Ok(())
         })
         .await?;
@@ -320,9 +326,6 @@ fn check(request: &PullRequest) -> Result<(), PullError> {
     if request.remote.is_none() && request.store == request.remote_store {
         return Err(PullError::SameStore);
     }
-    if !request.decryption_keys.is_empty() {
-        return Err(PullError::Unsupported("decrypting with the job's keys"));
-    }
     Ok(())
 }
 
@@ -338,11 +341,13 @@ struct Opened {
     target: LocalTarget,
     origin: Origin,
     rights: AclRights,
+    keys: Vec<DecryptionKey>,
 }
 
 fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {
-    let store = app.stores.open(&request.store, Operation::Write)?;
     let access = app.access.snapshot()?;
+    let keys = decryption_keys(app, &access, &request.owner, &request.decryption_keys)?;
+    let store = app.stores.open(&request.store, Operation::Write)?;
     let origin = match &request.remote {
         Some(remote) => {
             let (client, remote) = remote_client(app, remote, &request.limits)?;
@@ -358,7 +363,7 @@ fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {
     let target =
         LocalTarget::open(store.clone()).map_err(|source| PullError::Lock { name: request.store.clone(), source })?;
     let rights = AclRights::new(access, request.owner.clone(), request.store.clone());
-    Ok(Opened { store, target, origin, rights })
+    Ok(Opened { store, target, origin, rights, keys })
 }
 
 /// Runs the engine within a task; its events become log lines and progress.
@@ -369,7 +374,8 @@ async fn run(app: &Arc<App>, request: &PullRequest, context: &TaskContext) -> Re
     };
     let entry = app.progress.enter(context.upid().clone());
     let events = Arc::new(events(request, context, entry.run()));
-    let (options, target, rights) = (request.options(app), Arc::new(opened.target), Arc::new(opened.rights));
+    let (options, target, rights) =
+        (request.options(app, opened.keys), Arc::new(opened.target), Arc::new(opened.rights));
     let cancel = context.cancellation().clone();
     let outcome = match opened.origin {
         Origin::Remote(source) => farhold_sync::run(options, Arc::new(*source), target, rights, events, cancel).await,

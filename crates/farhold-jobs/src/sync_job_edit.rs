@@ -159,11 +159,15 @@ pub fn update(job: &SyncJob, delete: &[&str], fields: SyncJobFields) -> Result<(
     }
     keys.unarchived.extend(fields.active_encryption_key.clone());
     keys.accessible.extend(fields.associated_key.iter().flatten().cloned());
+    let has_new_owner = fields.owner.is_some();
     set(&mut changed, fields);
     if let Some(former) = former
         && changed.active_encryption_key.as_ref() != Some(&former)
         && !changed.associated_key.contains(&former)
     {
+        if has_new_owner {
+            keys.accessible.push(former.clone());
+        }
         changed.associated_key.push(former);
     }
     check(&changed)?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
+use farhold_jobs::encryption_keys::{KeyRefused, check_job_keys};
 use farhold_jobs::permission::{JobDenied, may_change, may_change_stored, may_read, may_replace, may_see};
-use farhold_jobs::sync_job_edit::{self, DELETABLE, JobEditError, KeyChecks};
-use farhold_rules::acl::{AclPath, AclTree};
+use farhold_jobs::sync_job_edit::{self, DELETABLE, JobEditError};
 use farhold_settings::SettingsError;
 use farhold_tasks::job_state::{JobKey, JobStateError};
-use farhold_types::{Authid, Digest, JobId, KeyId, Privileges, SyncJob};
+use farhold_types::{Digest, JobId, SyncJob};
 use serde_json::Value;
 
 use super::{blocking, sync_params};
@@ -47,6 +47,12 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
 
 impl From<JobDenied> for ApiError {
     fn from(error: JobDenied) -> Self {
+        Self::from_chain(&error)
+    }
+}
+
+impl From<KeyRefused> for ApiError {
+    fn from(error: KeyRefused) -> Self {
         Self::from_chain(&error)
     }
 }
@@ -99,16 +105,16 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         let given = sync_job_edit::requested(id.clone(), &store, &remote_store, fields.clone());
         may_change(&acl, &caller, &given)?;
         let (job, keys) = sync_job_edit::create(id.clone(), store, remote_store, fields)?;
-        check_keys(&app, &acl, &job.effective_owner(), &keys)?;
-        match app.settings.sync_jobs().edit(None, |jobs| jobs.insert(job)) {
-            Ok(_) => {}
-            Err(SettingsError::Exists { .. }) => {
-                return Err(ApiError::parameter("id", format!("sync job '{id}' already exists")));
-            }
-            Err(error) => return Err(error.into()),
-        }
+        app.settings.sync_jobs().edit(None, |jobs| {
+            // Under the lock of the jobs: a key that a job begins to name is not removed meanwhile.
+            check_job_keys(&app, &app.access.snapshot()?, &caller, &job.effective_owner(), &keys)?;
+            jobs.insert(job).map_err(|error| match error {
+                SettingsError::Exists { .. } => ApiError::parameter("id", format!("sync job '{id}' already exists")),
+                error => error.into(),
+            })
+        })?;
         app.job_states.create(&JobKey::sync(&id)?, app.clock.now())?;
-        Ok(Reply::null())
+        Ok::<_, ApiError>(Reply::null())
     })
     .await
 }
@@ -134,7 +140,7 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
             may_change_stored(&acl, &caller, &former)?;
             let (job, keys) = sync_job_edit::update(&former, &delete, fields)?;
             may_replace(&acl, &caller, &former, &job)?;
-            check_keys(&app, &acl, &job.effective_owner(), &keys)?;
+            check_job_keys(&app, &app.access.snapshot()?, &caller, &job.effective_owner(), &keys)?;
             let is_rescheduled = job.schedule.is_some() && job.schedule != former.schedule;
             jobs.update(job)?;
             Ok::<_, ApiError>(is_rescheduled)
@@ -170,27 +176,4 @@ async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         Ok::<_, ApiError>(Reply::null())
     })
     .await
-}
-
-/// Checks that the owner may use the keys. What exactly is wrong is not told, so that nobody can probe for keys.
-fn check_keys(app: &App, acl: &AclTree, owner: &Authid, keys: &KeyChecks) -> Result<(), ApiError> {
-    if keys.unarchived.is_empty() && keys.accessible.is_empty() {
-        return Ok(());
-    }
-    let loaded = app.settings.encryption_keys().load()?;
-    let is_usable = |key: &KeyId| {
-        let path = AclPath::encryption_key(key);
-        loaded.entries.contains(key.as_str()) && acl.require_all(owner, &path, Privileges::SYS_MODIFY).is_ok()
-    };
-    let is_archived =
-        |key: &KeyId| loaded.entries.section(key.as_str()).is_some_and(|section| section.get("archived-at").is_some());
-    let unusable = keys
-        .accessible
-        .iter()
-        .find(|key| !is_usable(key))
-        .or_else(|| keys.unarchived.iter().find(|key| !is_usable(key) || is_archived(key)));
-    match unusable {
-        None => Ok(()),
-        Some(key) => Err(ApiError::bad_request(format!("encryption key '{key}' cannot be used by the job's owner"))),
-    }
 }

@@ -7,6 +7,7 @@ mod access;
 mod admin_datastore;
 mod admin_sync;
 mod config_datastore;
+mod config_encryption_keys;
 mod config_remote;
 mod config_sync;
 pub mod errors;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(admin_datastore::endpoints());
     all.extend(admin_sync::endpoints());
     all.extend(config_datastore::endpoints());
+    all.extend(config_encryption_keys::endpoints());
     all.extend(config_remote::endpoints());
     all.extend(config_sync::endpoints());
     all.extend(farhold::endpoints());

@@ -53,6 +53,7 @@ const AREAS: &[(&str, Stores, Time)] = &[
     ("config-datastore", Stores::Own, Time::Stopped),
     ("errors", Stores::Own, Time::Stopped),
     ("config-sync", Stores::Shared, Time::Stopped),
+    ("encryption-keys", Stores::Shared, Time::Stopped),
     ("datastore-read", Stores::Shared, Time::Stopped),
     ("formats", Stores::Shared, Time::Stopped),
     ("nodes-status", Stores::Shared, Time::Stopped),
@@ -183,6 +184,7 @@ fn play_area(area: &str, stores: Stores, time: Time, base: &Base) -> Report {
         replace_in(&remotes, &format!("port {}\n", base.port), &format!("port {}\n", scene.port));
         let mut player = Player::new(scene.servers.clone(), base.bindings.clone(), time);
         player.bind(RECORDED_PORT, &scene.port.to_string());
+        player.bind_each("/etc/proxmox-backup", [1, 2].map(|number| folders.server(number).join("etc")));
         if stores == Stores::Own {
             player.bind_stores([text(&folders.stores(1)), text(&folders.stores(2))]);
         }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,13 @@ impl Player {
     pub fn bind_stores(&mut self, folders: [&str; 2]) {
         for (bindings, folder) in self.bindings.iter_mut().zip(folders) {
             bindings.bind("/srv/pbs", folder);
+        }
+    }
+
+    /// Lets a folder of each server stand for `recorded`.
+    pub fn bind_each(&mut self, recorded: &str, ours: [PathBuf; 2]) {
+        for (bindings, ours) in self.bindings.iter_mut().zip(ours) {
+            bindings.bind(recorded, ours.to_str().unwrap());
         }
     }
 
