@@ -8,6 +8,7 @@
 mod access;
 mod backup;
 mod jobs;
+mod keys;
 mod node;
 mod remotes;
 
@@ -130,6 +131,7 @@ impl Catalogue {
             vec![help],
             remotes::commands(),
             jobs::commands(),
+            keys::commands(),
             backup::commands(),
             access::commands(),
             node::commands(),

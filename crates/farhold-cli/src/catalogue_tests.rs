@@ -60,6 +60,9 @@ fn what_commands_expect_of_endpoints_in_vain_is_named() {
         missing,
         [
             "'encryption-key list' has no endpoint GET /config/encryption-keys",
+            "'encryption-key show' has no endpoint GET /farhold/encryption-keys/{id}",
+            "'encryption-key archive' has no endpoint PUT /farhold/encryption-keys/{id}",
+            "'encryption-key restore' has no endpoint PUT /farhold/encryption-keys/{id}",
             "'encryption-key toggle-archive' has no endpoint POST /config/encryption-keys/{id}",
             "'encryption-key remove' has no endpoint DELETE /config/encryption-keys/{id}",
         ]

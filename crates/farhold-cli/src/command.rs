@@ -88,6 +88,12 @@ pub enum Output {
     Object(ObjectSpec),
     /// The answer is a task's UPID; what happens then is in the mode.
     Task(TaskMode),
+    /// The answer is a secret: printed as JSON in one line, or written to the new file that this option names, which
+    /// only its owner can read. The file is made before the call, so that the secret is not lost for want of it.
+    Secret {
+        /// Name of the option.
+        file_option: &'static str,
+    },
     /// The answer is turned into text lines by this function.
     Text {
         /// Returns the text, ending with a line break.
@@ -284,7 +290,7 @@ impl Command {
     /// True if the command takes `--output-format`.
     pub fn has_output_format(&self) -> bool {
         match &self.output {
-            Output::Plain => false,
+            Output::Plain | Output::Secret { .. } => false,
             Output::Text { has_formats, .. } => *has_formats,
             Output::Table(_) | Output::Object(_) | Output::Task(_) => true,
         }

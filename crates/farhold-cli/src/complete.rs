@@ -160,7 +160,7 @@ impl Names {
 fn names_of(entry: &Entry, param: &Param) -> Option<Names> {
     let words = entry.command.words;
     // What a command makes has no name yet.
-    let is_new = matches!(words.last(), Some(&("create" | "generate-token")));
+    let is_new = matches!(words.last(), Some(&("create" | "import" | "generate-token")));
     let names = |path, property| Some(Names { path, params: json!({}), property });
     match (param.name, words.first().copied()?) {
         ("name" | "id", _) if is_new => None,
@@ -175,7 +175,10 @@ fn names_of(entry: &Entry, param: &Param) -> Option<Names> {
         }
         ("id", "prune-job") => names("/config/prune", "id"),
         ("id", "verify-job") => names("/config/verify", "id"),
-        ("id", "encryption-key") => names("/config/encryption-keys", "id"),
+        ("id", "encryption-key") => {
+            let params = json!({ "include-archived": true });
+            Some(Names { path: "/config/encryption-keys", params, property: "id" })
+        }
         ("userid" | "notify-user", _) => names("/access/users", "userid"),
         ("auth-id" | "owner", first) if first != "remote" => {
             Some(Names { path: "/access/users", params: json!({ "include_tokens": true }), property: "userid" })

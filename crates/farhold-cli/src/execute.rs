@@ -3,8 +3,9 @@
 //! Source: `docs/spec/cli.md` 1.3, 1.4, 2.
 
 use std::error::Error as _;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -20,6 +21,9 @@ use crate::{FAILURE, SUCCESS};
 
 /// Largest file taken as a parameter, in bytes: a key file has less than one of 64 KiB, and a request body is limited.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// Mode of a file for a secret: its owner alone. Source: `docs/spec/datastore-format.md` 25.
+const SECRET_FILE_MODE: u32 = 0o600;
 
 /// The outside of a running command.
 pub struct Console<'a> {
@@ -62,6 +66,15 @@ pub enum ExecuteError {
     /// A file named on the command line cannot be read.
     #[error("cannot read '{path}'")]
     File {
+        /// The file.
+        path: String,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// A new file named on the command line cannot be written.
+    #[error("cannot write '{path}'")]
+    NewFile {
         /// The file.
         path: String,
         /// What happened.
@@ -117,6 +130,12 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
             params.insert((*param).to_owned(), Value::from(content));
         }
     }
+    let secret_file = match command.output {
+        Output::Secret { file_option } => {
+            params.remove(file_option).as_ref().and_then(Value::as_str).map(SecretFile::create).transpose()?
+        }
+        _ => None,
+    };
     if let Some(route) = command.route {
         let problem = |(name, reason): (&str, &str)| ExecuteError::Parameter {
             text: problem_text(&[ParamProblem { name: name.to_owned(), reason: reason.to_owned() }]),
@@ -148,6 +167,10 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
             return Ok(SUCCESS);
         }
     };
+    if let Some(file) = secret_file {
+        file.finish(&json_text(&data, OutputFormat::Json))?;
+        return Ok(SUCCESS);
+    }
     match command.output {
         Output::Task(mode) => task(&data, mode, format, caller, console).await,
         output => {
@@ -155,6 +178,37 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
             console.out.write_all(text.as_bytes())?;
             console.out.flush()?;
             Ok(SUCCESS)
+        }
+    }
+}
+
+/// A new file for a secret; it goes again if nothing was written.
+struct SecretFile {
+    path: String,
+    file: File,
+    is_written: bool,
+}
+
+impl SecretFile {
+    fn create(path: &str) -> Result<Self, ExecuteError> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(SECRET_FILE_MODE).open(path);
+        let file = file.map_err(|source| ExecuteError::NewFile { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, is_written: false })
+    }
+
+    fn finish(mut self, text: &str) -> Result<(), ExecuteError> {
+        // What is there of a secret is kept, whatever happens.
+        self.is_written = true;
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        written.map_err(|source| ExecuteError::NewFile { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for SecretFile {
+    fn drop(&mut self) {
+        if !self.is_written {
+            // The command has failed and says why.
+            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -186,6 +240,7 @@ fn answer_text(
     let is_text = format == OutputFormat::Text;
     match output {
         Output::Plain => Ok(result_text(&data)),
+        Output::Secret { .. } => Ok(json_text(&data, OutputFormat::Json)),
         Output::Text { render, has_formats } if is_text || !has_formats => Ok(render(&data)),
         Output::Table(spec) => {
             let data = if let Some(reshape) = spec.reshape { reshape(data, given) } else { data };

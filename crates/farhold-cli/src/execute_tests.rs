@@ -97,6 +97,49 @@ fn a_key_file_is_sent_by_its_content() {
 }
 
 #[test]
+fn a_new_key_is_printed_or_written_to_a_file_of_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+
+    const KEY: &str = "{\"data\":\"c2VjcmV0\",\"kdf\":null}\n";
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("key.json");
+    let to_file = path.display().to_string();
+    let server = FakeServer::default();
+    server.answer("/config/encryption-keys", json!({"kdf": null, "data": "c2VjcmV0"}));
+    assert_eq!(run(&server, &["encryption-key", "create", "key1"]).out, KEY);
+    let line = ["encryption-key", "create", "key1", "--to-file", &to_file];
+    server.take_calls();
+    let written = run(&server, &line);
+    assert_eq!((written.exit, written.out.as_str()), (SUCCESS, ""));
+    assert_eq!(server.take_calls()[0].params, *json!({"id": "key1"}).as_object().expect("object"));
+    assert_eq!(std::fs::read_to_string(&path).expect("file"), KEY);
+    assert_eq!(std::fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
+
+    // No key is made for a file that is there already, and none stays for a key that was not made.
+    let refused = run(&server, &line);
+    assert!(refused.err.starts_with(&format!("Error: cannot write '{to_file}'\n")), "{}", refused.err);
+    assert!(server.take_calls().is_empty());
+    let other = folder.path().join("other.json").display().to_string();
+    let failed = run(&FakeServer::default(), &["encryption-key", "create", "key1", "--to-file", &other]);
+    assert_eq!(failed.exit, FAILURE);
+    assert!(!std::path::Path::new(&other).exists());
+}
+
+#[test]
+fn an_imported_key_is_not_shown() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("key").display().to_string();
+    std::fs::write(&path, "{\"kdf\":null}").expect("file");
+    let server = FakeServer::default();
+    server.answer("/config/encryption-keys", json!({"kdf": null, "data": "c2VjcmV0", "fingerprint": "ab:cd"}));
+    assert_eq!(run(&server, &["encryption-key", "import", "key1", &path]).out, "imported; fingerprint: ab:cd\n");
+    assert_eq!(
+        server.take_calls()[0].params,
+        *json!({"id": "key1", "key": "{\"kdf\":null}"}).as_object().expect("object")
+    );
+}
+
+#[test]
 fn an_interrupted_call_ends_the_program() {
     let (count, receiver) = tokio::sync::watch::channel(1);
     let printed = run_with(&FakeServer::default(), &["remote", "list"], Interrupts::new(receiver));

@@ -1,13 +1,13 @@
-//! Commands about remotes and server-side encryption keys.
+//! Commands about remotes.
 //!
-//! Source: `docs/spec/cli.md` 3.2, 4; `docs/spec/rest-api.md` 6, 10.
+//! Source: `docs/spec/cli.md` 3.2, 4; `docs/spec/rest-api.md` 6.
 
 use http::Method;
 use serde_json::{Map, Value};
 
-use farhold_api::schema::{Param, named};
+use farhold_api::schema::named;
 
-use crate::command::{Align, Column, Command, OptionChoice, Output, Routed, TableSpec, number, rendered, text};
+use crate::command::{Align, Column, Command, Output, Routed, TableSpec, number, rendered, text};
 use crate::render::Renderer;
 
 /// The manual and older versions of the reference call `auth-id` so.
@@ -36,55 +36,8 @@ pub(super) fn commands() -> Vec<Command> {
         Command::call(&["remote", "remove"], Method::DELETE, "/config/remote/{name}", "Remove a remote")
             .positional(&["name"]),
         scan(),
-        Command::call(
-            &["encryption-key", "list"],
-            Method::GET,
-            "/config/encryption-keys",
-            "List the encryption keys of this server",
-        )
-        .table(vec![
-            text("id"),
-            text("fingerprint"),
-            rendered("created", Align::Left, Renderer::Epoch),
-            rendered("archived-at", Align::Left, Renderer::Epoch),
-            text("hint"),
-        ])
-        .extension(),
-        Command::call(
-            &["encryption-key", "create"],
-            Method::POST,
-            "/config/encryption-keys",
-            "Create an encryption key",
-        )
-        .positional(&["id"])
-        .options(OptionChoice::Except(&["key"]))
-        .extra(KEY_FILE)
-        .files(&[("key-file", "key")])
-        .extension(),
-        Command::call(
-            &["encryption-key", "toggle-archive"],
-            Method::POST,
-            "/config/encryption-keys/{id}",
-            "Archive an encryption key, or take it back",
-        )
-        .positional(&["id"])
-        .extension(),
-        Command::call(
-            &["encryption-key", "remove"],
-            Method::DELETE,
-            "/config/encryption-keys/{id}",
-            "Remove an encryption key that no sync job names",
-        )
-        .positional(&["id"])
-        .extension(),
     ]
 }
-
-const KEY_FILE: Param = Param::optional(
-    "key-file",
-    named::ANY_TEXT,
-    "Take the key from this key file, which has no password, instead of making a new one",
-);
 
 /// Lists what a remote has: its datastores, or the namespaces or groups of one of them.
 fn scan() -> Command {
