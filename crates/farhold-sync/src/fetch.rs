@@ -14,6 +14,7 @@ use farhold_format::blob::MAX_CHUNK_BYTES;
 use farhold_format::index::Index;
 use farhold_types::{ArchiveName, Digest, Group};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::check_pool::{Bench, ExpectedChunk};
 use crate::chunk_readers::ChunkReaders;
@@ -231,44 +232,57 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
         let is_near = self.is_near();
         let few = run.pool.size() + NEAR_CHUNKS;
         let mut on_the_way = 0;
-        for chunk in missing {
-            let length = u64::from(chunk.length);
-            while REQUESTS_PER_SESSION * readers.count() <= tasks.len()
-                || (is_near && few <= tasks.len() && NEAR_BYTES < on_the_way + length)
-            {
-                if let Some(done) = tasks.join_next().await {
-                    on_the_way -= take(&mut density, done)?;
+        let stop = CancellationToken::new();
+        let result = async {
+            for chunk in missing {
+                let length = u64::from(chunk.length);
+                while REQUESTS_PER_SESSION * readers.count() <= tasks.len()
+                    || (is_near && few <= tasks.len() && NEAR_BYTES < on_the_way + length)
+                {
+                    if let Some(done) = tasks.join_next().await {
+                        on_the_way -= take(&mut density, done)?;
+                    }
                 }
-            }
-            let charge = density.charge_bytes(chunk.length).min(run.options.budget_bytes);
-            let acquire = run.budget.clone().acquire_many_owned(charge);
-            tokio::pin!(acquire);
-            let permit = loop {
-                tokio::select! {
-                    // In this order and not a random one, so that a run can be repeated exactly.
-                    biased;
-                    permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
-                    Some(done) = tasks.join_next() => on_the_way -= take(&mut density, done)?,
-                }
-            };
-            on_the_way += length;
-            let (run, readers, store) = (run.clone(), readers.clone(), store.clone());
-            tasks.spawn(async move {
-                let encoded = readers.chunk(&chunk.digest, chunk.max_encoded_bytes()).await?;
-                let encoded_bytes = encoded.len() as u64;
-                let job = move |bench: &mut _| {
-                    let digest = store(bench, &chunk, &encoded);
-                    drop(permit);
-                    digest
+                let charge = density.charge_bytes(chunk.length).min(run.options.budget_bytes);
+                let acquire = run.budget.clone().acquire_many_owned(charge);
+                tokio::pin!(acquire);
+                let permit = loop {
+                    tokio::select! {
+                        // In this order and not a random one, so that a run can be repeated exactly.
+                        biased;
+                        permit = &mut acquire => break permit.map_err(|_| ArchiveFailure::Crashed)?,
+                        Some(done) = tasks.join_next() => on_the_way -= take(&mut density, done)?,
+                    }
                 };
-                let digest = run.pool.run(job).await??;
-                Ok((chunk, digest, encoded_bytes))
-            });
+                on_the_way += length;
+                let (run, readers, store, stop) = (run.clone(), readers.clone(), store.clone(), stop.clone());
+                tasks.spawn(async move {
+                    let request = readers.chunk(&chunk.digest, chunk.max_encoded_bytes());
+                    let encoded = stop.run_until_cancelled(request).await.ok_or(ArchiveFailure::Crashed)??;
+                    let encoded_bytes = encoded.len() as u64;
+                    let job = move |bench: &mut _| {
+                        let digest = store(bench, &chunk, &encoded);
+                        drop(permit);
+                        digest
+                    };
+                    let digest = run.pool.run(job).await??;
+                    Ok((chunk, digest, encoded_bytes))
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                take(&mut density, done)?;
+            }
+            Ok(())
         }
-        while let Some(done) = tasks.join_next().await {
-            take(&mut density, done)?;
+        .await;
+        if result.is_err() {
+            // What was received is worth storing, also when nothing else comes.
+            stop.cancel();
+            while let Some(done) = tasks.join_next().await {
+                let _ = take(&mut density, done);
+            }
         }
-        Ok(received)
+        result.map(|()| received)
     }
 }
 

@@ -281,31 +281,6 @@ async fn lost_connections_are_repaired_within_the_run() {
     assert_same(&source, &target);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_stays_away_fails_the_group_but_keeps_what_was_finished() {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    let state = tempfile::tempdir().unwrap();
-    let mut options = options();
-    options.state_dir = Some(state.path().to_owned());
-    let seeds: Vec<u64> = (100..140).collect();
-    let archives =
-        [("a.img.fidx", Content::Chunks(&[1, 2, 3], LENGTH)), ("b.img.fidx", Content::Chunks(&seeds, LENGTH))];
-    source.add("", "vm/1/2026-01-01T10:00:00Z", &archives);
-    source.set_chunk_fault(|_, count| (23 <= count).then(lost));
-    let (result, _) = sync(options.clone(), &source, &target).await;
-    let Err(SyncError::SomeFailed(report)) = result else { panic!("{result:?}") };
-    assert_eq!(report.chunks, 23);
-    assert_eq!((target.finished().len(), target.directories()), (0, 1), "unfinished, but kept");
-    source.clear_faults();
-    source.chunk_requests();
-    sync(options, &source, &target).await.0.unwrap();
-    assert_same(&source, &target);
-    assert_eq!(source.chunk_requests(), 20, "neither the finished archive nor noted chunks come again");
-    for job in std::fs::read_dir(state.path()).unwrap() {
-        assert!(!job.unwrap().path().join("journals").exists(), "no notes stay behind");
-    }
-}
-
 #[tokio::test]
 async fn a_full_target_fails_the_group_but_keeps_what_was_finished() {
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
@@ -424,26 +399,6 @@ async fn namespaces_are_mapped_and_limited() {
     sync(options, &source, &target).await.0.unwrap();
     let found: Vec<_> = target.finished().keys().map(|(at, _)| at.clone()).collect();
     assert_eq!(found, ["t", "t/b"]);
-}
-
-#[tokio::test]
-async fn a_remote_without_namespaces_is_tolerated_only_from_the_root_and_ends_in_error() {
-    let source = MemorySource { has_no_namespaces: true, ..MemorySource::new() };
-    source.add("", "ct/1/2026-01-01T10:00:00Z", &[("conf.blob", Content::Blob(b"a"))]);
-    let (source, target) = (Arc::new(source), MemoryTarget::new());
-    let (result, log) = sync(options(), &source, &target).await;
-    assert!(matches!(result, Err(SyncError::SomeFailed(_))));
-    assert_same(&source, &target);
-    assert!(log[0].contains("backwards-compat") && !log.iter().any(|l| l.starts_with("Finished")));
-    let depth = |depth, anchor: &str| {
-        let mut options = options();
-        (options.max_depth, options.source_anchor) = (depth, ns(anchor));
-        options
-    };
-    sync(depth(Some(0), ""), &source, &target).await.0.unwrap();
-    for options in [depth(Some(1), ""), depth(None, "a"), depth(Some(0), "a")] {
-        assert!(matches!(sync(options, &source, &target).await.0, Err(SyncError::Map(_))));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

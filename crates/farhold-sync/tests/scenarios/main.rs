@@ -13,5 +13,6 @@ mod decrypt_recorded;
 mod decrypt_reuse;
 mod dry_run;
 mod listing;
+mod network;
 mod removal;
 mod removal_limits;
