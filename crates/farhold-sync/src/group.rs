@@ -154,11 +154,13 @@ pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>,
     let mut report = run.report();
     report.groups += 1;
     report.snapshots += done;
-    if let Err(error) = &result {
+    // A run that is stopped says so once, as a whole.
+    let failure = result.err().filter(|error| !matches!(error, GroupFailure::Cancelled));
+    if let Some(error) = &failure {
         report.failures.add(|| format!("{}: {}", group_name(&job.source_ns, &job.group), chain(error)));
     }
     drop(report);
-    if let Err(error) = &result {
+    if let Some(error) = &failure {
         run.emit(job.index, &job.group, GroupEvent::Failed(chain(error)));
     }
     let groups_done = job.groups_done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,7 +1,8 @@
 //! Scenarios of `docs/spec/sync.md`, annex B, that are about the wire: two real servers, a relay between them that
 //! breaks when a scenario says so.
 //!
-//! [`pair`]: the two servers. [`faults`]: lines that break, servers that die, tickets that end.
+//! [`pair`]: the two servers. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
+//! and certificates. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
@@ -9,9 +10,14 @@
 mod content;
 mod faults;
 mod pair;
+#[path = "../product/peer.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod peer;
 #[path = "../product/process.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
 mod process;
+mod remotes;
+mod runs;
 #[path = "../support/scratch.rs"]
 mod scratch;
 #[path = "../product/site.rs"]

@@ -12,7 +12,7 @@ use farhold_types::{Clock, Epoch, Role};
 
 use crate::content::{Content, add_snapshot};
 use crate::process::Process;
-use crate::site::Site;
+use crate::site::{Ran, Site};
 
 /// How long a test waits for something that happens at once. Only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -59,7 +59,12 @@ pub struct Pair {
 impl Pair {
     /// Both servers in this process.
     pub async fn new(account: Account, fill: impl FnOnce(&Datastore)) -> Self {
-        let mut pair = Self::prepare(account, fill).await;
+        Self::with_role(account, Role::DatastoreReader, fill).await
+    }
+
+    /// Both servers in this process; the account has this role on the store.
+    pub async fn with_role(account: Account, role: Role, fill: impl FnOnce(&Datastore)) -> Self {
+        let mut pair = Self::prepare(account, role, fill).await;
         pair.source.listen().await;
         let facts = (format!("127.0.0.1:{}", pair.source.port()), pair.source.fingerprint());
         pair.connect(&facts.0, &facts.1).await;
@@ -68,20 +73,20 @@ impl Pair {
 
     /// The source is a process that can be killed.
     pub async fn with_process(account: Account, fill: impl FnOnce(&Datastore)) -> Self {
-        let mut pair = Self::prepare(account, fill).await;
+        let mut pair = Self::prepare(account, Role::DatastoreReader, fill).await;
         let (process, address, fingerprint) = Process::server(&pair.source.root());
         pair.process = Some(process);
         pair.connect(&address, &fingerprint).await;
         pair
     }
 
-    async fn prepare(account: Account, fill: impl FnOnce(&Datastore)) -> Self {
+    async fn prepare(account: Account, role: Role, fill: impl FnOnce(&Datastore)) -> Self {
         let source_clock = Arc::new(MovedClock::default());
         let source = Site::with_clock(source_clock.clone());
         source.add_store("tank");
         fill(&source.store("tank"));
         source.add_user("sync@pbs", "a password");
-        source.grant("/datastore/tank", "sync@pbs", Role::DatastoreReader);
+        source.grant("/datastore/tank", "sync@pbs", role);
         let listen = "127.0.0.1:0".parse().unwrap();
         let nowhere = "127.0.0.1:1".parse().unwrap();
         let options = RelayOptions { listen, target: nowhere, one_way_delay: Duration::ZERO, window_bytes: 1 << 20 };
@@ -92,7 +97,7 @@ impl Pair {
             Account::User => "a password".to_owned(),
             Account::Token => {
                 let secret = source.add_token("sync@pbs!t1");
-                source.grant("/datastore/tank", "sync@pbs!t1", Role::DatastoreReader);
+                source.grant("/datastore/tank", "sync@pbs!t1", role);
                 secret
             }
         };
@@ -122,6 +127,11 @@ impl Pair {
         self.relay.set_target(address.parse().unwrap());
     }
 
+    /// Runs the job to its end.
+    pub async fn pull(&self) -> Ran {
+        self.target.run(&["sync-job", "run", "pull"]).await
+    }
+
     pub fn source_store(&self) -> std::path::PathBuf {
         self.source.store_path("tank")
     }
@@ -135,6 +145,9 @@ impl Pair {
         until("bytes are carried", || bytes <= self.relay.statistics().down_bytes).await;
     }
 }
+
+/// Leaves a store empty.
+pub const fn nothing(_: &Datastore) {}
 
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
