@@ -17,6 +17,9 @@ pub struct RunPlan {
     pub namespaces: Vec<NamespacePlan>,
     /// Namespaces of the target that would be removed, in the order of removal.
     pub removed_namespaces: Vec<PlannedNamespaceRemoval>,
+    /// Why it could not be found out which namespaces vanished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_failure: Option<String>,
     /// Snapshots that would be fetched.
     pub snapshots_to_fetch: usize,
     /// Content bytes of these snapshots: an upper bound of what goes over the line, since chunks that the target has and
@@ -45,6 +48,9 @@ pub struct NamespacePlan {
     pub groups: Vec<GroupReport>,
     /// Groups of the target that vanished from the source, in processing order.
     pub removed_groups: Vec<PlannedGroupRemoval>,
+    /// Why it could not be found out which groups vanished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_failure: Option<String>,
     /// As in [`RunPlan::unreadable`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
@@ -179,6 +185,9 @@ pub struct PlannedNamespaceRemoval {
     /// Why it would stay; absent if it would be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// What would become of its groups, in processing order; empty if it would stay untouched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<PlannedGroupRemoval>,
 }
 
 /// Why one snapshot is taken or not.

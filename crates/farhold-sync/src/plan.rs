@@ -19,6 +19,8 @@ use crate::dry_run::{GroupReport, NamespacePlan, RunPlan, SnapshotPlan};
 use crate::event::SyncEvent;
 use crate::options::SyncOptions;
 use crate::outcome::{GroupFailure, NamespaceFailure, SyncError, chain};
+use crate::plan_removal::{plan_removed_groups, plan_removed_namespaces};
+use crate::removal::KnownGroups;
 use crate::rights::OwnerRights;
 use crate::run::discover;
 use crate::scout::{ScoutedGroup, scout};
@@ -70,14 +72,22 @@ impl<S: Source, T: Target> Planner<S, T> {
         let scope = discover(&*run.source, &run.options, &run.retry).await?;
         let mut plan = RunPlan {
             is_compatibility_mode: scope.is_compatibility_mode,
-            unreadable: scope.unreadable,
+            unreadable: scope.unreadable.clone(),
             ..RunPlan::default()
         };
         let mut to_be_created = BTreeSet::new();
-        for pair in scope.namespaces {
-            let refusal = self.check_target(&pair, &mut to_be_created).await;
+        for pair in &scope.namespaces {
+            let refusal = self.check_target(pair, &mut to_be_created).await;
             let is_missing_on_target = to_be_created.contains(&pair.target);
-            plan.namespaces.push(self.namespace(pair, is_missing_on_target, refusal.err()).await);
+            plan.namespaces.push(self.namespace(pair.clone(), is_missing_on_target, refusal.err()).await);
+        }
+        if scope.removes_namespaces(&run.options) {
+            let failed = plan.namespaces.iter().filter(|ns| ns.failure.is_some()).map(|ns| ns.target.clone());
+            let failed: Vec<Namespace> = failed.collect();
+            match plan_removed_namespaces(run, &self.rights, &scope.namespace_scope(&failed)).await {
+                Ok(removed) => plan.removed_namespaces = removed,
+                Err(failure) => plan.removal_failure = Some(chain(&failure)),
+            }
         }
         let snapshots = plan.namespaces.iter().flat_map(|ns| &ns.groups).flat_map(|group| &group.snapshots);
         for snapshot in snapshots.filter(|snapshot| snapshot.is_fetched()) {
@@ -121,6 +131,7 @@ impl<S: Source, T: Target> Planner<S, T> {
             groups_total: 0,
             groups: Vec::new(),
             removed_groups: Vec::new(),
+            removal_failure: None,
             unreadable: Vec::new(),
         };
         if refusal.is_some() {
@@ -133,11 +144,18 @@ impl<S: Source, T: Target> Planner<S, T> {
                 return plan;
             }
         };
+        let known = KnownGroups::of(&listed);
         plan.unreadable = listed.unreadable;
         let selection = select_groups(listed.items, &run.options.group_filter);
         plan.groups_total = selection.total;
         let groups = futures::stream::iter(selection.selected).map(|group| self.group(&pair, group));
         plan.groups = groups.buffered(GROUPS_AT_ONCE).collect().await;
+        if run.options.remove_vanished {
+            match plan_removed_groups(run, &pair, &known).await {
+                Ok(removed) => plan.removed_groups = removed,
+                Err(failure) => plan.removal_failure = Some(chain(&failure)),
+            }
+        }
         plan
     }
 

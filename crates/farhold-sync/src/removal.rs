@@ -1,5 +1,5 @@
-//! Removing what vanished from the source: snapshots at the end of their group, groups at the end of their namespace,
-//! namespaces at the end of the run.
+//! Removing what vanished from the source: snapshots at the end of their group, groups at the end of their namespace;
+//! namespaces, at the end of the run, in [`crate::removal_of_namespaces`].
 //!
 //! What goes is decided by `farhold_rules::removal_plan`. Before anything is removed the source is asked once more,
 //! because the listing that a group or namespace was synced by may be old, and what another job brought meanwhile is
@@ -14,12 +14,10 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
 
-use farhold_rules::namespace_map::{NamespacePair, map_namespaces};
+use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::removal_plan::{
-    GroupKeep, GroupVerdict, NamespaceFacts, NamespaceKeep, NamespaceRemoval, NamespaceRight, NamespaceVerdict,
-    SnapshotVerdict, is_above, plan_groups, plan_namespaces, plan_snapshots, shows_whole_tree,
+    GroupKeep, GroupRemoval, GroupVerdict, SnapshotVerdict, plan_groups, plan_snapshots,
 };
 use farhold_rules::sync_plan::LocalSnapshot;
 use farhold_types::{Epoch, Group, Namespace};
@@ -28,14 +26,13 @@ use thiserror::Error;
 use crate::context::RunContext;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::removal_event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause};
-use crate::rights::OwnerRights;
+use crate::removal_event::{GroupStep, RemovalEvent, SkippedBecause};
 use crate::source::{Listed, Source, SourceError, Visibility};
 use crate::target::{Examine, Removed, Target, TargetError, TargetGroup};
 
 /// Why what vanished from a namespace could not be found out.
 #[derive(Debug, Error)]
-enum RemovalFailure {
+pub(crate) enum RemovalFailure {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -55,7 +52,7 @@ impl From<RemovalFailure> for GroupFailure {
 }
 
 /// Asks the source, again after a lost connection, unless the run is cancelled.
-async fn ask<S: Source, T: Target, R, F: Future<Output = Result<R, SourceError>>>(
+pub(crate) async fn ask<S: Source, T: Target, R, F: Future<Output = Result<R, SourceError>>>(
     run: &RunContext<S, T>,
     request: impl Fn() -> F,
 ) -> Result<R, RemovalFailure> {
@@ -150,6 +147,14 @@ impl KnownGroups {
     }
 }
 
+/// What happens to the vanished groups of a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct JudgedGroups {
+    pub(crate) planned: Vec<GroupRemoval>,
+    /// Why none of those that would be removed is.
+    pub(crate) skipped: Option<SkippedBecause>,
+}
+
 /// Removes the groups of a synced namespace that vanished from the source. Failures go into the report.
 pub(crate) async fn remove_groups<S: Source, T: Target>(
     run: &RunContext<S, T>,
@@ -157,65 +162,63 @@ pub(crate) async fn remove_groups<S: Source, T: Target>(
     pair: &NamespacePair,
     known: &KnownGroups,
 ) {
-    let removal = |event| run.events.event(&SyncEvent::Removal(event));
-    match vanished_groups(run, index, pair, known).await {
-        Ok(vanished) => {
-            for group in vanished {
-                let _ = remove_group(run, Some(index), &pair.target, &group).await;
-            }
-        }
-        Err(RemovalFailure::Cancelled) => {}
+    let (index, ns) = (Some(index), &pair.target);
+    let emit = |event| run.events.event(&SyncEvent::Removal(event));
+    let judged = match judge_groups(run, pair, known).await {
+        Ok(judged) => judged,
+        Err(RemovalFailure::Cancelled) => return,
         Err(error) => {
             let error = chain(&error);
-            run.report().failures.add(|| format!("vanished groups of {}: {error}", pair.target.log_name()));
-            removal(RemovalEvent::Failed { index: Some(index), ns: pair.target.clone(), error });
+            run.report().failures.add(|| format!("vanished groups of {}: {error}", ns.log_name()));
+            emit(RemovalEvent::Failed { index, ns: ns.clone(), error });
+            return;
+        }
+    };
+    if let Some(reason) = judged.skipped {
+        emit(RemovalEvent::Skipped { index, ns: ns.clone(), reason });
+    }
+    for GroupRemoval { group, verdict } in judged.planned {
+        match verdict {
+            GroupVerdict::Remove if judged.skipped.is_none() => {
+                remove_group(run, index, ns, &group).await;
+            }
+            GroupVerdict::Keep(GroupKeep::OwnerUnreadable) => {
+                emit(RemovalEvent::Group { index, ns: ns.clone(), group, step: GroupStep::OwnerUnreadable });
+            }
+            // Silently: it is none of the job's business, or was told above.
+            GroupVerdict::Remove | GroupVerdict::Keep(GroupKeep::OutsideFilter | GroupKeep::OtherOwner) => {}
         }
     }
 }
 
-async fn vanished_groups<S: Source, T: Target>(
+/// Finds out what happens to the vanished groups of a namespace. Only reads.
+pub(crate) async fn judge_groups<S: Source, T: Target>(
     run: &RunContext<S, T>,
-    index: NamespaceIndex,
     pair: &NamespacePair,
     known: &KnownGroups,
-) -> Result<Vec<Group>, RemovalFailure> {
-    let removal = |event| run.events.event(&SyncEvent::Removal(event));
-    let skipped = |reason| {
-        removal(RemovalEvent::Skipped { index: Some(index), ns: pair.target.clone(), reason });
-        Ok(Vec::new())
-    };
+) -> Result<JudgedGroups, RemovalFailure> {
     let local = run.target.groups(&pair.target).await?;
-    let mut vanished = Vec::new();
-    for planned in plan_groups(&known.groups, &local, &run.options.owner, &run.options.group_filter) {
-        match planned.verdict {
-            GroupVerdict::Remove => vanished.push(planned.group),
-            GroupVerdict::Keep(GroupKeep::OwnerUnreadable) => {
-                let (ns, step) = (pair.target.clone(), GroupStep::OwnerUnreadable);
-                removal(RemovalEvent::Group { index: Some(index), ns, group: planned.group, step });
-            }
-            GroupVerdict::Keep(GroupKeep::OutsideFilter | GroupKeep::OtherOwner) => {}
-        }
-    }
-    if vanished.is_empty() {
-        return Ok(vanished);
+    let mut planned = plan_groups(&known.groups, &local, &run.options.owner, &run.options.group_filter);
+    if !planned.iter().any(|removal| removal.verdict == GroupVerdict::Remove) {
+        return Ok(JudgedGroups { planned, skipped: None });
     }
     if !known.is_complete {
-        return skipped(SkippedBecause::Incomplete);
+        return Ok(JudgedGroups { planned, skipped: Some(SkippedBecause::Incomplete) });
     }
     let again = KnownGroups::of(&ask(run, || run.source.groups(&pair.source)).await?);
     if !again.is_complete {
-        return skipped(SkippedBecause::Incomplete);
+        return Ok(JudgedGroups { planned, skipped: Some(SkippedBecause::Incomplete) });
     }
     if again.groups.is_empty() && ask(run, || run.source.visibility(&pair.source)).await? != Visibility::Everything {
-        return skipped(SkippedBecause::MaybeHidden);
+        return Ok(JudgedGroups { planned, skipped: Some(SkippedBecause::MaybeHidden) });
     }
-    vanished.retain(|group| !again.groups.contains(group));
-    Ok(vanished)
+    planned.retain(|removal| !again.groups.contains(&removal.group));
+    Ok(JudgedGroups { planned, skipped: None })
 }
 
 /// How the removal of a group went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum GroupOutcome {
+pub(crate) enum GroupOutcome {
     Removed,
     Protected,
     /// It belongs to somebody else by now, or something else than a snapshot is in it.
@@ -224,7 +227,7 @@ enum GroupOutcome {
 }
 
 /// Removes a vanished group as far as it is not protected, tells how it went, and counts.
-async fn remove_group<S: Source, T: Target>(
+pub(crate) async fn remove_group<S: Source, T: Target>(
     run: &RunContext<S, T>,
     index: Option<NamespaceIndex>,
     ns: &Namespace,
@@ -290,181 +293,4 @@ async fn try_remove_group<S: Source, T: Target>(
     }
     run.report().count_removed(|removed| removed.groups += 1);
     Ok(GroupOutcome::Removed)
-}
-
-/// What is known about the namespaces of a run when all of them are done.
-pub(crate) struct NamespaceScope<'a> {
-    /// All that were synced or tried.
-    pub(crate) pairs: &'a [NamespacePair],
-    /// Those of them that failed, on the target.
-    pub(crate) failed: &'a [Namespace],
-    /// Whether the source's listing was understood completely.
-    pub(crate) is_complete: bool,
-    /// Whether it showed the parents of everything that it listed.
-    pub(crate) is_whole: bool,
-}
-
-/// Removes the namespaces below the target anchor that vanished from the source. Failures go into the report.
-pub(crate) async fn remove_namespaces<S: Source, T: Target>(
-    run: &RunContext<S, T>,
-    rights: &Arc<dyn OwnerRights>,
-    scope: &NamespaceScope<'_>,
-) {
-    match vanished_namespaces(run, rights, scope).await {
-        Ok(planned) => NamespaceRemover { run, rights, stay: Vec::new() }.remove_all(planned).await,
-        Err(RemovalFailure::Cancelled) => {}
-        Err(error) => {
-            let (error, ns) = (chain(&error), run.options.target_anchor.clone());
-            run.report().failures.add(|| format!("vanished namespaces: {error}"));
-            run.events.event(&SyncEvent::Removal(RemovalEvent::Failed { index: None, ns, error }));
-        }
-    }
-}
-
-async fn vanished_namespaces<S: Source, T: Target>(
-    run: &RunContext<S, T>,
-    rights: &Arc<dyn OwnerRights>,
-    scope: &NamespaceScope<'_>,
-) -> Result<Vec<NamespaceRemoval>, RemovalFailure> {
-    let (anchor, options) = (&run.options.target_anchor, &run.options);
-    let local = run.target.namespaces(anchor).await?;
-    let plan = |pairs: &[NamespacePair]| {
-        let facts = NamespaceFacts {
-            source_anchor: &options.source_anchor,
-            target_anchor: anchor,
-            max_depth: options.max_depth,
-            pairs,
-            failed: scope.failed,
-            local: &local,
-        };
-        plan_namespaces(&facts, |ns| right(rights, ns))
-    };
-    let planned = plan(scope.pairs);
-    if !planned.iter().any(|removal| removal.verdict == NamespaceVerdict::Remove) {
-        return Ok(planned);
-    }
-    let skipped = |reason| {
-        run.events.event(&SyncEvent::Removal(RemovalEvent::Skipped { index: None, ns: anchor.clone(), reason }));
-        Ok(Vec::new())
-    };
-    if !scope.is_complete {
-        return skipped(SkippedBecause::Incomplete);
-    }
-    let again = ask(run, || run.source.namespaces(&options.source_anchor, options.max_depth)).await?;
-    if !again.unreadable.is_empty() {
-        return skipped(SkippedBecause::Incomplete);
-    }
-    if !scope.is_whole || !shows_whole_tree(&again.items, &options.source_anchor) {
-        return skipped(SkippedBecause::Hidden);
-    }
-    // What cannot be mapped now could be when the run began; the next one will say so.
-    let Ok(mut pairs) = map_namespaces(again.items, &options.source_anchor, anchor, options.max_depth) else {
-        return skipped(SkippedBecause::Incomplete);
-    };
-    pairs.extend_from_slice(scope.pairs);
-    Ok(plan(&pairs))
-}
-
-fn right(rights: &Arc<dyn OwnerRights>, ns: &Namespace) -> NamespaceRight {
-    if !rights.may_see(ns) {
-        NamespaceRight::Nothing
-    } else if rights.may_modify(&ns.parent().unwrap_or_default()).is_err() {
-        NamespaceRight::See
-    } else {
-        NamespaceRight::Remove
-    }
-}
-
-struct NamespaceRemover<'a, S: Source, T: Target> {
-    run: &'a RunContext<S, T>,
-    rights: &'a Arc<dyn OwnerRights>,
-    /// What had to stay so far; nothing above it is touched.
-    stay: Vec<Namespace>,
-}
-
-impl<S: Source, T: Target> NamespaceRemover<'_, S, T> {
-    async fn remove_all(mut self, planned: Vec<NamespaceRemoval>) {
-        for NamespaceRemoval { namespace, verdict } in planned {
-            if self.run.cancel.is_cancelled() {
-                return;
-            }
-            let emit = |step| {
-                self.run.events.event(&SyncEvent::Removal(RemovalEvent::Namespace { ns: namespace.clone(), step }));
-            };
-            let kept = match verdict {
-                NamespaceVerdict::Keep(NamespaceKeep::NotAllowed) => {
-                    if let Err(denied) = self.rights.may_modify(&namespace.parent().unwrap_or_default()) {
-                        let failures = &mut self.run.report().failures;
-                        failures.add(|| format!("removing namespace {namespace} not allowed: {denied}"));
-                        emit(NamespaceStep::Denied(denied.to_string()));
-                    }
-                    Some(KeptBecause::Planned(NamespaceKeep::NotAllowed))
-                }
-                NamespaceVerdict::Keep(keep) => Some(KeptBecause::Planned(keep)),
-                NamespaceVerdict::Remove if self.stay.iter().any(|child| is_above(&namespace, child)) => {
-                    Some(KeptBecause::Planned(NamespaceKeep::ChildStays))
-                }
-                NamespaceVerdict::Remove => match self.remove(&namespace, &emit).await {
-                    Ok(kept) => kept,
-                    Err(RemovalFailure::Cancelled) => return,
-                    Err(error) => {
-                        let error = chain(&error);
-                        self.run.report().failures.add(|| format!("vanished namespace {namespace}: {error}"));
-                        emit(NamespaceStep::Failed(error));
-                        self.stay.push(namespace);
-                        continue;
-                    }
-                },
-            };
-            match kept {
-                Some(reason) => {
-                    emit(NamespaceStep::Kept(reason));
-                    self.stay.push(namespace);
-                }
-                None => {
-                    self.run.report().count_removed(|removed| removed.namespaces += 1);
-                    emit(NamespaceStep::Removed);
-                }
-            }
-        }
-    }
-
-    /// Removes what may be removed of a namespace, and itself if nothing is left. Returns why it stays.
-    async fn remove(
-        &self,
-        ns: &Namespace,
-        emit: &impl Fn(NamespaceStep),
-    ) -> Result<Option<KeptBecause>, RemovalFailure> {
-        let (run, options) = (self.run, &self.run.options);
-        // A name that has no counterpart cannot exist there.
-        if let Ok(source_ns) = ns.remap(&options.target_anchor, &options.source_anchor)
-            && ask(run, || run.source.visibility(&source_ns)).await? == Visibility::Nothing
-        {
-            return Ok(Some(KeptBecause::MaybeHidden));
-        }
-        emit(NamespaceStep::Removing);
-        let local = run.target.groups(ns).await?;
-        let mut reasons = BTreeSet::new();
-        for planned in plan_groups(&BTreeSet::new(), &local, &options.owner, &options.group_filter) {
-            let reason = match planned.verdict {
-                GroupVerdict::Keep(GroupKeep::OutsideFilter) => Some(KeptBecause::OutsideFilter),
-                GroupVerdict::Keep(GroupKeep::OtherOwner) => Some(KeptBecause::OtherOwner),
-                GroupVerdict::Keep(GroupKeep::OwnerUnreadable) => Some(KeptBecause::NotEmpty),
-                GroupVerdict::Remove => match remove_group(run, None, ns, &planned.group).await {
-                    GroupOutcome::Removed => None,
-                    GroupOutcome::Protected => Some(KeptBecause::Protected),
-                    GroupOutcome::Stays => Some(KeptBecause::OtherOwner),
-                    GroupOutcome::Failed => Some(KeptBecause::GroupFailed),
-                },
-            };
-            reasons.extend(reason);
-        }
-        if run.cancel.is_cancelled() {
-            return Err(RemovalFailure::Cancelled);
-        }
-        if run.target.remove_empty_namespace(ns).await? {
-            return Ok(None);
-        }
-        Ok(Some(reasons.first().copied().unwrap_or(KeptBecause::NotEmpty)))
-    }
 }

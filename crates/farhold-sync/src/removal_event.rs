@@ -2,7 +2,7 @@
 //!
 //! Source: `docs/spec/sync.md` 8, 14.1 steps 9, 11 and 13; recordings `pull-remove-vanished*.log`.
 
-use farhold_rules::removal_plan::NamespaceKeep;
+use farhold_rules::removal_plan::{GroupKeep, NamespaceKeep};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace};
 
 use crate::event::NamespaceIndex;
@@ -119,6 +119,16 @@ pub enum SkippedBecause {
     Hidden,
 }
 
+impl From<GroupKeep> for KeptBecause {
+    fn from(keep: GroupKeep) -> Self {
+        match keep {
+            GroupKeep::OutsideFilter => Self::OutsideFilter,
+            GroupKeep::OtherOwner => Self::OtherOwner,
+            GroupKeep::OwnerUnreadable => Self::NotEmpty,
+        }
+    }
+}
+
 impl RemovalEvent {
     /// Returns the namespace in whose turn this happens.
     pub(crate) const fn index(&self) -> Option<NamespaceIndex> {
@@ -187,7 +197,7 @@ impl NamespaceStep {
 
 impl KeptBecause {
     /// Returns the reason in words, or nothing for a namespace that the log's reader may not know of.
-    const fn text(self) -> Option<&'static str> {
+    pub(crate) const fn text(self) -> Option<&'static str> {
         Some(match self {
             Self::Planned(NamespaceKeep::NotVisible) => return None,
             // Told as the failure that it is.
@@ -217,7 +227,7 @@ impl KeptBecause {
 }
 
 impl SkippedBecause {
-    const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Incomplete => "the source's listing is incomplete",
             Self::MaybeHidden => {

@@ -24,7 +24,8 @@ use crate::event::{EventSink, NamespaceIndex, SyncEvent};
 use crate::group::{GroupJob, GroupListingTask, list_group, sync_group};
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
-use crate::removal::{KnownGroups, NamespaceScope, remove_groups, remove_namespaces};
+use crate::removal::{KnownGroups, remove_groups};
+use crate::removal_of_namespaces::{NamespaceScope, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
 use crate::source::{Listed, Source, SourceError, SourceFault};
@@ -96,6 +97,19 @@ pub(crate) struct Scope {
     pub(crate) unreadable: Vec<String>,
     /// Whether the source showed the parents of everything that it listed.
     pub(crate) is_whole: bool,
+}
+
+impl Scope {
+    /// Returns whether a run removes vanished namespaces at all.
+    pub(crate) fn removes_namespaces(&self, options: &SyncOptions) -> bool {
+        options.remove_vanished && !self.is_compatibility_mode && options.max_depth != Some(0)
+    }
+
+    /// Returns what is known for that when all namespaces are done. `failed`: target namespaces of those that failed.
+    pub(crate) fn namespace_scope<'a>(&'a self, failed: &'a [Namespace]) -> NamespaceScope<'a> {
+        let is_complete = self.unreadable.is_empty();
+        NamespaceScope { pairs: &self.namespaces, failed, is_complete, is_whole: self.is_whole }
+    }
 }
 
 /// Finds out what a run covers. Only reads.
@@ -328,17 +342,10 @@ impl<S: Source, T: Target> Queue<S, T> {
     }
 
     async fn remove_vanished_namespaces(&self) {
-        let options = &self.run.options;
-        let covers_children = !self.scope.is_compatibility_mode && options.max_depth != Some(0);
-        if !options.remove_vanished || !covers_children || self.run.cancel.is_cancelled() {
+        if !self.scope.removes_namespaces(&self.run.options) || self.run.cancel.is_cancelled() {
             return;
         }
-        let scope = NamespaceScope {
-            pairs: &self.scope.namespaces,
-            failed: &self.failed,
-            is_complete: self.scope.unreadable.is_empty(),
-            is_whole: self.scope.is_whole,
-        };
+        let scope = self.scope.namespace_scope(&self.failed);
         remove_namespaces(&self.run, &self.rights, &scope).await;
     }
 

@@ -15,4 +15,5 @@ mod dry_run;
 mod listing;
 mod network;
 mod removal;
+mod removal_dry_run;
 mod removal_limits;

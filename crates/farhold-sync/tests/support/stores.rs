@@ -44,7 +44,7 @@ pub fn unpack(name: &str, dir: &Path) {
     tar::Archive::new(zstd::Decoder::new(packed).unwrap()).unpack(dir).unwrap();
 }
 
-fn open_options(name: &str, base: &Path, locks: &Path) -> OpenOptions {
+pub fn open_options(name: &str, base: &Path, locks: &Path) -> OpenOptions {
     let randomness = Arc::new(SeededRandomness::new(name.len() as u64));
     OpenOptions::local(name.parse().unwrap(), base, locks, Arc::new(FixedClock), randomness)
 }
