@@ -80,8 +80,8 @@ impl Datastore {
     /// [`ChunkError::NotAChunk`] for data that is no blob, [`ChunkError::Refused`] for an encrypted chunk where an
     /// unencrypted one or one of other length lies, [`ChunkError::Storage`] otherwise; nothing is changed then.
     ///
-    /// Source: `docs/spec/datastore-format.md` 13. One difference: a symbolic link counts as a missing chunk, wherever
-    /// it points, and is replaced.
+    /// Source: `docs/spec/datastore-format.md` 13. Two differences: a symbolic link counts as a missing chunk, wherever
+    /// it points, and so does a file of another length that is no chunk by its own checksum; both are replaced.
     pub fn insert_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
         let digest = *digest;
         if MAX_ENCODED_BLOB_BYTES < encoded.len() {
@@ -108,6 +108,10 @@ impl Datastore {
             return self.write_chunk(&digest, encoded);
         }
         if stat.size_bytes != length {
+            if !self.is_undamaged(&digest) {
+                tracing::warn!(%digest, "replacing a damaged chunk file");
+                return self.write_chunk(&digest, encoded);
+            }
             if kind.is_encrypted() {
                 self.check_against_encrypted(&digest, kind)?;
             } else if length < stat.size_bytes {
@@ -120,6 +124,12 @@ impl Datastore {
             Err(error) if error.is_not_found() => self.write_chunk(&digest, encoded),
             Err(source) => Err(failed(source)),
         }
+    }
+
+    /// Returns whether the stored file is a chunk by its own checksum. A power failure may leave the beginning of one that
+    /// no finished snapshot refers to; kept, it would damage all later snapshots that do.
+    fn is_undamaged(&self, digest: &Digest) -> bool {
+        self.read_chunk(digest).is_ok_and(|stored| blob::check(&stored).is_ok())
     }
 
     /// Checks that the stored chunk of another length may be kept for an incoming encrypted one.

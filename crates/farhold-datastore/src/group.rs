@@ -66,10 +66,12 @@ impl Datastore {
     /// Locks a group, after creating it with `owner` if it is missing. Returns the owner it has, and the lock.
     ///
     /// The caller decides whether the owner found may be written to. Missing directories above the group are created,
-    /// the namespace's is not. What a kill left between the group's directory and its owner file is completed.
+    /// the namespace's is not. A group without usable owner is completed as long as nothing in it was ever finished: that
+    /// is what a kill or a power failure during its first backup leaves.
     ///
     /// # Errors
-    /// Missing namespace; busy; [`DatastoreError::OwnerUnreadable`] for a group with snapshots and no usable owner.
+    /// Missing namespace; busy; [`DatastoreError::OwnerUnreadable`] for a group with a finished snapshot and no usable
+    /// owner.
     pub fn create_group(
         &self,
         namespace: &Namespace,
@@ -89,7 +91,7 @@ impl Datastore {
         match self.owner(namespace, group) {
             Ok(found) => return Ok((found, lock)),
             Err(error @ DatastoreError::OwnerUnreadable { .. }) => {
-                if !is_new && !self.directories(&directory)?.is_empty() {
+                if !is_new && self.has_finished_snapshot(namespace, group)? {
                     return Err(error);
                 }
             }
@@ -102,6 +104,10 @@ impl Datastore {
             return Err(error);
         }
         Ok((owner.clone(), lock))
+    }
+
+    fn has_finished_snapshot(&self, namespace: &Namespace, group: &Group) -> Result<bool, DatastoreError> {
+        Ok(self.snapshots(namespace, group)?.iter().any(|snapshot| snapshot.has_manifest))
     }
 
     /// Removes what killed writers left beside owner and notes. The caller holds the group lock.

@@ -18,11 +18,8 @@ fn path(digest: &Digest) -> StorePath {
     format!(".chunks/{}/{name}", &name[..4]).parse().expect("valid")
 }
 
-/// A container of this kind and total length; insertion looks at nothing else.
 fn container(kind: BlobKind, length: usize) -> Vec<u8> {
-    let mut encoded = kind.magic().to_vec();
-    encoded.resize(length, 0xa5);
-    encoded
+    crate::support::container(kind, length, 0xa5)
 }
 
 fn put(memory: &MemoryStorage, digest: &Digest, content: &[u8]) {
@@ -43,6 +40,7 @@ fn the_seven_rules_hold() {
     }
     use Outcome::{Kept, Refused, Replaced};
     let unknown = vec![0xee; 70];
+    let torn = |kind, length| container(kind, 70)[..length].to_vec();
     let cases = [
         ("2: same length, other content", container(Zstd, 50), container(Plain, 50), Kept),
         ("2: same length, encrypted onto plain", container(Plain, 60), container(Encrypted, 60), Kept),
@@ -53,8 +51,11 @@ fn the_seven_rules_hold() {
         ("5: both uncompressed", container(Encrypted, 61), container(Encrypted, 60), Refused),
         ("5: stored compressed", container(EncryptedZstd, 61), container(Encrypted, 60), Kept),
         ("5: incoming compressed", container(Encrypted, 61), container(EncryptedZstd, 60), Kept),
-        ("5: unknown magic", unknown, container(Encrypted, 60), Kept),
-        ("5: fewer than 8 bytes", vec![1; 7], container(Encrypted, 60), Refused),
+        // The reference keeps damaged ones of another length, and refuses some.
+        ("unknown magic", unknown, container(Encrypted, 60), Replaced),
+        ("fewer than 8 bytes", vec![1; 7], container(Encrypted, 60), Replaced),
+        ("torn by a power failure", torn(Plain, 40), container(Plain, 70), Replaced),
+        ("torn by a power failure, encrypted", torn(Encrypted, 50), container(Encrypted, 70), Replaced),
         ("6: stored shorter", container(Zstd, 40), container(Plain, 50), Kept),
         ("6: stored shorter, encrypted", container(Encrypted, 49), container(Plain, 50), Kept),
         ("7: stored longer", container(Plain, 51), container(Zstd, 50), Replaced),

@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use farhold_datastore::{Datastore, ErrorKind};
+use farhold_datastore::{Datastore, DatastoreError, ErrorKind};
 use farhold_storage::{Fault, FaultKind, FaultyStorage, MemoryStorage, Operation};
-use farhold_types::{Snapshot, SyncLevel};
+use farhold_types::{Authid, Snapshot, SyncLevel};
 
 use crate::support::{Sample, check_whole, memory, options, root, sample, snapshot, write};
 
@@ -209,4 +209,22 @@ fn damaged_files_are_errors_of_their_own_kind() {
             assert_eq!(bench.memory.read(&path, 100).unwrap(), content);
         }
     }
+}
+
+#[test]
+fn a_group_whose_owner_was_lost_is_completed_until_something_in_it_was_finished() {
+    use farhold_storage::{Durability, Staging, Storage};
+    let bench = Bench::new(SyncLevel::None);
+    let put = |path: &str| {
+        bench.memory.write_atomic(&path.parse().unwrap(), b"", Durability::Cached, Staging::Beside).unwrap();
+    };
+    let group = &bench.first.0.group;
+    put("vm/100/owner");
+    let (_, store) = bench.open(Vec::new());
+    let error = store.create_group(&root(), group, &Authid::root()).unwrap_err();
+    assert!(matches!(error, DatastoreError::OwnerUnreadable { .. }), "{error}");
+    bench.memory.remove_file(&"vm/100/2026-01-01T10:00:00Z/index.json.blob".parse().unwrap()).unwrap();
+    let (owner, _lock) = store.create_group(&root(), group, &Authid::root()).unwrap();
+    assert_eq!(owner, Authid::root());
+    assert_eq!(store.owner(&root(), group).unwrap(), Authid::root());
 }

@@ -8,7 +8,7 @@ use farhold_format::blob::BlobKind;
 use farhold_types::Digest;
 use proptest::prelude::*;
 
-use crate::support::{memory, options};
+use crate::support::{container, memory, options};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -21,7 +21,7 @@ enum Action {
 fn action() -> impl Strategy<Value = Action> {
     let chunk = 0..6u8;
     prop_oneof![
-        4 => (chunk.clone(), 12..16usize).prop_map(|(chunk, length)| Action::Insert { chunk, length }),
+        4 => (chunk.clone(), 13..17usize).prop_map(|(chunk, length)| Action::Insert { chunk, length }),
         1 => chunk.clone().prop_map(|chunk| Action::Touch { chunk }),
         1 => chunk.prop_map(|chunk| Action::Read { chunk }),
         1 => Just(Action::Reopen),
@@ -49,8 +49,7 @@ proptest! {
         for (number, action) in actions.into_iter().enumerate() {
             match action {
                 Action::Insert { chunk, length } => {
-                    let mut encoded = BlobKind::Plain.magic().to_vec();
-                    encoded.resize(length, u8::try_from(number).unwrap());
+                    let encoded = container(BlobKind::Plain, length, u8::try_from(number).unwrap());
                     let inserted = store.insert_chunk(&digest(chunk), &encoded).unwrap();
                     let keeps = model.get(&chunk).is_some_and(|stored| stored.len() <= length);
                     prop_assert_eq!(inserted == Inserted::Duplicate, keeps);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use farhold_crypto::sha256;
 use farhold_datastore::{Datastore, OpenOptions};
-use farhold_format::blob::{BlobEncoder, Compression};
+use farhold_format::blob::{BlobEncoder, BlobKind, Compression};
 use farhold_format::index::DynamicIndexBuilder;
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_storage::suite::SeededRandomness;
@@ -81,6 +81,15 @@ pub fn snapshot(text: &str) -> Snapshot {
 pub fn chunk(content: &[u8]) -> (Digest, Vec<u8>) {
     let encoded = BlobEncoder::new().encode(content, Compression::Off, None).expect("encoded");
     (sha256(content), encoded)
+}
+
+/// A container of this kind and total length with a right checksum; insertion looks at nothing else.
+pub fn container(kind: BlobKind, length: usize, filling: u8) -> Vec<u8> {
+    let mut encoded = kind.magic().to_vec();
+    encoded.resize(length, filling);
+    let checksum = crc32fast::hash(&encoded[kind.header_bytes()..]);
+    encoded[8..12].copy_from_slice(&checksum.to_le_bytes());
+    encoded
 }
 
 /// The files of a small snapshot: its chunk, its index, its blob, its manifest.
