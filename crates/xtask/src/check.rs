@@ -58,6 +58,16 @@ pub fn check_layers(root: &Path) -> anyhow::Result<()> {
     bail!("edges that the layer table does not allow:{}", lines.concat())
 }
 
+/// Lives through simulated worlds with these options of the simulation's own command line.
+///
+/// # Errors
+/// A world ended badly.
+pub fn simulate(root: &Path, options: &[String]) -> anyhow::Result<()> {
+    let mut arguments = vec!["run", "--quiet", "--release", "--package", "farhold-simulation", "--"];
+    arguments.extend(options.iter().map(String::as_str));
+    cargo(root, &arguments)
+}
+
 fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     // Under `cargo run` this names the very cargo that runs us.
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

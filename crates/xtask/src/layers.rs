@@ -108,6 +108,7 @@ const TABLE: &[Room] = &[
             "api",
         ],
     ),
+    room("simulation", &["types", "crypto", "format", "rules", "storage", "datastore", "sync"]),
     room("xtask", &["types", "crypto", "format", "testkit"]),
 ];
 

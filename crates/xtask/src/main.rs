@@ -26,6 +26,12 @@ usage: cargo xtask <command>
              --runs N               runs of each measurement (default 3, elsewhere than in `pull` 1)
              --line near|far        only this line
              --program FILE         measure this build instead of the workspace's
+  simulate [OPTIONS]    live through simulated worlds of two servers, see crates/farhold-simulation
+             --seeds N              as many worlds (default 1000)
+             --from S               beginning with this seed (default 1)
+             --keep-going           do not stop at the first world that ends badly
+             --seed S               only this one
+             --trace                tell what happens
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
              --target HOST:PORT     where connections go
@@ -52,6 +58,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "scenarios" if options.is_empty() => scenarios::write(&root()),
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
         "bench" => bench::bench(&root(), options),
+        "simulate" => check::simulate(&root(), options),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

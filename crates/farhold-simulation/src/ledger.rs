@@ -1,0 +1,76 @@
+//! What really happened in a world, for the audits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use farhold_types::{Digest, Group, Namespace, Snapshot};
+
+use crate::backup::Backup;
+use crate::server::WorldClock;
+
+/// A snapshot of a store with its namespace.
+pub type Place = (Namespace, Snapshot);
+
+/// What happened. Everything that a client, an administrator or a fault does is written here before it takes effect.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Every backup that was ever made on the source.
+    pub source: BTreeMap<Place, Backup>,
+    /// Every backup that was ever made on the target itself.
+    pub native: BTreeMap<Place, Backup>,
+    /// What was removed from the source since the round began.
+    pub left_source: BTreeSet<Place>,
+    /// Namespaces that were on the source at any time.
+    pub namespaces: BTreeSet<Namespace>,
+    /// What was removed from the target by others than the run since the round began.
+    pub left_target: BTreeSet<Place>,
+    /// Groups of the target that others than the run changed since the round began.
+    pub changed: BTreeSet<(Namespace, Group)>,
+    /// Snapshots of the target that must not be removed by anybody.
+    pub protected: BTreeSet<Place>,
+    /// Chunks of the target that were damaged in place and not found by a verification yet.
+    pub damaged: BTreeSet<Digest>,
+    /// Chunks that were taken away, and the snapshots that referred to them then: those are known to be broken.
+    pub taken_away: BTreeMap<Digest, BTreeSet<Place>>,
+    /// Original bytes of damaged files of the source.
+    pub source_damage: BTreeMap<String, Bytes>,
+    /// Whether the target's disk ever lost power.
+    pub had_power_failure: bool,
+    /// Whether a process of the target ever died.
+    pub had_death: bool,
+}
+
+/// A ledger that everybody in a world shares, with a trace for people.
+#[derive(Clone)]
+pub struct Book {
+    ledger: Arc<Mutex<Ledger>>,
+    trace: Arc<Mutex<Option<String>>>,
+    clock: WorldClock,
+}
+
+impl Book {
+    /// Returns an empty book; `traces`: whether a trace is kept.
+    pub fn new(clock: WorldClock, traces: bool) -> Self {
+        let trace = Arc::new(Mutex::new(traces.then(String::new)));
+        Self { ledger: Arc::default(), trace, clock }
+    }
+
+    /// Returns the ledger.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line to the trace.
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut *self.trace.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = writeln!(trace, "{:10.3} {}", self.clock.elapsed().as_secs_f64(), line());
+        }
+    }
+
+    /// Takes the trace.
+    pub fn take_trace(&self) -> String {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}

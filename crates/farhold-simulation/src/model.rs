@@ -1,0 +1,151 @@
+//! What a run must leave on the target, written down once more and independently of the engine's planner.
+//!
+//! The rules, from `docs/spec/sync.md` 4 to 8:
+//!
+//! - A namespace of the source is in scope if it is the anchor or lies at most `max-depth` levels below it. Its twin has
+//!   the same path below the target's anchor, and exists after the run.
+//! - A group is in scope if the filters say so. A group that belongs to somebody else on the target fails, untouched.
+//! - A snapshot is wanted if it is finished and passes `verified-only` and `encrypted-only`.
+//! - Of the wanted ones those newer than everything finished on the target are copied; with `transfer-last` only if they
+//!   are among the newest so many wanted ones. The newest finished one of the target is brought up to date.
+//! - With `resync-corrupt` a wanted one whose copy failed verification or is unreadable is fetched again.
+//! - Everything else stays as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use farhold_sync::SyncOptions;
+use farhold_types::{Authid, Epoch, Group, GroupFilter, Namespace, VerifyState};
+
+use crate::facts::{GroupFacts, SnapshotFacts, StoreFacts};
+
+/// What must be true of a snapshot of the target after the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// It is as it was before.
+    AsBefore,
+    /// It is a finished copy of the source's and was fetched in this run, or brought up to date.
+    Copy,
+    /// It is a copy, and every chunk of it is sound again.
+    SoundCopy,
+    /// It may be a copy or be absent: an earlier run skipped over it because it failed.
+    MayBeCopied,
+}
+
+/// What a run must do.
+#[derive(Debug, Clone, Default)]
+pub struct Expectation {
+    /// Namespaces that exist after the run, all of them.
+    pub namespaces: BTreeSet<Namespace>,
+    /// Snapshots of each group after the run; groups without any may exist or not.
+    pub groups: BTreeMap<(Namespace, Group), BTreeMap<Epoch, Expected>>,
+    /// Groups that must fail.
+    pub failures: BTreeSet<(Namespace, Group)>,
+    /// Where each target namespace in scope gets its content from.
+    pub sources: BTreeMap<Namespace, Namespace>,
+    /// Groups handled.
+    pub handled: usize,
+}
+
+/// Returns the namespaces of the source that the options put in scope, with their twins on the target.
+pub fn scope<'a>(options: &SyncOptions, source: impl Iterator<Item = &'a Namespace>) -> BTreeMap<Namespace, Namespace> {
+    let anchor = &options.source_anchor;
+    let mut pairs = BTreeMap::new();
+    for ns in source.filter(|ns| ns.is_at_or_below(anchor)) {
+        let below = ns.depth() - anchor.depth();
+        if options.max_depth.is_none_or(|max| below <= usize::from(max))
+            && let Ok(twin) = ns.remap(anchor, &options.target_anchor)
+        {
+            pairs.insert(twin, ns.clone());
+        }
+    }
+    pairs
+}
+
+/// Returns whether a wanted snapshot may be taken from the source at all.
+fn is_wanted(options: &SyncOptions, facts: &SnapshotFacts) -> bool {
+    facts.manifest.is_some()
+        && (!options.selection.verified_only || facts.verified() == Some(VerifyState::Ok))
+        && (!options.selection.encrypted_only || facts.is_encrypted())
+}
+
+/// Returns what a run without any disturbance must leave.
+pub fn expect(options: &SyncOptions, source: &StoreFacts, target: &StoreFacts) -> Expectation {
+    let mut expectation = Expectation { sources: scope(options, source.keys()), ..Expectation::default() };
+    expectation.namespaces.extend(target.keys().cloned());
+    for (ns, groups) in target {
+        for (group, facts) in groups {
+            let as_before = facts.snapshots.keys().map(|time| (*time, Expected::AsBefore)).collect();
+            expectation.groups.insert((ns.clone(), group.clone()), as_before);
+        }
+    }
+    for (twin, ns) in expectation.sources.clone() {
+        let mut ancestor = Some(twin.clone());
+        while let Some(ns) = ancestor {
+            ancestor = ns.parent();
+            expectation.namespaces.insert(ns);
+        }
+        for (group, facts) in &source[&ns] {
+            if !GroupFilter::in_scope(&options.group_filter, group) {
+                continue;
+            }
+            expectation.handled += 1;
+            let local = target.get(&twin).and_then(|groups| groups.get(group));
+            if local.is_some_and(|local| local.owner.as_ref() != Some(&options.owner)) {
+                expectation.failures.insert((twin.clone(), group.clone()));
+                continue;
+            }
+            let taken = taken(options, facts, local);
+            if !taken.is_empty() {
+                expectation.groups.entry((twin.clone(), group.clone())).or_default().extend(taken);
+            }
+        }
+    }
+    expectation
+}
+
+fn taken(options: &SyncOptions, source: &GroupFacts, local: Option<&GroupFacts>) -> BTreeMap<Epoch, Expected> {
+    let nothing = BTreeMap::new();
+    let local = local.map_or(&nothing, |local| &local.snapshots);
+    let newest = local.iter().filter(|(_, facts)| facts.has_manifest).map(|(time, _)| *time).max();
+    let wanted: Vec<(Epoch, &SnapshotFacts)> = source
+        .snapshots
+        .iter()
+        .filter(|(_, facts)| is_wanted(options, facts))
+        .map(|(time, facts)| (*time, facts))
+        .collect();
+    let last = options.selection.transfer_last.map_or(wanted.len(), |last| usize::try_from(last).unwrap_or(usize::MAX));
+    let first_of_the_last = wanted.len().saturating_sub(last);
+    let mut taken = BTreeMap::new();
+    for (position, (time, _)) in wanted.iter().enumerate() {
+        let copy = local.get(time);
+        let is_bad = copy.is_some_and(|copy| {
+            copy.has_manifest && (copy.manifest.is_none() || copy.verified() == Some(VerifyState::Failed))
+        });
+        let is_unfinished = copy.is_some_and(|copy| !copy.has_manifest);
+        if options.selection.resync_corrupt && (is_bad || is_unfinished) {
+            taken.insert(*time, Expected::SoundCopy);
+        } else if newest == Some(*time) {
+            taken.insert(*time, Expected::Copy);
+        } else if newest.is_some_and(|newest| *time < newest) {
+            if !copy.is_some_and(|copy| copy.has_manifest) {
+                taken.insert(*time, Expected::MayBeCopied);
+            }
+        } else if first_of_the_last <= position {
+            taken.insert(*time, Expected::Copy);
+        }
+    }
+    taken
+}
+
+/// Returns whether a group of the target is one that a run with these options may change.
+pub fn may_change(
+    options: &SyncOptions,
+    twins: &BTreeSet<Namespace>,
+    ns: &Namespace,
+    group: &Group,
+    owner: Option<&Authid>,
+) -> bool {
+    twins.contains(ns)
+        && GroupFilter::in_scope(&options.group_filter, group)
+        && owner.is_none_or(|owner| *owner == options.owner)
+}
