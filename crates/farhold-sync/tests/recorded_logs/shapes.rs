@@ -4,6 +4,8 @@
 //! recorded line again, character by character but for rates. So a changed word on our side fails, and so does a recorded
 //! line that no event of ours tells.
 
+mod removal;
+
 use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
@@ -52,7 +54,7 @@ fn pattern(text: &str) -> Regex {
 
 impl Shapes {
     pub fn new() -> Self {
-        let lines = run_lines().into_iter().chain(group_lines());
+        let lines = run_lines().into_iter().chain(removal::lines()).chain(group_lines());
         let shape = |(word, text, make): (&'static str, &str, Make)| {
             let is_of_group = text.starts_with(r"\[");
             Shape { word, is_of_group, pattern: pattern(text), make }
@@ -121,9 +123,8 @@ fn same_pair(found: &Captures<'_>) -> NamespacePair {
     NamespacePair { source: ns.clone(), target: ns }
 }
 
-const PENDING: &str = "decryption and removal are being built";
+const PENDING: &str = "decryption is being built";
 const NOTIFICATIONS: &str = "notifications are later work";
-const REMOVAL_DETAILS: &str = "one line a group or namespace tells the same: the others name folders of the storage";
 const FINGERPRINT: &str = "the error itself names the expected and the found fingerprint, instead of lines before it";
 const ANCHOR: &str = "a missing anchor is the error of the run, before anything else (fault 2)";
 
@@ -181,12 +182,6 @@ fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
         ),
         ("unlisted", r"Encountered errors while syncing namespace nosuch - .*", |_| Ours::Otherwise(ANCHOR)),
         ("key", r"Loaded encryption key '.*' with fingerprint '.*'", |_| Ours::Otherwise(PENDING)),
-        ("removed", r"Summary: removed vanished: .*", |_| Ours::Otherwise(PENDING)),
-        ("removed-group", r"Delete vanished group '.*'", |_| Ours::Otherwise(PENDING)),
-        ("kept-group", r"Kept some protected snapshots of group '.*'", |_| Ours::Otherwise(PENDING)),
-        ("removed-namespace", r"Removed namespace .*", |_| Ours::Otherwise(PENDING)),
-        ("kept-namespace", r"Did not remove namespace .*", |_| Ours::Otherwise(PENDING)),
-        ("removal-failed", r"failed to remove namespace .*", |_| Ours::Otherwise(PENDING)),
         ("compat", r"Could not query remote for namespaces \(404\) .*", |_| {
             let lines = LogRenderer::new(names("src", "dst"), 1).render(&SyncEvent::CompatibilityMode);
             Ours::Line(lines[0].text.clone())
@@ -214,11 +209,6 @@ fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
         ("warning", r"WARNING: certificate fingerprint .*|expected: .*|certificate validation failed .*", |_| {
             Ours::Otherwise(FINGERPRINT)
         }),
-        (
-            "storage",
-            r#"removing backup snapshot ".*"|removing backup group ".*"|removing (all )?groups in namespace .*"#,
-            |_| Ours::Otherwise(REMOVAL_DETAILS),
-        ),
     ]
 }
 
@@ -349,8 +339,6 @@ fn group_lines() -> Vec<(&'static str, &'static str, Make)> {
         ("key", r"\[{group}\]: Found matching key .*", |_| Ours::Otherwise(PENDING)),
         ("no-key", r"\[{group}\]: {time}: No matching key found, .*", |_| Ours::Otherwise(PENDING)),
         ("mixed", r"\[{group}\]: Snapshot not fully encrypted, .*", |_| Ours::Otherwise(PENDING)),
-        ("removed-snapshot", r"\[{group}\]: delete vanished snapshot .*", |_| Ours::Otherwise(PENDING)),
-        ("kept-snapshot", r"\[{group}\]: {group}: don't delete vanished snapshot .*", |_| Ours::Otherwise(PENDING)),
         ("failed-more", r"\[{group}\]: create_locked_backup_group failed", |_| {
             Ours::Otherwise("a second line for the same failure tells nothing")
         }),

@@ -17,3 +17,4 @@ mod network;
 mod removal;
 mod removal_dry_run;
 mod removal_limits;
+mod removal_stores;
