@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod faults;
 pub mod layers;
 pub mod scenarios;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{bench, check, layers, scenarios};
+use xtask::{bench, check, faults, layers, scenarios};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -32,6 +32,8 @@ usage: cargo xtask <command>
              --keep-going           do not stop at the first world that ends badly
              --seed S               only this one
              --trace                tell what happens
+  faults   pull over lines that break, in full size; prints what is sent twice
+             --mib N                size of the pulled disk (default 1024)
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
              --target HOST:PORT     where connections go
@@ -59,6 +61,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
         "bench" => bench::bench(&root(), options),
         "simulate" => check::simulate(&root(), options),
+        "faults" => faults::run(&root(), options),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use farhold_sync::{
     Listed, Source, SourceError, SourceSnapshot, SyncError, SyncEvent, SyncOptions, Unrestricted, Visibility,
 };
@@ -136,7 +136,7 @@ async fn chunks_of_a_broken_session_go_through_another_one_at_once_and_the_sessi
     let mut options = options();
     options.sessions_per_archive = 4;
     // Far enough for all four sessions.
-    let far = Far { source: Shared(source.clone()), delay: Duration::from_millis(20) };
+    let far = Far::new(&source, 20);
     let (result, log) = sync_from(options, far, &target).await;
     assert_eq!(result.unwrap().retries, 0, "{:#?}", log.texts());
     assert_same(&source, &target);
@@ -245,11 +245,23 @@ async fn the_log_of_a_connection_that_breaks_for_good_in_one_archive_is_like_the
 struct Far {
     source: Shared,
     delay: Duration,
+    breaks: Breaks,
 }
+
+/// What happens to chunks, by how many were asked for before.
+type Breaks = Option<Arc<dyn Fn(usize, &Bytes, &mut BytesMut) -> Option<Result<Bytes, SourceError>> + Send + Sync>>;
 
 struct FarSnapshot {
     snapshot: MemorySnapshot,
     delay: Duration,
+    breaks: Breaks,
+    asked: AtomicUsize,
+}
+
+impl Far {
+    fn new(source: &Arc<MemorySource>, milliseconds: u64) -> Self {
+        Self { source: Shared(source.clone()), delay: Duration::from_millis(milliseconds), breaks: None }
+    }
 }
 
 impl Source for Far {
@@ -286,7 +298,8 @@ impl Source for Far {
 
     async fn open(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<FarSnapshot, SourceError> {
         sleep(self.delay).await;
-        Ok(FarSnapshot { snapshot: self.source.open(ns, snapshot).await?, delay: self.delay })
+        let (snapshot, asked) = (self.source.open(ns, snapshot).await?, AtomicUsize::new(0));
+        Ok(FarSnapshot { snapshot, delay: self.delay, breaks: self.breaks.clone(), asked })
     }
 }
 
@@ -301,7 +314,52 @@ impl SourceSnapshot for FarSnapshot {
         self.snapshot.chunk(digest, max_bytes).await
     }
 
+    async fn resume_chunk(&self, digest: &Digest, max_bytes: u64, begun: &mut BytesMut) -> Result<Bytes, SourceError> {
+        let chunk = self.chunk(digest, max_bytes).await?;
+        let count = self.asked.fetch_add(1, Ordering::SeqCst);
+        self.breaks.as_ref().and_then(|breaks| breaks(count, &chunk, begun)).unwrap_or(Ok(chunk))
+    }
+
     async fn close(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_goes_on_where_it_broke_off_however_often_and_parts_that_do_not_fit_are_thrown_away() {
+    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
+    source.add("", &format!("vm/1/{FIRST}"), &[("a.img.fidx", disk(&[1]))]);
+    // A hundred bytes at a time, each over a connection of its own: far more often than a chunk may be lost whole.
+    let goes_on = |_, chunk: &Bytes, begun: &mut BytesMut| {
+        let end = (begun.len() + 100).min(chunk.len());
+        begun.extend_from_slice(&chunk[begun.len()..end]);
+        Some(if end == chunk.len() { Ok(chunk.clone()) } else { Err(lost()) })
+    };
+    let far = Far { breaks: Some(Arc::new(goes_on)), ..Far::new(&source, 20) };
+    sync_from(options(), far, &target).await.0.unwrap();
+    assert_same(&source, &target);
+    let requests = source.chunk_requests();
+    assert!(50 < requests, "{requests}");
+
+    let (target, attempts) = (MemoryTarget::new(), Arc::new(Mutex::new(Vec::new())));
+    let seen = attempts.clone();
+    let splices = move |_, chunk: &Bytes, begun: &mut BytesMut| {
+        let mut attempts = seen.lock().unwrap();
+        attempts.push(begun.len());
+        match attempts.len() {
+            1 => {
+                begun.extend_from_slice(&[7; 100]);
+                Some(Err(lost()))
+            }
+            2 => {
+                begun.extend_from_slice(&chunk[100..]);
+                Some(Ok(std::mem::take(begun).freeze()))
+            }
+            _ => None,
+        }
+    };
+    let far = Far { breaks: Some(Arc::new(splices)), ..Far::new(&source, 20) };
+    sync_from(options(), far, &target).await.0.unwrap();
+    assert_same(&source, &target);
+    assert_eq!(*attempts.lock().unwrap(), [0, 100, 0], "the last time everything");
 }
 
 /// Eight groups with one snapshot of two archives and a log.
@@ -322,7 +380,7 @@ async fn scenario_74_four_workers_are_faster_over_a_long_line_and_keep_groups_ap
     for workers in [1, 4] {
         let (source, target) = (eight_groups(), MemoryTarget::new());
         let begin = Instant::now();
-        let far = Far { source: Shared(source.clone()), delay: Duration::from_millis(50) };
+        let far = Far::new(&source, 50);
         let options = SyncOptions { worker_threads: workers, ..options() };
         let (result, log) = sync_from(options, far, &target).await;
         result.unwrap();
