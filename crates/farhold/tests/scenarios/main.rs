@@ -2,7 +2,7 @@
 //! breaks when a scenario says so.
 //!
 //! [`pair`]: the two servers. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
-//! and certificates. [`runs`]: what a whole run does and tells.
+//! and certificates. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
@@ -17,6 +17,7 @@ mod peer;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod process;
 mod remotes;
+mod removal;
 mod runs;
 #[path = "../support/scratch.rs"]
 mod scratch;
