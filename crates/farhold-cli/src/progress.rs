@@ -29,6 +29,22 @@ pub struct Progress {
     pub rate: Option<f64>,
     /// Estimated seconds to the end.
     pub eta: Option<f64>,
+    /// Backup groups that are finished.
+    pub groups_done: u64,
+    /// Backup groups found so far.
+    pub groups: u64,
+    /// How often the source could not be reached and was tried again.
+    pub retries: u64,
+    /// What is worked on.
+    pub current: Vec<CurrentGroup>,
+}
+
+/// A backup group that is worked on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct CurrentGroup {
+    /// Its name.
+    pub group: String,
 }
 
 /// Where the progress of a task comes from.
@@ -91,9 +107,14 @@ impl ProgressLine {
     }
 }
 
-/// Returns the progress in words: `1 GiB of 4 GiB (25%), 100 MiB/s, 30s left`. Parts that are not known are left out.
+/// Returns the progress in words: `3/8 groups, 1 GiB of 4 GiB (25%), 100 MiB/s, 30s left, vm/100`. Parts that are not
+/// known are left out.
 pub fn progress_text(progress: &Progress) -> String {
-    let mut text = format_bytes(progress.bytes_done);
+    let mut text = String::new();
+    if 0 < progress.groups {
+        text.push_str(&format!("{}/{} groups, ", progress.groups_done, progress.groups));
+    }
+    text.push_str(&format_bytes(progress.bytes_done));
     if let Some(total) = progress.bytes_total.filter(|total| 0 < *total) {
         let percent = u128::from(progress.bytes_done.min(total)) * 100 / u128::from(total);
         text.push_str(&format!(" of {} ({percent}%)", format_bytes(total)));
@@ -103,6 +124,15 @@ pub fn progress_text(progress: &Progress) -> String {
     }
     if let Some(eta) = progress.eta.filter(|eta| eta.is_finite() && 0.0 <= *eta) {
         text.push_str(&format!(", {} left", time_span(eta.ceil() as u64)));
+    }
+    match progress.retries {
+        0 => {}
+        1 => text.push_str(", 1 retry"),
+        retries => text.push_str(&format!(", {retries} retries")),
+    }
+    // At the end, since the line is cut there.
+    for current in &progress.current {
+        text.push_str(&format!(", {}", current.group));
     }
     text
 }
@@ -114,8 +144,20 @@ mod tests {
     #[test]
     fn unknown_parts_are_left_out() {
         let gib = 1 << 30;
-        let full = Progress { bytes_done: gib, bytes_total: Some(4 * gib), rate: Some(104_857_600.0), eta: Some(30.4) };
+        let full = Progress {
+            bytes_done: gib,
+            bytes_total: Some(4 * gib),
+            rate: Some(104_857_600.0),
+            eta: Some(30.4),
+            ..Progress::default()
+        };
         assert_eq!(progress_text(&full), "1 GiB of 4 GiB (25%), 100 MiB/s, 31s left");
+        let current = ["vm/1", "ct/2"].map(|group| CurrentGroup { group: group.to_owned() }).to_vec();
+        let more = Progress { groups_done: 3, groups: 8, retries: 2, current, ..full };
+        assert_eq!(
+            progress_text(&more),
+            "3/8 groups, 1 GiB of 4 GiB (25%), 100 MiB/s, 31s left, 2 retries, vm/1, ct/2"
+        );
         let bare = Progress { bytes_done: gib, rate: Some(f64::NAN), ..Progress::default() };
         assert_eq!(progress_text(&bare), "1 GiB");
         // More done than announced never shows more than everything.

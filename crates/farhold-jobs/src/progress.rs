@@ -62,6 +62,11 @@ impl ProgressBoard {
         self.lock().get(upid).cloned()
     }
 
+    /// Returns the progress of all syncs that run here now, in no particular order.
+    pub fn all(&self) -> Vec<(Upid, Arc<RunProgress>)> {
+        self.lock().iter().map(|(upid, run)| (upid.clone(), Arc::clone(run))).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Upid, Arc<RunProgress>>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +96,8 @@ mod tests {
         let entry = board.enter(upid.clone());
         entry.run().observe(&SyncEvent::GroupsFound { index: 0, selected: 3, total: 4 });
         assert_eq!(board.get(&upid).unwrap().look().0.groups, 3);
+        assert_eq!(board.all().len(), 1);
         drop(entry);
-        assert!(board.get(&upid).is_none());
+        assert!(board.get(&upid).is_none() && board.all().is_empty());
     }
 }

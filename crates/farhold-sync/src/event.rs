@@ -29,6 +29,11 @@ pub type NamespaceIndex = usize;
 pub enum SyncEvent {
     /// The remote has no namespaces: only the root is synced, and the run will end in error.
     CompatibilityMode,
+    /// The namespaces of the run are known.
+    ScopeFound {
+        /// How many there are.
+        namespaces: usize,
+    },
     /// A key is at hand for decryption.
     KeyLoaded(KeyName),
     /// A namespace begins.
@@ -137,6 +142,13 @@ pub enum GroupEvent {
     InProgress(Epoch),
     /// So many more snapshots of the source are in progress or unreadable; they are not named.
     MoreInProgress(usize),
+    /// What is to be done in the group is known.
+    Planned {
+        /// Snapshots to be handled.
+        snapshots: usize,
+        /// Content bytes of those to be fetched: an upper bound of what the network will carry.
+        bytes: u64,
+    },
     /// Snapshots were left out for one reason.
     Skipped(SkipClass),
     /// Something did not work but does not fail the group.

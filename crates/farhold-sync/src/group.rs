@@ -224,6 +224,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         state.update_record(run, move |record| record.forget_failed(|time| !listed.contains(&time))).await;
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
+    run.emit(job.index, name, GroupEvent::Planned { snapshots: actions.len(), bytes: bytes_to_fetch(&actions) });
     let mut ahead = Ahead {
         run,
         source_ns: &job.source_ns,
@@ -252,6 +253,13 @@ async fn sync_snapshots<S: Source, T: Target>(
         remove_snapshots(run, &target_group, &synced).await?;
     }
     Ok(())
+}
+
+/// Returns the content bytes of the snapshots that are fetched, as far as the source knows them.
+fn bytes_to_fetch(actions: &[Action]) -> u64 {
+    let is_fetched = |action: &&Action| matches!(action.kind, ActionKind::Transfer | ActionKind::RefetchCorrupt);
+    let sizes = actions.iter().filter(is_fetched).filter_map(|action| action.item.size);
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// Whether all snapshots of a group came through.

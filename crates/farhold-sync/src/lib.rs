@@ -63,7 +63,7 @@ pub use log_lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
 pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, DecryptionKey, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, RemovedCounts, SyncError, SyncReport};
 pub use plan::plan;
-pub use progress::{Progress, ProgressSnapshot};
+pub use progress::{CurrentGroup, Progress, ProgressSnapshot};
 pub use remote_source::RemoteSource;
 pub use removal_event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};
 pub use retry::DEFAULT_PATIENCE;

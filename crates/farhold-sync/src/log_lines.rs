@@ -168,6 +168,7 @@ impl LogRenderer {
                     out.push(LogLine { level: LogLevel::Warning, text: text.to_owned() });
                 }
             }
+            SyncEvent::ScopeFound { .. } => {}
             SyncEvent::KeyLoaded(KeyName { id, fingerprint }) => out.push(LogLine::info(format!(
                 "Loaded encryption key '{id}' with fingerprint '{}'",
                 fingerprint.short()
@@ -312,7 +313,10 @@ impl LogRenderer {
             GroupEvent::Finished { has_progress: true, groups_done, groups } if self.is_parallel => {
                 format!("group sync done: {}", percentage(*groups_done, *groups, 0, 0))
             }
-            GroupEvent::Finished { .. } | GroupEvent::ArchivePlanned { .. } | GroupEvent::ChunkStored { .. } => {
+            GroupEvent::Finished { .. }
+            | GroupEvent::Planned { .. }
+            | GroupEvent::ArchivePlanned { .. }
+            | GroupEvent::ChunkStored { .. } => {
                 return None;
             }
         };

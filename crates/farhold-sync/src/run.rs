@@ -61,6 +61,7 @@ pub async fn run<S: Source, T: Target>(
     let context = Arc::new(RunContext::new(options, source, target, events, cancel));
     let discovered = discover(&*context.source, &context.options, &context.retry);
     let scope = context.cancel.run_until_cancelled(discovered).await.ok_or(SyncError::Cancelled)??;
+    context.events.event(&SyncEvent::ScopeFound { namespaces: scope.namespaces.len() });
     if scope.is_compatibility_mode {
         context.events.event(&SyncEvent::CompatibilityMode);
     }

@@ -1,43 +1,96 @@
-//! `/farhold`: our own additions, which no other client knows.
+//! `/farhold`: our own additions, which no other client knows: how far running syncs are.
 
 use std::sync::Arc;
 
 use farhold_format::upid::Upid;
 use farhold_jobs::App;
-use serde_json::json;
+use farhold_jobs::progress::RunProgress;
+use farhold_jobs::task_access::may_see_task;
+use serde_json::{Map, Value, json};
 
-use crate::declare::{Endpoint, Reply, Request};
+use super::blocking;
+use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::named;
+
+const LIKE_LOG: Access = Access::InHandler("Syncs whose task log the caller may read");
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/farhold/tasks/{upid}/progress", "Show how far a running sync is", progress)
-            .params(&[named::UPID]),
+            .params(&[named::UPID])
+            .access(LIKE_LOG),
+        Endpoint::get("/farhold/sync/progress", "Show how far all running syncs are", all_progress).access(LIKE_LOG),
     ]
 }
 
-/// Answers bytes and groups done and left, the rate in bytes per second and the seconds left; 404 for a task that is no
-/// sync or does not run in this process.
+/// Returns the members that tell how far a run is. Times are in seconds, rates in bytes of content per second.
+fn item(run: &RunProgress) -> Map<String, Value> {
+    let (look, elapsed) = run.look();
+    let current = look.current.iter().map(|current| {
+        json!({
+            "ns": current.namespace,
+            "group": current.group,
+            "snapshot": current.snapshot,
+            "snapshots_done": current.snapshots_done,
+            "snapshots": current.snapshots,
+        })
+    });
+    let members = [
+        ("bytes_done", json!(look.bytes_done)),
+        ("bytes_left", json!(look.bytes_left)),
+        ("bytes_total", json!(look.bytes_done + look.bytes_left)),
+        ("bytes_planned", json!(look.bytes_planned)),
+        ("bytes_received", json!(look.bytes_received)),
+        ("namespaces_done", json!(look.namespaces_done)),
+        ("namespaces", json!(look.namespaces)),
+        ("groups_done", json!(look.groups_done)),
+        ("groups", json!(look.groups)),
+        ("snapshots_done", json!(look.snapshots_done)),
+        ("snapshots", json!(look.snapshots)),
+        ("failures", json!(look.failures)),
+        ("retries", json!(look.retries)),
+        ("rate", json!(look.rate_bytes_per_s)),
+        ("eta", json!(look.time_left().map(|left| left.as_secs_f64()))),
+        ("elapsed", json!(elapsed.as_secs_f64())),
+        ("current", current.collect()),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Answers 404 for a task that is no sync, does not run in this process, or may not be seen.
 async fn progress(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let caller = request.caller()?;
+    let caller = request.caller()?.clone();
     let upid: Upid = request.params.require("upid")?;
     let not_found = || ApiError::not_found("no sync runs under this task id");
+    let run = app.progress.get(&upid).ok_or_else(not_found)?;
     // Whoever may not read the task's log learns nothing here either.
-    if !caller.is_root() && !caller.owns(upid.authid()) {
+    let is_visible = blocking(move || Ok::<_, ApiError>(may_see_task(&*app.acl()?, &caller, &upid).is_ok())).await?;
+    if !is_visible {
         return Err(not_found());
     }
-    let (look, elapsed) = app.progress.get(&upid).ok_or_else(not_found)?.look();
-    Ok(Reply::value(json!({
-        "bytes_done": look.bytes_done,
-        "bytes_left": look.bytes_left,
-        "bytes_total": look.bytes_done + look.bytes_left,
-        "bytes_received": look.bytes_received,
-        "groups_done": look.groups_done,
-        "groups": look.groups,
-        "snapshots_done": look.snapshots_done,
-        "rate": look.rate_bytes_per_s,
-        "eta": look.time_left().map(|left| left.as_secs_f64()),
-        "elapsed": elapsed.as_secs_f64(),
-    })))
+    Ok(Reply::value(item(&run)))
+}
+
+/// Answers a list, ordered by task: the members of one run, and its `upid`, `type` and `id`.
+async fn all_progress(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let acl = app.acl()?;
+        let mut runs = app.progress.all();
+        runs.retain(|(upid, _)| may_see_task(&acl, &caller, upid).is_ok());
+        runs.sort_by_cached_key(|(upid, _)| upid.to_string());
+        let items: Vec<Value> = runs
+            .iter()
+            .map(|(upid, run)| {
+                let mut item = item(run);
+                item.insert("upid".to_owned(), json!(upid.to_string()));
+                item.insert("type".to_owned(), json!(upid.worker_type()));
+                item.insert("id".to_owned(), json!(upid.worker_id()));
+                item.into()
+            })
+            .collect();
+        Ok::<_, ApiError>(Reply::value(items))
+    })
+    .await
 }
