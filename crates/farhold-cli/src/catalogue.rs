@@ -7,6 +7,7 @@
 
 mod access;
 mod backup;
+mod dry_run;
 mod jobs;
 mod keys;
 mod node;

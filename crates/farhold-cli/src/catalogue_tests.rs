@@ -59,6 +59,8 @@ fn what_commands_expect_of_endpoints_in_vain_is_named() {
     assert_eq!(
         missing,
         [
+            "'sync-job explain' has no endpoint GET /farhold/sync/{id}/explain",
+            "'sync-job progress' has no endpoint GET /farhold/sync/progress",
             "'encryption-key list' has no endpoint GET /config/encryption-keys",
             "'encryption-key show' has no endpoint GET /farhold/encryption-keys/{id}",
             "'encryption-key archive' has no endpoint PUT /farhold/encryption-keys/{id}",

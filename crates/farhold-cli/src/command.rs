@@ -261,6 +261,13 @@ impl Command {
         self
     }
 
+    /// Returns the command with this choice of another endpoint.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Command {
+        self.route = Some(route);
+        self
+    }
+
     /// Returns the command with this way of showing the answer.
     #[must_use]
     pub fn output(mut self, output: Output) -> Command {

@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod datastore_jobs;
+pub mod dry_run;
 pub mod encryption_keys;
 pub mod permission;
 pub mod progress;

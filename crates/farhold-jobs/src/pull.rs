@@ -95,7 +95,7 @@ impl PullRequest {
         }
     }
 
-    fn options(&self, app: &App, decryption_keys: Vec<DecryptionKey>) -> SyncOptions {
+    pub(crate) fn options(&self, app: &App, decryption_keys: Vec<DecryptionKey>) -> SyncOptions {
         SyncOptions {
             source_anchor: self.remote_ns.clone(),
             target_anchor: self.ns.clone(),
@@ -322,7 +322,7 @@ pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: PullRequest
 }
 
 /// Checks what no run can do, before a task exists.
-fn check(request: &PullRequest) -> Result<(), PullError> {
+pub(crate) fn check(request: &PullRequest) -> Result<(), PullError> {
     if request.remote.is_none() && request.store == request.remote_store {
         return Err(PullError::SameStore);
     }
@@ -330,21 +330,21 @@ fn check(request: &PullRequest) -> Result<(), PullError> {
 }
 
 /// Where a run reads from.
-enum Origin {
+pub(crate) enum Origin {
     Remote(Box<RemoteSource>),
     Local(LocalSource, StoreHandle),
 }
 
 /// What a run works with, opened on a blocking thread.
-struct Opened {
-    store: StoreHandle,
-    target: LocalTarget,
-    origin: Origin,
-    rights: AclRights,
-    keys: Vec<DecryptionKey>,
+pub(crate) struct Opened {
+    pub(crate) store: StoreHandle,
+    pub(crate) target: LocalTarget,
+    pub(crate) origin: Origin,
+    pub(crate) rights: AclRights,
+    pub(crate) keys: Vec<DecryptionKey>,
 }
 
-fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {
+pub(crate) fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {
     let access = app.access.snapshot()?;
     let keys = decryption_keys(app, &access, &request.owner, &request.decryption_keys)?;
     let store = app.stores.open(&request.store, Operation::Write)?;
@@ -412,7 +412,7 @@ fn events(
 }
 
 /// Runs blocking work on a thread for it.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PullError> + Send + 'static,
 ) -> Result<T, PullError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| PullError::Crashed)?

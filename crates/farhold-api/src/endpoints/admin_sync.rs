@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_jobs::permission::{may_change_stored, may_see};
+use farhold_jobs::permission::{RunPermit, may_change_stored, may_see};
 use farhold_jobs::pull;
 use farhold_tasks::job_state::JobKey;
-use farhold_types::{JobId, SyncJob};
+use farhold_types::{Authid, JobId, SyncJob};
 use serde_json::{Map, Value};
 
 use super::{blocking, sync_params};
@@ -58,20 +58,25 @@ fn last_run(app: &App, job: &SyncJob) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
+/// Returns a job, and the proof that the caller may run it.
+///
+/// # Errors
+/// 400: there is no such job, or the caller may not run it.
+pub(super) async fn runnable_job(app: &Arc<App>, caller: Authid, id: JobId) -> Result<(SyncJob, RunPermit), ApiError> {
+    let app = Arc::clone(app);
+    blocking(move || {
+        let loaded = app.settings.sync_jobs().load()?;
+        let job = loaded.entries.get(id.as_str())?;
+        let job = job.ok_or_else(|| ApiError::bad_request(format!("no such sync job '{id}'")))?.clone();
+        let permit = may_change_stored(&*app.acl()?, &caller, &job)?;
+        Ok::<_, ApiError>((job, permit))
+    })
+    .await
+}
+
 async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let caller = request.caller()?.clone();
-    let id: JobId = request.params.require("id")?;
-    let (job, permit) = {
-        let app = Arc::clone(&app);
-        blocking(move || {
-            let loaded = app.settings.sync_jobs().load()?;
-            let job = loaded.entries.get(id.as_str())?;
-            let job = job.ok_or_else(|| ApiError::bad_request(format!("no such sync job '{id}'")))?.clone();
-            let permit = may_change_stored(&*app.acl()?, &caller, &job)?;
-            Ok::<_, ApiError>((job, permit))
-        })
-        .await?
-    };
+    let (caller, id) = (request.caller()?.clone(), request.params.require("id")?);
+    let (job, permit) = runnable_job(&app, caller, id).await?;
     let upid = pull::start_job(&app, &permit, job, None).await?;
     Ok(Reply::value(upid.to_string()))
 }

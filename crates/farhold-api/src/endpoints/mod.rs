@@ -12,6 +12,7 @@ mod config_remote;
 mod config_sync;
 pub mod errors;
 mod farhold;
+mod farhold_sync;
 mod nodes;
 mod nodes_tasks;
 mod pull;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_remote::endpoints());
     all.extend(config_sync::endpoints());
     all.extend(farhold::endpoints());
+    all.extend(farhold_sync::endpoints());
     all.extend(nodes::endpoints());
     all.extend(nodes_tasks::endpoints());
     all.extend(pull::endpoints());

@@ -2,9 +2,12 @@
 //!
 //! Source: `docs/spec/cli.md` 3.3, 3.4, 3.7 to 3.9, 3.12; `docs/spec/rest-api.md` 7, 9, 13, 14.
 
+use farhold_api::schema::named;
 use http::Method;
+use serde_json::{Map, Value};
 
-use crate::command::{Align, Command, OptionChoice, Output, TaskMode, number, rendered, text};
+use super::dry_run::{explanation_text, plan_text};
+use crate::command::{Align, Command, OptionChoice, Output, Routed, TaskMode, number, rendered, text};
 use crate::render::Renderer;
 
 /// Rate limits: shown last.
@@ -55,8 +58,47 @@ fn sync_jobs() -> Vec<Command> {
             "Run a sync job now and follow its log",
         )
         .positional(&["id"])
+        .extra(named::flag("dry-run", "Show what the run would do, and do nothing"))
+        .route(dry_run_route)
         .output(Output::Task(TaskMode::FollowWithProgress)),
+        Command::call(
+            &["sync-job", "explain"],
+            Method::GET,
+            "/farhold/sync/{id}/explain",
+            "Show why a sync job takes a snapshot or leaves it out",
+        )
+        .positional(&["id", "snapshot"])
+        .output(Output::Text { render: explanation_text, has_formats: true })
+        .extension(),
+        Command::call(
+            &["sync-job", "progress"],
+            Method::GET,
+            "/farhold/sync/progress",
+            "Show how far running syncs are",
+        )
+        .table(vec![
+            text("id"),
+            number("groups_done"),
+            number("groups"),
+            number("snapshots_done"),
+            number("snapshots"),
+            rendered("bytes_done", Align::Right, Renderer::Bytes),
+            rendered("bytes_left", Align::Right, Renderer::Bytes),
+            number("failures"),
+            number("retries"),
+            text("upid"),
+        ])
+        .extension(),
     ]
+}
+
+/// A dry run starts no task.
+fn dry_run_route(params: &mut Map<String, Value>) -> Result<Option<Routed>, (&'static str, &'static str)> {
+    if params.remove("dry-run") != Some(Value::Bool(true)) {
+        return Ok(None);
+    }
+    let output = Output::Text { render: plan_text, has_formats: true };
+    Ok(Some(Routed { method: Method::GET, path: "/farhold/sync/{id}/plan", output }))
 }
 
 fn one_off() -> Vec<Command> {
