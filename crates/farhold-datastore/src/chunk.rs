@@ -83,15 +83,21 @@ impl Datastore {
     /// Source: `docs/spec/datastore-format.md` 13. Two differences: a symbolic link counts as a missing chunk, wherever
     /// it points, and so does a file of another length that is no chunk by its own checksum; both are replaced.
     pub fn insert_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
+        let kind = insertable(digest, encoded)?;
+        let _guard = self.insertion_guard(digest);
+        self.insert_guarded(digest, kind, encoded)
+    }
+
+    /// Inserts under the insertion lock, which the caller holds.
+    pub(crate) fn insert_guarded(
+        &self,
+        digest: &Digest,
+        kind: blob::BlobKind,
+        encoded: &[u8],
+    ) -> Result<Inserted, ChunkError> {
         let digest = *digest;
-        if MAX_ENCODED_BLOB_BYTES < encoded.len() {
-            return Err(ChunkError::TooLarge { digest, max_bytes: MAX_ENCODED_BLOB_BYTES as u64 });
-        }
-        let kind = blob::kind(encoded).map_err(|source| ChunkError::NotAChunk { digest, source })?;
         let failed = |source| ChunkError::Storage { digest, source };
         let path = layout::chunk(&digest);
-
-        let _guard = self.insertion_guard(&digest);
         let stat = match self.storage().stat(&path) {
             Ok(stat) => stat,
             Err(error) if error.is_not_found() => return self.write_chunk(&digest, encoded),
@@ -155,7 +161,7 @@ impl Datastore {
         }
     }
 
-    pub(crate) fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
+    fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
         let path = layout::chunk(digest);
         let durability = match self.inner.sync_level {
             SyncLevel::File => Durability::Durable,
@@ -186,4 +192,13 @@ impl Datastore {
         let lock: &Mutex<()> = &self.inner.insertion[usize::from(digest.as_bytes()[0]) % INSERTION_LOCKS];
         lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the kind of an encoded chunk that is not too large.
+pub(crate) fn insertable(digest: &Digest, encoded: &[u8]) -> Result<blob::BlobKind, ChunkError> {
+    let digest = *digest;
+    if MAX_ENCODED_BLOB_BYTES < encoded.len() {
+        return Err(ChunkError::TooLarge { digest, max_bytes: MAX_ENCODED_BLOB_BYTES as u64 });
+    }
+    blob::kind(encoded).map_err(|source| ChunkError::NotAChunk { digest, source })
 }

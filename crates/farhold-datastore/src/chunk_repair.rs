@@ -7,11 +7,10 @@
 //! Source: `docs/spec/datastore-format.md` 4, 13 and 18, `docs/spec/sync.md` 7.3 and C.2 W15.
 
 use bytes::Bytes;
-use farhold_format::blob::{self, MAX_ENCODED_BLOB_BYTES};
 use farhold_storage::StorePath;
 use farhold_types::Digest;
 
-use crate::chunk::Inserted;
+use crate::chunk::{Inserted, insertable};
 use crate::error::ChunkError;
 use crate::layout;
 use crate::store::Datastore;
@@ -20,40 +19,30 @@ use crate::store::Datastore;
 const MAX_BAD_FILES: u32 = 10;
 
 impl Datastore {
-    /// Stores a chunk in its encoded form in place of a damaged or missing one.
+    /// Stores a chunk in its encoded form in place of a damaged one; as [`Self::insert_chunk`] if there is none.
     ///
-    /// The caller has verified the content against the digest. `is_sound` judges the file that is there at this moment:
-    /// if it is good after all, for instance because somebody else replaced it, it stays and is touched. Otherwise it is
-    /// renamed to the first free of `<digest>.0.bad` to `<digest>.9.bad`. Locks as for [`Self::insert_chunk`].
+    /// The caller has verified the content against the digest. `is_sound` judges the file that is there at this moment,
+    /// since somebody else may have replaced it. A damaged one is renamed to the first free of `<digest>.0.bad` to
+    /// `<digest>.9.bad`. Locks as for [`Self::insert_chunk`].
     ///
     /// # Errors
-    /// As [`Self::insert_chunk`], but never refused. If writing fails, the damaged file has its new name already.
+    /// As [`Self::insert_chunk`]. If writing fails, the damaged file has its new name already.
     pub fn replace_damaged_chunk(
         &self,
         digest: &Digest,
         encoded: &[u8],
         is_sound: &mut dyn FnMut(&Bytes) -> bool,
     ) -> Result<Inserted, ChunkError> {
-        let digest = *digest;
-        if MAX_ENCODED_BLOB_BYTES < encoded.len() {
-            return Err(ChunkError::TooLarge { digest, max_bytes: MAX_ENCODED_BLOB_BYTES as u64 });
-        }
-        blob::kind(encoded).map_err(|source| ChunkError::NotAChunk { digest, source })?;
-        let _guard = self.insertion_guard(&digest);
-        match self.read_chunk(&digest) {
-            Ok(stored) if is_sound(&stored) => match self.storage().touch_atime(&layout::chunk(&digest)) {
-                Ok(()) => return Ok(Inserted::Duplicate),
-                // Garbage collection of another process was faster.
-                Err(error) if error.is_not_found() => {}
-                Err(source) => return Err(ChunkError::Storage { digest, source }),
-            },
-            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. }) => {}
-            // A directory is nobody's chunk; writing over it fails and says so. A link is replaced.
-            Err(ChunkError::NotAFile { .. }) => {}
+        let kind = insertable(digest, encoded)?;
+        let _guard = self.insertion_guard(digest);
+        match self.read_chunk(digest) {
+            Ok(stored) if is_sound(&stored) => {}
+            // What an insertion replaces or refuses by itself.
+            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. } | ChunkError::NotAFile { .. }) => {}
             // What cannot be read is damaged, as verification sees it.
-            Ok(_) | Err(_) => self.set_aside(&digest)?,
+            Ok(_) | Err(_) => self.set_aside(digest)?,
         }
-        self.write_chunk(&digest, encoded)
+        self.insert_guarded(digest, kind, encoded)
     }
 
     /// Gives a damaged chunk file the name that says so. The caller holds the insertion lock.

@@ -77,6 +77,10 @@ impl Datastore {
     /// # Errors
     /// [`DatastoreError::Storage`].
     pub fn remove_group_if_empty(&self, lock: &GroupLock) -> Result<bool, DatastoreError> {
+        if lock.is_removed() {
+            // What is there now belongs to somebody else.
+            return Ok(true);
+        }
         let directory = layout::group_dir(lock.namespace(), lock.group());
         let entries = match self.storage().list(&directory) {
             Ok(entries) => entries,

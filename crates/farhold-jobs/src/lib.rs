@@ -12,6 +12,7 @@ pub mod pull;
 pub mod rights;
 pub mod stores;
 pub mod sync_job_edit;
+mod sync_log;
 pub mod task_access;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

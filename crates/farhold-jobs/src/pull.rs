@@ -3,7 +3,7 @@
 //! The entry points demand a [`RunPermit`]. What the job's owner may do on the target is checked again at run time.
 //! Source: `docs/spec/sync.md` 2.2, 12 and 14, `docs/spec/rest-api.md` 13 and 14.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use farhold_client::{Client, ClientConfig, ClientError, Credentials};
 use farhold_format::upid::Upid;
@@ -11,8 +11,8 @@ use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_sync::{
-    DecryptionKey, LocalSource, LocalTarget, LogLevel, LogNames, LogRenderer, RemoteSource, SyncError, SyncEvent,
-    SyncOptions, SyncReport, closing, removed_summary, summary,
+    DecryptionKey, LocalSource, LocalTarget, LogNames, RemoteSource, SyncError, SyncOptions, SyncReport, closing,
+    removed_summary, summary,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
@@ -24,9 +24,9 @@ use thiserror::Error;
 use crate::app::App;
 use crate::encryption_keys::{KeyAccessError, decryption_keys};
 use crate::permission::RunPermit;
-use crate::progress::RunProgress;
 use crate::rights::AclRights;
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
+use crate::sync_log::SyncLog;
 
 /// What a pull is asked to do.
 #[derive(Debug, Clone)]
@@ -373,7 +373,9 @@ async fn run(app: &Arc<App>, request: &PullRequest, context: &TaskContext) -> Re
         blocking(move || open(&app, &request)).await?
     };
     let entry = app.progress.enter(context.upid().clone());
-    let events = Arc::new(events(request, context, entry.run()));
+    let workers = usize::from(request.worker_threads);
+    let events = SyncLog::new(request.log_names(), workers, context.clone(), entry.run());
+    let moving = events.keep_moving();
     let (options, target, rights) =
         (request.options(app, opened.keys), Arc::new(opened.target), Arc::new(opened.rights));
     let cancel = context.cancellation().clone();
@@ -385,30 +387,9 @@ async fn run(app: &Arc<App>, request: &PullRequest, context: &TaskContext) -> Re
             outcome
         }
     };
+    drop(moving);
     drop(opened.store);
     Ok(outcome?)
-}
-
-/// Returns the sink that writes the task's log and keeps its progress.
-fn events(
-    request: &PullRequest,
-    context: &TaskContext,
-    progress: Arc<RunProgress>,
-) -> impl Fn(&SyncEvent) + Send + Sync + 'static {
-    let renderer = Mutex::new(LogRenderer::new(request.log_names(), usize::from(request.worker_threads)));
-    let log = context.clone();
-    move |event: &SyncEvent| {
-        progress.observe(event);
-        // The lock is held while writing, so that lines of different groups keep the renderer's order.
-        let mut renderer = renderer.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in renderer.render(event) {
-            match line.level {
-                LogLevel::Info => log.log(&line.text),
-                LogLevel::Warning => log.warn(&line.text),
-                LogLevel::Error => log.error(&line.text),
-            }
-        }
-    }
 }
 
 /// Runs blocking work on a thread for it.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use farhold_crypto::sha256;
-use farhold_format::blob::{self, BlobDecoder, BlobEncoder, BlobKind};
+use farhold_format::blob::{self, BlobDecoder, BlobEncoder, BlobKind, MAX_CHUNK_BYTES};
 use farhold_types::Digest;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -125,5 +125,26 @@ impl ExpectedChunk {
             return Err(ArchiveFailure::ChunkDigest { digest });
         }
         Ok(())
+    }
+    /// Returns whether what lies in the store under the digest may stay there when this chunk comes, which passed its
+    /// check.
+    ///
+    /// An unencrypted chunk proves itself, whatever the index says: a source that lists it as encrypted must not be able
+    /// to get it replaced by something that nobody can check. An encrypted one counts by its CRC, except against one that
+    /// proved itself.
+    pub(crate) fn is_sound_in_store(&self, bench: &mut Bench, stored: &Bytes) -> bool {
+        match blob::kind(stored) {
+            Ok(kind) if kind.is_encrypted() => self.is_encrypted && blob::check(stored).is_ok(),
+            Ok(_) => bench.is_plain_chunk(stored, &self.digest),
+            Err(_) => false,
+        }
+    }
+}
+
+impl Bench {
+    /// Returns whether this is an unencrypted chunk with that digest.
+    pub(crate) fn is_plain_chunk(&mut self, encoded: &Bytes, digest: &Digest) -> bool {
+        let decoded = self.decoder.decode_into(encoded, None, MAX_CHUNK_BYTES, &mut self.plain);
+        decoded.is_ok() && sha256(&self.plain) == *digest
     }
 }

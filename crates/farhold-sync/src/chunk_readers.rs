@@ -151,7 +151,7 @@ impl<S: Source> ChunkReaders<S> {
         // Never closed, so an error cannot come.
         let _opening = self.openings.acquire().await;
         let reader = self.snapshot.open_another().await?;
-        reader.file(&self.index, self.max_index_bytes).await?;
+        self.snapshot.count_file(&reader.file(&self.index, self.max_index_bytes).await?);
         let slot = Slot::new(Arc::new(reader), Some(permit));
         self.add(&slot);
         Ok(slot)

@@ -1,6 +1,6 @@
 //! The chunks of one archive that is pulled as it is: which are missing, and what becomes of those that come.
 //!
-//! Source: `docs/spec/sync.md` 7.3, C.2 W1.
+//! Source: `docs/spec/sync.md` 7.3, C.2 W1, W13 and W15.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::check_pool::ExpectedChunk;
 use crate::context::RunContext;
+use crate::event::GroupEvent;
 use crate::fetch::{Archive, Fetching, Received, StoreJob};
 use crate::group::GroupState;
 use crate::journal::Journal;
@@ -23,6 +24,18 @@ use crate::target::{ChunkStore, Target};
 /// Missing chunks from which on they are noted: below, fetching them again is cheaper than the file.
 const JOURNAL_MIN_CHUNKS: usize = 8;
 
+/// What is believed about the chunks that lie in the target's store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// Chunks that the source is known to have are taken as they are.
+    Good,
+    /// The copy is known to be bad, so each chunk is read and checked before it is taken.
+    Doubtful {
+        /// Whether the index was in place, so that the source delivered its chunks before.
+        had_index: bool,
+    },
+}
+
 /// Makes every chunk of the archive present in the target's store.
 ///
 /// # Errors
@@ -35,40 +48,71 @@ pub(crate) async fn complete<S: Source, T: Target>(
     group: &mut GroupState,
     reader: &Arc<SnapshotReader<S>>,
     archive: &Archive<'_>,
+    belief: Belief,
 ) -> Result<Received, ArchiveFailure> {
     let begin = Instant::now();
-    let (mut missing, reusable) = classify(group, archive)?;
-    let (present, lost) = touch_all(run, reusable, |chunk| chunk.digest).await?;
-    present.iter().for_each(|chunk| group.known.set_present(chunk.digest, chunk.length));
-    missing.extend(lost);
+    let phase = run.phases.begin();
+    let Sorted { missing, mut reusable, present } = classify(group, archive)?;
+    run.shared.prepare(run, missing.len()).await;
+    let (of_owner, mut missing): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|chunk| run.shared.contains(&chunk.digest, chunk.length));
+    reusable.extend(of_owner);
+    match belief {
+        Belief::Good => {
+            let (touched, lost) = touch_all(run, reusable, |chunk| chunk.digest).await?;
+            touched.iter().for_each(|chunk| group.known.set_present(chunk.digest, chunk.length));
+            missing.extend(lost);
+        }
+        Belief::Doubtful { had_index } => {
+            let checked = reusable.len() + present.len() + missing.len();
+            let candidates = if had_index { std::mem::take(&mut missing) } else { Vec::new() };
+            missing.extend(keep_sound(run, group, [reusable, present, candidates].concat()).await?);
+            if had_index {
+                let (archive, bad) = (archive.name.clone(), missing.len());
+                run.emit(group.index, &group.group, GroupEvent::ChunksChecked { archive, checked, bad });
+            }
+        }
+    }
     let journal = match open_journal(run, group, archive, missing.len()).await {
         None => None,
         Some((journal, delivered)) => {
             let (delivered, others): (Vec<_>, Vec<_>) =
                 missing.into_iter().partition(|chunk| delivered.contains(&chunk.digest));
-            let is_sound = |bench: &mut _, chunk: &ExpectedChunk, encoded: &_| chunk.check(bench, encoded).is_ok();
-            let (sound, unsound) = check_all(run, delivered, |chunk| chunk.digest, is_sound).await?;
-            sound.iter().for_each(|chunk| group.known.set_present(chunk.digest, chunk.length));
             missing = others;
-            missing.extend(unsound);
+            missing.extend(keep_sound(run, group, delivered).await?);
             Some(journal)
         }
     };
     let fetching = Fetching { run, index: group.index, group: &group.group, reader, archive };
     let known = &mut group.known;
-    let stored = |chunk: &ExpectedChunk, _| known.set_present(chunk.digest, chunk.length);
+    let stored = |chunk: &ExpectedChunk, _| {
+        known.set_sound(chunk.digest, chunk.length);
+        run.shared.add_received(&chunk.digest, chunk.length);
+    };
     let mut received = fetching.all(missing, store_as_it_is(run.chunks.clone(), journal.clone()), stored).await?;
     received.elapsed = begin.elapsed();
-    run.report().elapsed += received.elapsed;
+    drop(phase);
     group.journal = journal;
     Ok(received)
 }
 
-/// Returns the job of a plain pull: a chunk that passes its check is stored as it came.
+/// Reads and checks chunks that should be in the store; returns those that must be fetched after all.
+async fn keep_sound<S: Source, T: Target>(
+    run: &Arc<RunContext<S, T>>,
+    group: &mut GroupState,
+    chunks: Vec<ExpectedChunk>,
+) -> Result<Vec<ExpectedChunk>, ArchiveFailure> {
+    let is_sound = |bench: &mut _, chunk: &ExpectedChunk, encoded: &_| chunk.check(bench, encoded).is_ok();
+    let (sound, unsound) = check_all(run, chunks, |chunk| chunk.digest, is_sound).await?;
+    sound.iter().for_each(|chunk| group.known.set_sound(chunk.digest, chunk.length));
+    Ok(unsound)
+}
+
+/// Returns the job of a plain pull: a chunk that passes its check is stored as it came, and replaces a damaged one.
 fn store_as_it_is(store: Arc<dyn ChunkStore>, journal: Option<Arc<Journal>>) -> StoreJob {
     Arc::new(move |bench, chunk, encoded| {
         chunk.check(bench, encoded)?;
-        store.insert(&chunk.digest, encoded)?;
+        store.insert_or_repair(&chunk.digest, encoded, &mut |stored| chunk.is_sound_in_store(bench, stored))?;
         if let Some(Err(error)) = journal.as_ref().map(|journal| journal.add(&chunk.digest)) {
             tracing::warn!(%error, "cannot note a finished chunk");
         }
@@ -76,21 +120,28 @@ fn store_as_it_is(store: Arc<dyn ChunkStore>, journal: Option<Arc<Journal>>) -> 
     })
 }
 
-/// Splits the distinct chunks of an archive into those to be fetched and those of the newest good snapshot, both in
-/// content order. Chunks seen in this run are in neither.
-fn classify(
-    group: &GroupState,
-    archive: &Archive<'_>,
-) -> Result<(Vec<ExpectedChunk>, Vec<ExpectedChunk>), ArchiveFailure> {
-    let (mut missing, mut reusable) = (Vec::new(), Vec::new());
+/// The distinct chunks of an archive, in content order.
+struct Sorted {
+    /// Not known.
+    missing: Vec<ExpectedChunk>,
+    /// Of the newest good snapshot.
+    reusable: Vec<ExpectedChunk>,
+    /// Seen in the store by this run. Those that it stored or checked are in no list.
+    present: Vec<ExpectedChunk>,
+}
+
+/// Sorts the chunks of an archive by what is known of them.
+fn classify(group: &GroupState, archive: &Archive<'_>) -> Result<Sorted, ArchiveFailure> {
+    let mut sorted = Sorted { missing: Vec::new(), reusable: Vec::new(), present: Vec::new() };
     for chunk in archive.distinct_chunks(|digest| group.known.get(digest).map(|known| known.length))? {
         match group.known.get(&chunk.digest).map(|known| known.knowledge) {
-            Some(Knowledge::Present) => {}
-            Some(Knowledge::Reusable) => reusable.push(chunk),
-            None => missing.push(chunk),
+            Some(Knowledge::Sound) => {}
+            Some(Knowledge::Present) => sorted.present.push(chunk),
+            Some(Knowledge::Reusable) => sorted.reusable.push(chunk),
+            None => sorted.missing.push(chunk),
         }
     }
-    Ok((missing, reusable))
+    Ok(sorted)
 }
 
 /// Opens the notes of an interrupted run. Without them everything is fetched, so a failure is only traced.

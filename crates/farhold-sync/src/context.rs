@@ -13,7 +13,10 @@ use crate::group::SNAPSHOTS_AHEAD;
 use crate::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{RemovedCounts, SyncReport};
+use crate::phases::Phases;
+use crate::received::ReceivedFiles;
 use crate::retry::Retry;
+use crate::shared::SharedChunks;
 use crate::source::Source;
 use crate::target::{ChunkStore, Target};
 
@@ -34,6 +37,11 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) retry: Arc<Retry>,
     pub(crate) journal: Option<Arc<JournalScope>>,
     pub(crate) report: Mutex<SyncReport>,
+    /// Files that came from the source.
+    pub(crate) files: Arc<ReceivedFiles>,
+    /// When chunks were fetched.
+    pub(crate) phases: Phases,
+    pub(crate) shared: SharedChunks,
     /// Sessions being closed in good order.
     pub(crate) closing: TaskTracker,
 }
@@ -62,6 +70,9 @@ impl<S: Source, T: Target> RunContext<S, T> {
             retry: Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed)),
             journal: dir.map(|dir| Arc::new(scope(dir))),
             report: Mutex::new(report),
+            files: Arc::default(),
+            phases: Phases::default(),
+            shared: SharedChunks::default(),
             closing: TaskTracker::new(),
             source,
             target,

@@ -173,6 +173,17 @@ pub enum GroupEvent {
         /// The file.
         archive: ArchiveName,
     },
+    /// The chunks of an index that was in place were read, since the copy is known to be bad.
+    ChunksChecked {
+        /// The index.
+        archive: ArchiveName,
+        /// So many chunks it has that were not looked at before.
+        checked: usize,
+        /// So many of them are damaged or missing and are fetched again.
+        bad: usize,
+    },
+    /// An unfinished snapshot was removed that an earlier run of the job began and that the source does not have any more.
+    LeftoverRemoved(Epoch),
     /// A file is about to be fetched.
     ArchiveStarted {
         /// Time of the snapshot.

@@ -20,6 +20,7 @@ use crate::decrypt::Decryption;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::journal::Journal;
 use crate::known::KnownChunks;
+use crate::leftovers::remove_vanished_leftovers;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::prepare::{MAX_BLOB_BYTES, Preparation, prepare};
 use crate::record::GroupRecord;
@@ -130,6 +131,7 @@ pub(crate) async fn list_group<S: Source, T: Target>(
         && run.target.has_group(&target_ns, &group).await.unwrap_or(false)
     {
         let raw = run.source.peek_manifest(&source_ns, &newest.snapshot(), MAX_BLOB_BYTES).await;
+        raw.iter().for_each(|raw| run.files.add(raw));
         newest_manifest = raw.ok().map(|raw| (newest.backup_time, raw));
     }
     Ok(GroupListing { listed, newest_manifest })
@@ -219,6 +221,9 @@ async fn sync_snapshots<S: Source, T: Target>(
         reusable: newest_good(&local),
     };
     let listed = plan.listed();
+    if let Some(group) = target_group.as_ref().filter(|_| is_complete) {
+        remove_vanished_leftovers(run, &state, group, &plan, &local).await;
+    }
     if is_complete && !state.record.failed().is_empty() {
         let listed = listed.clone();
         state.update_record(run, move |record| record.forget_failed(|time| !listed.contains(&time))).await;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use farhold_crypto::Sha256;
-use farhold_types::{Authid, Digest, Fingerprint, Group, Namespace};
+use farhold_types::{Authid, Digest, Fingerprint, Group, Namespace, Snapshot};
 
 use crate::decrypt::pairs::PairPlace;
 
@@ -36,6 +36,8 @@ pub(crate) struct JournalScope {
     folder: PathBuf,
     /// Holds the records of groups, see [`crate::record`].
     records: PathBuf,
+    /// Holds the marks on snapshots that were begun, see [`crate::leftovers`].
+    marks: PathBuf,
     /// Holds the pairs of decrypted chunks, see [`crate::decrypt`].
     pairs: PathBuf,
     binding: Digest,
@@ -55,7 +57,13 @@ impl JournalScope {
     pub(crate) fn new(state_dir: &Path, job: &str, owner: &Authid, peer: &str) -> Self {
         let binding = hash(&[job, &owner.to_string(), peer]).finish();
         let own = state_dir.join(&binding.to_string()[..32]);
-        Self { folder: own.join("journals"), records: own.join("groups"), pairs: own.join("pairs"), binding }
+        Self {
+            folder: own.join("journals"),
+            records: own.join("groups"),
+            marks: own.join("begun"),
+            pairs: own.join("pairs"),
+            binding,
+        }
     }
 
     /// Returns the path of the record on a group of the target.
@@ -69,6 +77,11 @@ impl JournalScope {
         let name = binding.to_string();
         let notes = self.folder.join(format!("{name}.pairs"));
         PairPlace { settled: self.pairs.join(name), notes, binding }
+    }
+
+    /// Returns the path of the mark on a snapshot of the target that was begun.
+    pub(crate) fn mark_path(&self, ns: &Namespace, snapshot: &Snapshot) -> PathBuf {
+        self.marks.join(&hash(&[&ns.to_string(), &snapshot.to_string()]).finish().to_string()[..32])
     }
 
     fn binding(&self, ns: &Namespace, group: &Group, of: &Digest) -> Digest {

@@ -2,9 +2,10 @@
 //!
 //! A chunk that happens to be in the store proves nothing about the peer: skipping its download would let somebody who
 //! knows only a digest obtain another tenant's data. So a download is skipped only for chunks of the group's newest good
-//! snapshot, chunks that this source delivered for this group before, and nothing else.
+//! snapshot, chunks that this source delivered for this group before, chunks of other groups of the same owner (see
+//! [`crate::shared`]), and nothing else.
 //!
-//! Source: `docs/spec/sync.md` 7.3; `docs/spec/datastore-format.md` 13 last paragraph.
+//! Source: `docs/spec/sync.md` 7.3 and C.2 W13; `docs/spec/datastore-format.md` 13 last paragraph.
 
 use std::collections::HashMap;
 
@@ -17,8 +18,10 @@ use crate::target::KnownChunk;
 pub(crate) enum Knowledge {
     /// In the group's newest good snapshot; it may have been lost since.
     Reusable,
-    /// Stored or seen in the store by this run.
+    /// Seen in the store by this run.
     Present,
+    /// Stored by this run, or read by it and found good.
+    Sound,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,5 +51,8 @@ impl KnownChunks {
 
     pub(crate) fn set_present(&mut self, digest: Digest, length: u32) {
         self.chunks.insert(digest, Known { knowledge: Knowledge::Present, length });
+    }
+    pub(crate) fn set_sound(&mut self, digest: Digest, length: u32) {
+        self.chunks.insert(digest, Known { knowledge: Knowledge::Sound, length });
     }
 }

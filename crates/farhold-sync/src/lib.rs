@@ -24,26 +24,34 @@ mod fetch;
 mod group;
 mod journal;
 mod known;
+mod leftovers;
+mod local_chunks;
 mod local_removal;
 mod local_source;
 mod local_target;
+mod log_buffer;
 mod log_lines;
+mod merge;
 mod options;
 mod outcome;
+mod phases;
 mod plan;
 mod plan_removal;
 mod prepare;
 mod progress;
 mod readers;
+mod received;
 mod record;
 mod remote_source;
 mod removal;
 mod removal_event;
 mod removal_of_namespaces;
+mod resync;
 mod retry;
 mod rights;
 mod run;
 mod scout;
+mod shared;
 mod snapshot;
 mod source;
 mod stored;
@@ -71,6 +79,6 @@ pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
 pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
 pub use target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, SeenGroup, StoredFile, StoredManifest, Target, TargetError,
-    TargetGroup, TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, MakeManifest, Removed, SeenGroup, StoredFile, StoredManifest, Target,
+    TargetError, TargetGroup, TargetSnapshot,
 };

@@ -19,10 +19,11 @@ use farhold_types::{
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::Blocking;
+use crate::local_chunks::{chunks_of_owner, chunks_of_snapshot, looks_whole};
 use crate::local_removal;
 use crate::target::{
-    ChunkStore, Examine, IndexStamp, KnownChunk, Removed, SeenGroup, StoredFile, StoredManifest, Target, TargetError,
-    TargetGroup, TargetSnapshot,
+    ChunkStore, Examine, IndexStamp, KnownChunk, MakeManifest, Removed, SeenGroup, StoredFile, StoredManifest, Target,
+    TargetError, TargetGroup, TargetSnapshot,
 };
 
 /// A local datastore to pull into. Holds the store's shared process lock until it and all its steps are gone, so that
@@ -83,6 +84,16 @@ fn store_error(what: &str, error: DatastoreError) -> TargetError {
 impl ChunkStore for LocalTarget {
     fn insert(&self, digest: &Digest, encoded: &[u8]) -> Result<(), TargetError> {
         let inserted = self.inner.store.insert_chunk(digest, encoded);
+        inserted.map(|_| ()).map_err(|error| TargetError::store("cannot store a chunk", error))
+    }
+
+    fn insert_or_repair(
+        &self,
+        digest: &Digest,
+        encoded: &[u8],
+        is_sound: &mut dyn FnMut(&Bytes) -> bool,
+    ) -> Result<(), TargetError> {
+        let inserted = self.inner.store.replace_damaged_chunk(digest, encoded, is_sound);
         inserted.map(|_| ()).map_err(|error| TargetError::store("cannot store a chunk", error))
     }
 
@@ -159,7 +170,18 @@ impl Target for LocalTarget {
         if found != *owner {
             return Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found });
         }
-        Ok(LocalGroup { target: self.clone(), lock })
+        Ok(LocalGroup { target: self.clone(), owner: owner.clone(), lock: Mutex::new(lock) })
+    }
+
+    async fn chunks_of_owner(
+        &self,
+        namespaces: &[Namespace],
+        owner: &Authid,
+        max: usize,
+    ) -> Result<Vec<KnownChunk>, TargetError> {
+        let (namespaces, owner) = (namespaces.to_vec(), owner.clone());
+        let read = move |store: &Datastore| chunks_of_owner(store, &namespaces, &owner, max);
+        self.step("cannot read the indexes", read).await
     }
 
     fn index_stamp(&self) -> IndexStamp {
@@ -190,7 +212,9 @@ impl Target for LocalTarget {
             Some((found, _)) if found != *owner => {
                 Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found })
             }
-            locked => Ok(locked.map(|(_, lock)| LocalGroup { target: self.clone(), lock })),
+            locked => {
+                Ok(locked.map(|(owner, lock)| LocalGroup { target: self.clone(), owner, lock: Mutex::new(lock) }))
+            }
         }
     }
 
@@ -218,7 +242,9 @@ impl Target for LocalTarget {
 /// A locked group of a local datastore.
 pub struct LocalGroup {
     target: LocalTarget,
-    lock: GroupLock,
+    owner: Authid,
+    /// Another one after the group was removed and created again.
+    lock: Mutex<GroupLock>,
 }
 
 fn condition_of(store: &Datastore, ns: &Namespace, snapshot: &Snapshot) -> Result<LocalCondition, DatastoreError> {
@@ -260,50 +286,47 @@ fn is_damage(error: &DatastoreError) -> bool {
         || matches!(error, DatastoreError::Manifest { .. } | DatastoreError::Index { .. })
 }
 
+impl LocalGroup {
+    fn lock(&self) -> GroupLock {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl TargetGroup for LocalGroup {
     type Snapshot = LocalSnapshotWriter;
 
     async fn snapshots(&self, examine: Examine) -> Result<Vec<LocalSnapshot>, TargetError> {
-        let lock = self.lock.clone();
+        let lock = self.lock();
         let list = move |store: &Datastore| snapshots_of(store, lock.namespace(), lock.group(), examine);
         self.target.step("cannot list the group", list).await
     }
 
     async fn chunks_of(&self, time: Epoch) -> Result<Vec<KnownChunk>, TargetError> {
-        let lock = self.lock.clone();
-        let read = move |store: &Datastore| {
-            let snapshot = lock.group().at(time);
-            let (manifest, _) = store.read_manifest(lock.namespace(), &snapshot)?;
-            let mut chunks = Vec::new();
-            for file in manifest.files.iter().filter(|file| file.name.kind() != ArchiveKind::Blob) {
-                let index = store.open_index(lock.namespace(), &snapshot, &file.name)?;
-                // An index that is not the manifest's may name anything.
-                if index.checksum() == file.checksum {
-                    let known = index.chunks().filter_map(|chunk| {
-                        let length = u32::try_from(chunk.size_bytes()).ok()?;
-                        Some(KnownChunk { digest: chunk.digest, length })
-                    });
-                    chunks.extend(known);
-                }
-            }
-            Ok(chunks)
-        };
+        let lock = self.lock();
+        let read = move |store: &Datastore| chunks_of_snapshot(store, lock.namespace(), &lock.group().at(time));
         self.target.step("cannot read the indexes", read).await
     }
 
     async fn remove_snapshot(&self, time: Epoch) -> Result<Removed, TargetError> {
-        let lock = self.lock.clone();
+        let lock = self.lock();
         let remove = move |store: &Datastore| local_removal::remove_snapshot(store, &lock, time);
         self.target.step("cannot remove the snapshot", remove).await
     }
 
     async fn remove_if_empty(&self) -> Result<bool, TargetError> {
-        let lock = self.lock.clone();
+        let lock = self.lock();
         self.target.step("cannot remove the group", move |store| store.remove_group_if_empty(&lock)).await
     }
 
     async fn begin(&self, time: Epoch) -> Result<LocalSnapshotWriter, TargetError> {
-        let lock = self.lock.clone();
+        let mut lock = self.lock();
+        if lock.is_removed() {
+            // With its last snapshot, which was unfinished and given up. The new one belongs to the job's owner, too.
+            let (ns, group) = (lock.namespace().clone(), lock.group().clone());
+            let again = self.target.lock_group(&ns, &group, &self.owner).await?;
+            lock = again.lock();
+            *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock.clone();
+        }
         let writer =
             self.target.step("cannot begin the snapshot", move |store| store.begin_snapshot(&lock, time)).await?;
         let origin = writer.origin();
@@ -373,6 +396,16 @@ impl TargetSnapshot for LocalSnapshotWriter {
         self.with("cannot read a file of the snapshot", compare).await
     }
 
+    async fn looks_whole(&self, manifest: &Manifest) -> Result<bool, TargetError> {
+        let manifest = manifest.clone();
+        self.with("cannot look at the snapshot", move |_, writer| looks_whole(writer, &manifest)).await
+    }
+
+    async fn existing(&self, name: &ArchiveName) -> Result<Option<Bytes>, TargetError> {
+        let name = name.clone();
+        self.with("cannot read a file of the snapshot", move |_, writer| writer.existing(&name)).await
+    }
+
     async fn has_client_log(&self) -> Result<bool, TargetError> {
         let look = |store: &Datastore, writer: &mut SnapshotWriter| {
             let info = store.snapshot_info(writer.namespace(), writer.snapshot())?;
@@ -388,6 +421,17 @@ impl TargetSnapshot for LocalSnapshotWriter {
 
     async fn commit(&self, raw_manifest: Bytes) -> Result<(), TargetError> {
         self.with("cannot finish the snapshot", move |_, writer| writer.commit(&raw_manifest)).await
+    }
+
+    async fn commit_with(&self, make: MakeManifest) -> Result<(), TargetError> {
+        let commit = move |_: &Datastore, writer: &mut SnapshotWriter| {
+            let snapshot = writer.snapshot().clone();
+            writer.commit_with(&|stored| {
+                let failed = |source| DatastoreError::ManifestEncoding { snapshot: snapshot.clone(), source };
+                make(stored).map_err(failed)
+            })
+        };
+        self.with("cannot finish the snapshot", commit).await
     }
 
     async fn put_client_log(&self, content: Bytes) -> Result<(), TargetError> {

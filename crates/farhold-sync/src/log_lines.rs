@@ -14,11 +14,9 @@ use farhold_rules::sync_plan::{SkipClass, SkipReason};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_bytes};
 
 use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
+use crate::log_buffer::GroupBuffers;
 use crate::outcome::SyncReport;
 use crate::removal_event::removing_snapshot;
-
-/// Lines that a group keeps back when there are several workers. Source: `docs/spec/sync.md` 13.
-const GROUP_BUFFER_LINES: usize = 5;
 
 /// Lines of later namespaces that are kept back before order gives way to memory.
 const MAX_HELD_LINES: usize = 4096;
@@ -83,15 +81,22 @@ impl LogNames {
 
 /// Returns the summary line of a run that did not fail.
 pub fn summary(report: &SyncReport) -> String {
-    if report.chunks == 0 {
-        return "Summary: sync job found no new data to pull".to_owned();
+    let chunks = if report.chunks == 0 {
+        "Summary: sync job found no new data to pull".to_owned()
+    } else {
+        format!(
+            "Summary: sync job pulled {} in {} chunks (average rate: {}/s)",
+            format_bytes(report.bytes),
+            report.chunks,
+            rate(report.bytes, report.elapsed)
+        )
+    };
+    if report.changed_snapshots == 0 {
+        return chunks;
     }
-    format!(
-        "Summary: sync job pulled {} in {} chunks (average rate: {}/s)",
-        format_bytes(report.bytes),
-        report.chunks,
-        rate(report.bytes, report.elapsed)
-    )
+    // Behind what the reference says, so that whoever looks for its words finds them.
+    let (snapshots, files, bytes) = (report.changed_snapshots, report.files, format_bytes(report.file_bytes));
+    format!("{chunks}, {snapshots} snapshot(s) changed, {bytes} in {files} other file(s)")
 }
 
 /// Returns the last line of a job that did not fail.
@@ -135,7 +140,7 @@ fn percentage(groups_done: usize, groups: usize, done: usize, taken: usize) -> S
 pub struct LogRenderer {
     names: LogNames,
     is_parallel: bool,
-    groups: BTreeMap<(NamespaceIndex, Group), Vec<LogLine>>,
+    groups: GroupBuffers,
     current: NamespaceIndex,
     held: BTreeMap<NamespaceIndex, VecDeque<LogLine>>,
     held_lines: usize,
@@ -148,7 +153,7 @@ impl LogRenderer {
         Self {
             names,
             is_parallel: 1 < worker_threads,
-            groups: BTreeMap::new(),
+            groups: GroupBuffers::default(),
             current: 0,
             held: BTreeMap::new(),
             held_lines: 0,
@@ -221,15 +226,23 @@ impl LogRenderer {
         out
     }
 
+    /// Returns the lines that are to be written because nothing happened for a while, in order. Call it a few times a
+    /// second when there are several workers. `now`: time since any fixed moment.
+    pub fn tick(&mut self, now: Duration) -> Vec<LogLine> {
+        let mut out = Vec::new();
+        for (index, lines) in self.groups.tick(now) {
+            self.put(index, lines, &mut out);
+        }
+        out
+    }
+
     /// Returns everything that is still kept back, for a run that was cancelled or crashed.
     pub fn flush(&mut self) -> Vec<LogLine> {
         let mut out = Vec::new();
         for lines in std::mem::take(&mut self.held).into_values() {
             out.extend(lines);
         }
-        let mut groups: Vec<_> = std::mem::take(&mut self.groups).into_iter().collect();
-        groups.sort_by(|a, b| a.0.cmp(&b.0));
-        out.extend(groups.into_iter().flat_map(|(_, lines)| lines));
+        out.extend(self.groups.take_all());
         self.held_lines = 0;
         out
     }
@@ -245,13 +258,8 @@ impl LogRenderer {
             self.put(index, line, out);
             return;
         }
-        let key = (index, group.clone());
-        let buffer = self.groups.entry(key.clone()).or_default();
-        buffer.extend(line);
-        if is_end || GROUP_BUFFER_LINES < buffer.len() {
-            let lines = self.groups.remove(&key).unwrap_or_default();
-            self.put(index, lines, out);
-        }
+        let lines = self.groups.push((index, group.clone()), line, is_end);
+        self.put(index, lines, out);
     }
 
     fn group_text(&self, group: &Group, event: &GroupEvent) -> Option<LogLine> {
@@ -285,6 +293,11 @@ impl LogRenderer {
                     "{time}: detected changed file \"{archive}\" - it does not match the manifest, fetching it again"
                 )
             }
+            GroupEvent::ChunksChecked { bad: 0, .. } => return None,
+            GroupEvent::ChunksChecked { archive, checked, bad } => {
+                format!("{archive}: {bad} of {checked} chunks are damaged or missing, fetching them again")
+            }
+            GroupEvent::LeftoverRemoved(time) => format!("{time}: removed, unfinished and not on the source any more"),
             GroupEvent::ArchiveStarted { time, archive } => format!("{time}/{archive}: sync archive"),
             GroupEvent::IndexDone { time, archive, bytes, elapsed } => {
                 format!("{time}/{archive}: downloaded {} ({}/s)", format_bytes(*bytes), rate(*bytes, *elapsed))

@@ -59,8 +59,12 @@ pub struct SyncReport {
     pub chunks: u64,
     /// Their encoded size in bytes.
     pub bytes: u64,
-    /// Sum of the chunk phases of all archives.
+    /// Time in which chunks of at least one archive were fetched.
     pub elapsed: Duration,
+    /// Other files that came: manifests, indexes, blobs and logs, each time one came.
+    pub files: u64,
+    /// Their size in bytes.
+    pub file_bytes: u64,
     /// How often the run waited for a source that could not be reached.
     pub retries: u64,
     /// What was removed; none if the job does not remove.

@@ -68,11 +68,12 @@ pub(crate) async fn prepare<S: Source, T: Target>(
     peeked: Option<Bytes>,
 ) -> Result<Preparation<S>, GroupFailure> {
     let snapshot = action.item.snapshot();
-    let reader = Arc::new(SnapshotReader::new(run.source.clone(), ns.clone(), snapshot.clone(), retry.clone()));
+    let reader = Arc::new(SnapshotReader::new(&run, ns.clone(), snapshot.clone(), retry.clone()));
     // Mostly nothing has changed; then no session is needed. A transfer reads the manifest from the open snapshot.
     let mut raw_manifest = peeked.filter(|_| action.kind == ActionKind::Compare);
     if action.kind == ActionKind::Compare && raw_manifest.is_none() {
         raw_manifest = run.source.peek_manifest(&ns, &snapshot, MAX_BLOB_BYTES).await.ok();
+        raw_manifest.iter().for_each(|raw| run.files.add(raw));
     }
     if raw_manifest.is_none()
         && let Err(error) = reader.open().await

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::context::RunContext;
 use crate::prepare::is_gone;
+use crate::received::ReceivedFiles;
 use crate::retry::Retry;
 use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
 use crate::target::Target;
@@ -29,6 +30,7 @@ pub(crate) struct SnapshotReader<S: Source> {
     ns: Namespace,
     snapshot: Snapshot,
     retry: Arc<Retry>,
+    received: Arc<ReceivedFiles>,
     session: tokio::sync::Mutex<Option<Session<S::Snapshot>>>,
     /// Shortest time in which a file came, in microseconds: an upper bound of the round trip.
     fastest_answer: AtomicU64,
@@ -36,9 +38,10 @@ pub(crate) struct SnapshotReader<S: Source> {
 
 impl<S: Source> SnapshotReader<S> {
     /// Returns a reader that opens the snapshot at the first request.
-    pub(crate) fn new(source: Arc<S>, ns: Namespace, snapshot: Snapshot, retry: Arc<Retry>) -> Self {
+    pub(crate) fn new<T: Target>(run: &RunContext<S, T>, ns: Namespace, snapshot: Snapshot, retry: Arc<Retry>) -> Self {
+        let (source, received) = (run.source.clone(), run.files.clone());
         let (session, fastest_answer) = (tokio::sync::Mutex::new(None), AtomicU64::new(u64::MAX));
-        Self { source, ns, snapshot, retry, session, fastest_answer }
+        Self { source, ns, snapshot, retry, received, session, fastest_answer }
     }
 
     /// Opens the snapshot.
@@ -68,6 +71,7 @@ impl<S: Source> SnapshotReader<S> {
         let begin = Instant::now();
         match reader.file(name, max_bytes).await {
             Ok(content) => {
+                self.received.add(&content);
                 let took = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.fastest_answer.fetch_min(took, Ordering::Relaxed);
                 let mut session = self.session.lock().await;
@@ -99,6 +103,11 @@ impl<S: Source> SnapshotReader<S> {
     /// Returns whether the source does not have the snapshot any more, asked after a request failed with `fault`.
     pub(crate) async fn is_gone<T: Target>(&self, run: &RunContext<S, T>, fault: SourceFault) -> bool {
         is_gone(run, &self.ns, &self.snapshot, &self.retry, fault).await
+    }
+
+    /// Counts an index that came through another session.
+    pub(crate) fn count_file(&self, content: &Bytes) {
+        self.received.add(content);
     }
 
     /// Closes the session, if one is open.

@@ -35,8 +35,11 @@ const MAX_FILE_BYTES: u64 = 512 << 10;
 pub(crate) struct Base {
     /// SHA-256 of the manifest blob as the source delivered it.
     pub(crate) manifest: Digest,
-    /// SHA-256 of its notes; none if it had none.
+    /// Hash of its notes; none if it had none.
     pub(crate) notes: Option<Digest>,
+    /// Hash of its verification; none if it had none.
+    #[serde(default)]
+    pub(crate) verification: Option<Digest>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +118,6 @@ impl GroupRecord {
     }
 
     /// Returns what was last applied to the snapshot of `time`, if it is the newest synced one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked for when both sides of a changed manifest are merged"))]
     pub(crate) fn base(&self, time: Epoch) -> Option<Base> {
         self.content.base.filter(|base| base.time == time).map(|base| base.base)
     }
@@ -125,7 +127,6 @@ impl GroupRecord {
     ///
     /// # Errors
     /// As [`Self::add_failed`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked for when both sides of a changed manifest are merged"))]
     pub(crate) fn set_base(&mut self, time: Epoch, base: Base) -> io::Result<()> {
         let new = BaseOf { time, base };
         let is_older = self.content.base.is_some_and(|known| time < known.time);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     fn base(byte: u8) -> Base {
-        Base { manifest: Digest([byte; 32]), notes: None }
+        Base { manifest: Digest([byte; 32]), notes: None, verification: None }
     }
 
     #[test]

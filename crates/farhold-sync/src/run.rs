@@ -68,6 +68,7 @@ pub async fn run<S: Source, T: Target>(
     for item in &scope.unreadable {
         context.events.event(&SyncEvent::UnreadableItem { index: None, group: None, item: item.clone() });
     }
+    context.shared.set_namespaces(scope.namespaces.iter().map(|pair| pair.target.clone()).collect());
     let workers = context.options.worker_threads.max(1);
     let result = Queue::new(context.clone(), rights, scope, workers).work().await;
     context.closing.close();
@@ -78,7 +79,9 @@ pub async fn run<S: Source, T: Target>(
     if context.cancel.is_cancelled() {
         return Err(SyncError::Cancelled);
     }
-    let report = SyncReport { retries: context.retry.count(), ..context.report().clone() };
+    let (files, file_bytes) = context.files.look();
+    let elapsed = context.phases.total();
+    let report = SyncReport { retries: context.retry.count(), files, file_bytes, elapsed, ..context.report().clone() };
     if report.failures.count != 0 {
         return Err(SyncError::SomeFailed(Box::new(report)));
     }

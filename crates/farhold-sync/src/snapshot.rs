@@ -16,12 +16,14 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, VerifyState};
 
-use crate::chunks::complete;
+use crate::chunks::{Belief, complete};
 use crate::context::RunContext;
 use crate::decrypt::plan::{KeyNote, Plan};
 use crate::event::{GroupEvent, StartState};
 use crate::fetch::Archive;
 use crate::group::GroupState;
+use crate::leftovers::{mark_begun, unmark};
+use crate::merge::base_of;
 use crate::outcome::{ArchiveFailure, GroupFailure};
 use crate::prepare::{MAX_BLOB_BYTES, Preparation, Prepared, lists_client_log, max_file_bytes};
 use crate::source::Source;
@@ -56,6 +58,9 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
     };
     let (index, name) = (group.index, group.group.clone());
     run.emit(index, &name, GroupEvent::SnapshotStarted { time, state });
+    if is_new {
+        mark_begun(run, group, time).await;
+    }
     let has_put = AtomicBool::new(false);
     let result = match preparation {
         Err(error) => Err(error),
@@ -68,7 +73,7 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
             let target = &target;
             let reader = prepared.reader.clone();
             let mut transfer =
-                Transfer { run, group, target_group, target, action, time, is_corrupt, has_put: &has_put };
+                Transfer { run, group: &mut *group, target_group, target, action, time, is_corrupt, has_put: &has_put };
             let mut result =
                 run.cancel.run_until_cancelled(transfer.run(*prepared)).await.unwrap_or(Err(GroupFailure::Cancelled));
             // It may have been opened again after a lost connection, or for the first time after its manifest was read.
@@ -87,7 +92,7 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
         Ok(SnapshotOutcome::Changed) if is_new => run.emit(index, &name, GroupEvent::SnapshotDone(time)),
         Ok(SnapshotOutcome::Changed | SnapshotOutcome::Unchanged) => {}
         // What was put so far was checked, so an interrupted transfer goes on from there.
-        Err(error) if error.keeps_progress() && has_put.load(Ordering::Relaxed) => {}
+        Err(error) if error.keeps_progress() && has_put.load(Ordering::Relaxed) => return result,
         Ok(SnapshotOutcome::LeftOut) | Err(_) if is_new => {
             if let Err(error) = target.discard().await {
                 let text = format!("{time}: cannot remove the unfinished snapshot - {}", crate::outcome::chain(&error));
@@ -95,6 +100,9 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
             }
         }
         Ok(SnapshotOutcome::LeftOut) | Err(_) => {}
+    }
+    if is_new || (result.is_ok() && action.kind != ActionKind::Compare) {
+        unmark(run, group, time).await;
     }
     result
 }
@@ -119,11 +127,11 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
 
     async fn run(&mut self, mut prepared: Prepared<S>) -> Result<SnapshotOutcome, GroupFailure> {
         let time = self.time;
-        let stored = if self.is_corrupt { StoredManifest::Absent } else { self.target.manifest().await? };
-        if let StoredManifest::Present { raw, .. } = &stored
-            && *raw == prepared.raw_manifest
-        {
+        let stored = self.target.manifest().await?;
+        let base = base_of(&prepared.raw_manifest, &prepared.manifest);
+        if self.is_unchanged(&stored, &prepared, &base).await? {
             self.fetch_client_log(&mut prepared).await?;
+            self.remember(base).await;
             self.emit(GroupEvent::NoDataChanges(time));
             return Ok(SnapshotOutcome::Unchanged);
         }
@@ -132,8 +140,8 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
             return Ok(SnapshotOutcome::LeftOut);
         }
         let local = match &stored {
-            StoredManifest::Present { manifest, .. } => Some(&**manifest),
-            StoredManifest::Absent | StoredManifest::Unreadable => None,
+            StoredManifest::Present { manifest, .. } if !self.is_corrupt => Some(&**manifest),
+            _ => None,
         };
         match self.decide(&prepared.manifest, local).await? {
             Plan::AsItIs(KeyNote::None) => {}
@@ -150,18 +158,24 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
                 return Ok(SnapshotOutcome::Unchanged);
             }
         }
+        self.check_repairable(&stored, &prepared.manifest)?;
+        let mut is_changed = false;
         for file in prepared.manifest.files.clone() {
             let ahead = prepared.files.remove(&file.name);
-            self.sync_file(&prepared, &file, ahead).await.map_err(|error| GroupFailure::Archive {
-                time,
-                archive: file.name.clone(),
-                source: Box::new(error),
-            })?;
+            let archive = file.name.clone();
+            let failed = |error| GroupFailure::Archive { time, archive, source: Box::new(error) };
+            is_changed |= self.sync_file(&prepared, &file, ahead).await.map_err(failed)?;
         }
-        self.target.commit(prepared.raw_manifest.clone()).await?;
+        let (raw, manifest) = (prepared.raw_manifest.clone(), prepared.manifest.clone());
+        is_changed |= self.commit_merged(raw, manifest, self.group.record.base(time)).await?;
         self.fetch_client_log(&mut prepared).await?;
         self.target.remove_unlisted(&prepared.manifest).await?;
-        Ok(SnapshotOutcome::Changed)
+        self.remember(base).await;
+        if is_changed {
+            return Ok(SnapshotOutcome::Changed);
+        }
+        self.emit(GroupEvent::NoDataChanges(time));
+        Ok(SnapshotOutcome::Unchanged)
     }
 
     /// Checks the filters again on the manifest itself. Source: `docs/spec/sync.md` 7.2 step 4.
@@ -171,31 +185,42 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
         (!selection.verified_only || is_verified()) && (!selection.encrypted_only || manifest.is_fully_encrypted())
     }
 
+    /// Makes sure that a file and its chunks are in place. Returns whether anything had to be fetched.
     async fn sync_file(
         &mut self,
         prepared: &Prepared<S>,
         file: &ManifestFile,
         ahead: Option<Bytes>,
-    ) -> Result<(), ArchiveFailure> {
+    ) -> Result<bool, ArchiveFailure> {
         let (time, archive) = (self.time, file.name.clone());
-        if !self.is_corrupt && !self.target.is_new() {
+        let is_blob = file.name.kind() == ArchiveKind::Blob;
+        if !self.target.is_new() {
             match self.target.compare(file).await? {
+                StoredFile::Matching if self.is_corrupt && !is_blob => {
+                    if let Some(is_changed) = self.repair_chunks(prepared, file).await? {
+                        return Ok(is_changed);
+                    }
+                }
                 StoredFile::Matching => {
                     self.has_put.store(true, Ordering::Relaxed);
-                    return Ok(());
+                    return Ok(false);
                 }
-                StoredFile::Different => self.emit(GroupEvent::ArchiveMismatch { time, archive: archive.clone() }),
-                StoredFile::Absent => {}
+                StoredFile::Different if !self.is_corrupt => {
+                    self.emit(GroupEvent::ArchiveMismatch { time, archive: archive.clone() });
+                }
+                StoredFile::Different | StoredFile::Absent => {}
             }
         }
         self.emit(GroupEvent::ArchiveStarted { time, archive: archive.clone() });
         let content = self.received_file(prepared, file, ahead).await?;
-        if file.name.kind() == ArchiveKind::Blob {
+        if is_blob {
             self.check_blob(file, &content).await?;
-            return self.put(&file.name, content).await;
+            self.put(&file.name, content).await?;
+            return Ok(true);
         }
         let index = self.check_index(file, content).await?;
         self.group.load_reusable(self.run, self.target_group).await;
+        let belief = if self.is_corrupt { Belief::Doubtful { had_index: false } } else { Belief::Good };
         let received = complete(
             self.run,
             self.group,
@@ -206,15 +231,13 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
                 is_encrypted: file.crypt_mode == CryptMode::Encrypt,
                 max_index_bytes: max_file_bytes(file),
             },
+            belief,
         )
         .await?;
         self.put(&file.name, index.as_bytes().clone()).await?;
-        if let Some(journal) = self.group.journal.take() {
-            // The index in place says the same as the notes. Notes that stay do no harm.
-            let _ = self.run.pool.run(move |_| journal.remove()).await;
-        }
+        self.end_journal().await;
         self.emit(GroupEvent::IndexDone { time, archive, bytes: received.bytes, elapsed: received.elapsed });
-        Ok(())
+        Ok(true)
     }
 
     /// Returns a file of the snapshot, unchecked.

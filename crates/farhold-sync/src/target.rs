@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use farhold_format::blob::BlobError;
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::LocalSnapshot;
@@ -95,6 +96,9 @@ pub enum StoredFile {
     Different,
 }
 
+/// Makes the manifest to be stored of the stored one, if there is one; both in their stored form. May be called twice.
+pub type MakeManifest = Arc<dyn Fn(Option<&Bytes>) -> Result<Bytes, BlobError> + Send + Sync>;
+
 /// What the header of a new index says beside its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexStamp {
@@ -108,6 +112,15 @@ pub struct IndexStamp {
 pub trait ChunkStore: Send + Sync + 'static {
     /// Stores a checked chunk in its encoded form. Storing one that is there already is no error.
     fn insert(&self, digest: &Digest, encoded: &[u8]) -> Result<(), TargetError>;
+
+    /// Stores a checked chunk in its encoded form. One that is there stays if `is_sound` says so of its encoded form;
+    /// otherwise it is damaged and replaced.
+    fn insert_or_repair(
+        &self,
+        digest: &Digest,
+        encoded: &[u8],
+        is_sound: &mut dyn FnMut(&Bytes) -> bool,
+    ) -> Result<(), TargetError>;
 
     /// Marks a chunk as used now. Returns whether it is there.
     fn touch(&self, digest: &Digest) -> Result<bool, TargetError>;
@@ -161,6 +174,15 @@ pub trait Target: Send + Sync + 'static {
         group: &Group,
         owner: &Authid,
     ) -> impl Future<Output = Result<Self::Group, TargetError>> + Send;
+
+    /// Returns chunks of the newest good snapshots of all groups in `namespaces` that belong to `owner`, with repetitions
+    /// and at most `max`. What cannot be read is left out.
+    fn chunks_of_owner(
+        &self,
+        namespaces: &[Namespace],
+        owner: &Authid,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<KnownChunk>, TargetError>> + Send;
 
     /// Returns the stamp for an index that a rewriting sync makes, a new one at each call.
     fn index_stamp(&self) -> IndexStamp;
@@ -256,6 +278,12 @@ pub trait TargetSnapshot: Send + Sync + 'static {
     /// Compares a file that is there with the checksum and size that a manifest names.
     fn compare(&self, file: &ManifestFile) -> impl Future<Output = Result<StoredFile, TargetError>> + Send;
 
+    /// Returns whether the files that `manifest` lists are there and have a length that fits, without reading them.
+    fn looks_whole(&self, manifest: &Manifest) -> impl Future<Output = Result<bool, TargetError>> + Send;
+
+    /// Returns a file that is there, unchecked.
+    fn existing(&self, name: &ArchiveName) -> impl Future<Output = Result<Option<Bytes>, TargetError>> + Send;
+
     /// Returns whether there is a client log.
     fn has_client_log(&self) -> impl Future<Output = Result<bool, TargetError>> + Send;
 
@@ -264,6 +292,10 @@ pub trait TargetSnapshot: Send + Sync + 'static {
 
     /// Makes everything durable as the store's sync level asks, then puts the manifest in place: the commit point.
     fn commit(&self, raw_manifest: Bytes) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// As [`Self::commit`], with a manifest made of the one that is stored at that moment, so that a note or verification
+    /// set meanwhile is not lost.
+    fn commit_with(&self, make: MakeManifest) -> impl Future<Output = Result<(), TargetError>> + Send;
 
     /// Puts the client log in place.
     fn put_client_log(&self, content: Bytes) -> impl Future<Output = Result<(), TargetError>> + Send;

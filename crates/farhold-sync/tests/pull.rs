@@ -404,13 +404,15 @@ async fn namespaces_are_mapped_and_limited() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_workers_and_sessions_copy_the_same_and_keep_their_bounds() {
     let source = MemorySource::new();
-    for at in ["", "a", "b"] {
+    for (position, at) in ["", "a", "b"].into_iter().enumerate() {
         if !at.is_empty() {
             source.add_namespace(at);
         }
         for group in 0..4u64 {
             for day in 1..=3u64 {
-                let seeds: Vec<u64> = (0..300).map(|i| group * 1000 + i + day * 20).collect();
+                // No group has a chunk of another.
+                let first = (position as u64 * 4 + group) * 1000 + day * 20;
+                let seeds: Vec<u64> = (first..first + 300).collect();
                 let what = format!("vm/{group}/2026-01-0{day}T10:00:00Z");
                 source.add(at, &what, &[("data.pxar.didx", Content::Chunks(&seeds, 1024))]);
             }

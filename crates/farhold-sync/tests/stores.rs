@@ -13,15 +13,29 @@ use tokio_util::sync::CancellationToken;
 
 use support::{Stores, by_namespace, chunks, comparable, recorded, tree};
 
+/// Amounts differ from the recorded ones: the reference fetches for each group what another group of the owner has.
+fn without_amounts(lines: Vec<String>) -> Vec<String> {
+    let cut = |line: String| {
+        let end = [": downloaded ", " pulled "].iter().filter_map(|end| line.find(end).map(|at| at + end.len())).min();
+        line[..end.unwrap_or(line.len())].to_owned()
+    };
+    lines.into_iter().map(cut).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_store_comes_over_identical_with_the_recorded_log() {
     let stores = Stores::new();
     let run = stores.pull(stores.options()).await;
-    run.result.unwrap();
+    let report = run.result.unwrap();
     assert_eq!(tree(&stores.source_dir()), tree(&stores.target_dir()));
     let (from, to) = (chunks(&stores.source_dir()), chunks(&stores.target_dir()));
     assert!(to.iter().all(|(name, chunk)| from[name] == *chunk) && 10 < to.len());
-    assert_eq!(by_namespace(comparable(run.log)), by_namespace(recorded("pull-golden-store.log")));
+    let bytes: usize = to.values().map(Vec::len).sum();
+    assert_eq!((report.chunks, report.bytes), (to.len() as u64, bytes as u64), "each chunk once");
+    assert_eq!(
+        by_namespace(without_amounts(comparable(run.log))),
+        by_namespace(without_amounts(recorded("pull-golden-store.log")))
+    );
     // Again: nothing is fetched.
     let run = stores.pull(stores.options()).await;
     let report = run.result.unwrap();
@@ -32,7 +46,7 @@ async fn the_recorded_store_comes_over_identical_with_the_recorded_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mapped_anchor_comes_over_with_the_recorded_log() {
+async fn scenario_64_a_mapped_anchor_comes_over_with_the_recorded_log() {
     let stores = Stores::new();
     let mut options = stores.options();
     options.source_anchor = "location_a/department_x".parse().unwrap();
@@ -40,8 +54,8 @@ async fn a_mapped_anchor_comes_over_with_the_recorded_log() {
     options.job = "rsrc:golden:dst:location_a_dep_x:jnsp".into();
     let run = stores.pull(options).await;
     run.result.unwrap();
-    let ours: Vec<_> = comparable(run.log).iter().map(|line| line.replace("'dst3'", "'dst'")).collect();
-    assert_eq!(ours, recorded("pull-namespace-mapping.log"));
+    let ours = comparable(run.log).iter().map(|line| line.replace("'dst3'", "'dst'")).collect();
+    assert_eq!(without_amounts(ours), without_amounts(recorded("pull-namespace-mapping.log")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -298,6 +298,14 @@ pub const fn fixed_index_bytes(size_bytes: u64, chunk_size_bytes: u64) -> Option
     }
 }
 
+/// Returns how many entries a dynamic index file of `length_bytes` has; `None` if no index file has that length.
+pub const fn dynamic_index_entries(length_bytes: u64) -> Option<u64> {
+    match length_bytes.checked_sub(HEADER_BYTES as u64) {
+        Some(entries) if entries % DYNAMIC_ENTRY_BYTES as u64 == 0 => Some(entries / DYNAMIC_ENTRY_BYTES as u64),
+        _ => None,
+    }
+}
+
 /// Returns how long the index file of content with `size_bytes` can be, to bound a download before it starts.
 ///
 /// Never more than [`MAX_INDEX_BYTES`]. Fixed indexes are taken to have chunks of at least 64 KiB, the smallest a

@@ -50,6 +50,7 @@ pub(super) async fn rewrite<S: Source, T: Target>(
     time: Epoch,
 ) -> Result<(Index, Received), ArchiveFailure> {
     let (run, begin) = (fetching.run, Instant::now());
+    let phase = run.phases.begin();
     let (mut missing, settled, unproven) = classify(fetching, decryption, reusable)?;
     let plain = |candidate: &Candidate| candidate.plain;
     let (touched, lost) = touch_all(run, settled, plain).await?;
@@ -76,7 +77,7 @@ pub(super) async fn rewrite<S: Source, T: Target>(
     let stamp = run.target.index_stamp();
     let index = run.pool.run(move |_| build(&index, &plain, stamp)).await??;
     received.elapsed = begin.elapsed();
-    run.report().elapsed += received.elapsed;
+    drop(phase);
     Ok((index, received))
 }
 
@@ -143,7 +144,8 @@ fn store_decrypted(store: Arc<dyn ChunkStore>, key: Arc<CryptConfig>, notes: Opt
         if keyed != digest {
             return Err(ArchiveFailure::ChunkDigest { digest });
         }
-        store.insert(&plain_digest, &decrypted)?;
+        // What the chunk becomes was checked above, so a damaged file in its place makes room.
+        store.insert_or_repair(&plain_digest, &decrypted, &mut |stored| bench.is_plain_chunk(stored, &plain_digest))?;
         if let Some(Err(error)) = notes.as_ref().map(|notes| notes.add(&digest, &plain_digest, length)) {
             tracing::warn!(%error, "cannot note a decrypted chunk");
         }

@@ -130,7 +130,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
             let source = ManifestError::Blob { source };
             GroupFailure::Manifest { snapshot, source }
         })?;
-        self.target.commit(raw.into()).await?;
+        self.commit_merged(raw.into(), manifest.clone(), None).await?;
         // One that is there may be encrypted.
         if let Some(log) = self.received_client_log(prepared).await {
             self.put_decrypted_client_log(log, &known.key).await?;

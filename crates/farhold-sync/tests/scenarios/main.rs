@@ -18,3 +18,5 @@ mod removal;
 mod removal_dry_run;
 mod removal_limits;
 mod removal_stores;
+mod resync;
+mod resync_stores;

@@ -13,9 +13,10 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
-    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLevel, LogLine, LogNames, LogRenderer, Removed,
-    SeenGroup, Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest, SyncError, SyncEvent,
-    SyncOptions, SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted, Visibility,
+    ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLevel, LogLine, LogNames, LogRenderer,
+    MakeManifest, Removed, SeenGroup, Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest,
+    SyncError, SyncEvent, SyncOptions, SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted,
+    Visibility,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -386,6 +387,19 @@ impl ChunkStore for MemoryChunks {
         Ok(())
     }
 
+    fn insert_or_repair(
+        &self,
+        digest: &Digest,
+        encoded: &[u8],
+        is_sound: &mut dyn FnMut(&Bytes) -> bool,
+    ) -> Result<(), TargetError> {
+        let stored = self.read(digest);
+        if stored.is_some_and(|stored| !is_sound(&stored)) {
+            self.chunks.lock().unwrap().remove(digest);
+        }
+        self.insert(digest, encoded)
+    }
+
     fn touch(&self, digest: &Digest) -> Result<bool, TargetError> {
         Ok(self.chunks.lock().unwrap().contains_key(digest))
     }
@@ -482,6 +496,25 @@ impl Target for TargetHandle {
         Ok(LockedGroup { target: self.0.clone(), key })
     }
 
+    async fn chunks_of_owner(
+        &self,
+        namespaces: &[Namespace],
+        owner: &Authid,
+        max: usize,
+    ) -> Result<Vec<KnownChunk>, TargetError> {
+        let groups = self.0.groups.lock().unwrap();
+        let mut chunks = Vec::new();
+        for ((at, _), dir) in &*groups {
+            let newest = dir.snapshots.values().rev().find(|files| files.contains_key(MANIFEST_NAME));
+            let is_wanted = namespaces.contains(&ns(at)) && dir.owner.as_ref() == Some(owner);
+            if let Some(files) = newest.filter(|_| is_wanted) {
+                chunks.extend(chunks_of(files)?);
+            }
+        }
+        chunks.truncate(max);
+        Ok(chunks)
+    }
+
     fn index_stamp(&self) -> IndexStamp {
         let count = self.0.stamps.fetch_add(1, Ordering::SeqCst);
         IndexStamp { uuid: [u8::try_from(count % 256).unwrap(); 16], created: Epoch(1_800_000_000) }
@@ -552,6 +585,15 @@ fn snapshots_of(dir: &GroupDir) -> Vec<LocalSnapshot> {
         .collect()
 }
 
+fn chunks_of(files: &Files) -> Result<Vec<KnownChunk>, TargetError> {
+    let mut all = Vec::new();
+    for (file, bytes) in files.iter().filter(|(file, _)| name(file).kind() != ArchiveKind::Blob) {
+        let index = Index::parse(name(file).kind(), bytes.clone()).map_err(|e| TargetError::store("index", e))?;
+        all.extend(index.chunks().map(|c| KnownChunk { digest: c.digest, length: c.size_bytes() as u32 }));
+    }
+    Ok(all)
+}
+
 impl TargetGroup for LockedGroup {
     type Snapshot = OpenSnapshot;
 
@@ -560,13 +602,7 @@ impl TargetGroup for LockedGroup {
     }
 
     async fn chunks_of(&self, time: Epoch) -> Result<Vec<KnownChunk>, TargetError> {
-        let files = self.with(|dir| dir.snapshots[&time].clone());
-        let mut all = Vec::new();
-        for (file, bytes) in files.iter().filter(|(file, _)| name(file).kind() != ArchiveKind::Blob) {
-            let index = Index::parse(name(file).kind(), bytes.clone()).map_err(|e| TargetError::store("index", e))?;
-            all.extend(index.chunks().map(|c| KnownChunk { digest: c.digest, length: c.size_bytes() as u32 }));
-        }
-        Ok(all)
+        chunks_of(&self.with(|dir| dir.snapshots[&time].clone()))
     }
 
     async fn remove_snapshot(&self, time: Epoch) -> Result<Removed, TargetError> {
@@ -641,6 +677,19 @@ impl TargetSnapshot for OpenSnapshot {
         Ok(if matching { StoredFile::Matching } else { StoredFile::Different })
     }
 
+    async fn looks_whole(&self, manifest: &Manifest) -> Result<bool, TargetError> {
+        for file in &manifest.files {
+            if self.compare(file).await? != StoredFile::Matching {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn existing(&self, file: &ArchiveName) -> Result<Option<Bytes>, TargetError> {
+        Ok(self.with(|files| files.get(file.as_str()).cloned()))
+    }
+
     async fn has_client_log(&self) -> Result<bool, TargetError> {
         Ok(self.with(|files| files.contains_key(CLIENT_LOG_NAME)))
     }
@@ -665,6 +714,12 @@ impl TargetSnapshot for OpenSnapshot {
         Ok(())
     }
 
+    async fn commit_with(&self, make: MakeManifest) -> Result<(), TargetError> {
+        let stored = self.existing(&ArchiveName::manifest()).await?;
+        let made = make(stored.as_ref()).map_err(|error| TargetError::store("manifest", error))?;
+        self.commit(made).await
+    }
+
     async fn put_client_log(&self, content: Bytes) -> Result<(), TargetError> {
         self.with(|files| files.insert(CLIENT_LOG_NAME.into(), content));
         Ok(())
@@ -678,7 +733,7 @@ impl TargetSnapshot for OpenSnapshot {
     }
 
     async fn discard(self) -> Result<(), TargetError> {
-        if self.is_new {
+        if !self.with(|files| files.contains_key(MANIFEST_NAME)) {
             let mut groups = self.target.groups.lock().unwrap();
             groups.get_mut(&self.key).unwrap().snapshots.remove(&self.time);
         }
