@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{SkipClass, SkipReason};
-use farhold_sync::{GroupEvent, LogNames, LogRenderer, StartState, SyncError, SyncEvent, SyncReport, closing, summary};
+use farhold_sync::{
+    GroupEvent, KeyName, LogNames, LogRenderer, StartState, SyncError, SyncEvent, SyncReport, closing, summary,
+};
 use farhold_types::{Epoch, Group, Namespace};
 use regex::{Captures, Regex};
 
@@ -123,10 +125,15 @@ fn same_pair(found: &Captures<'_>) -> NamespacePair {
     NamespacePair { source: ns.clone(), target: ns }
 }
 
-const PENDING: &str = "decryption is being built";
 const NOTIFICATIONS: &str = "notifications are later work";
 const FINGERPRINT: &str = "the error itself names the expected and the found fingerprint, instead of lines before it";
 const ANCHOR: &str = "a missing anchor is the error of the run, before anything else (fault 2)";
+
+/// Returns the key that a line names. Lines show the first 8 bytes of its fingerprint.
+fn key_of(found: &Captures<'_>) -> KeyName {
+    let fingerprint = format!("{}{}", &found["f"], ":00".repeat(24)).parse().unwrap();
+    KeyName { id: part(found, "id"), fingerprint }
+}
 
 /// Returns a line whose end is a free text.
 fn start(text: String) -> Ours {
@@ -181,7 +188,9 @@ fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
             },
         ),
         ("unlisted", r"Encountered errors while syncing namespace nosuch - .*", |_| Ours::Otherwise(ANCHOR)),
-        ("key", r"Loaded encryption key '.*' with fingerprint '.*'", |_| Ours::Otherwise(PENDING)),
+        ("key", r"Loaded encryption key '(?<id>.*)' with fingerprint '(?<f>.*)'", |found| {
+            run_event(&SyncEvent::KeyLoaded(key_of(found)))
+        }),
         ("compat", r"Could not query remote for namespaces \(404\) .*", |_| {
             let lines = LogRenderer::new(names("src", "dst"), 1).render(&SyncEvent::CompatibilityMode);
             Ours::Line(lines[0].text.clone())
@@ -336,9 +345,17 @@ fn group_lines() -> Vec<(&'static str, &'static str, Make)> {
         ("failed", r"\[(?<g>{group})\]: sync group {group} failed - (?<error>.*)", |found| {
             group_event(found, GroupEvent::Failed(found["error"].to_owned()))
         }),
-        ("key", r"\[{group}\]: Found matching key .*", |_| Ours::Otherwise(PENDING)),
-        ("no-key", r"\[{group}\]: {time}: No matching key found, .*", |_| Ours::Otherwise(PENDING)),
-        ("mixed", r"\[{group}\]: Snapshot not fully encrypted, .*", |_| Ours::Otherwise(PENDING)),
+        ("key", r"\[(?<g>{group})\]: Found matching key '(?<id>.*)' with fingerprint (?<f>\S+), .*", |found| {
+            group_event(found, GroupEvent::KeyMatches(key_of(found)))
+        }),
+        ("no-key", r"\[(?<g>{group})\]: (?<t>{time}): No matching key found, .*", |found| {
+            group_event(found, GroupEvent::NoKeyMatches(time(found, "t")))
+        }),
+        (
+            "mixed",
+            r"\[(?<g>{group})\]: Snapshot not fully encrypted, .* key '(?<id>.*)' with fingerprint (?<f>\S+)",
+            |found| group_event(found, GroupEvent::NotFullyEncrypted(key_of(found))),
+        ),
         ("failed-more", r"\[{group}\]: create_locked_backup_group failed", |_| {
             Ours::Otherwise("a second line for the same failure tells nothing")
         }),
