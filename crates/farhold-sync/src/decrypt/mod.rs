@@ -22,7 +22,7 @@ use farhold_format::manifest::{
 use farhold_types::{ArchiveKind, CryptMode, Digest};
 
 use self::pairs::{MadeFrom, Pairs};
-use self::plan::{Facts, Obstacle, Plan, content_hash, matching_key, plan};
+use self::plan::{Facts, Plan, content_hash, matching_key, may_repair, plan};
 use crate::check_pool::Bench;
 use crate::context::RunContext;
 use crate::event::GroupEvent;
@@ -33,7 +33,7 @@ use crate::outcome::{ArchiveFailure, GroupFailure, chain};
 use crate::prepare::{Prepared, max_file_bytes};
 use crate::snapshot::{SnapshotOutcome, Transfer};
 use crate::source::Source;
-use crate::target::{Target, TargetSnapshot};
+use crate::target::{StoredManifest, Target, TargetSnapshot};
 
 /// What is known of a group's decrypted chunks under one key. Kept apart from the chunks of plain pulls: an encrypted
 /// digest seen there says nothing about an unencrypted chunk.
@@ -89,10 +89,17 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
             made_from = known.pairs.made_from(self.time);
             self.group.decryption = Some(known);
         }
-        plan(&Facts { source, local, made_from }, keys).map_err(|obstacle| match obstacle {
-            Obstacle::Refused(reason) => GroupFailure::Refused { snapshot: snapshot.clone(), reason },
-            Obstacle::Manifest(source) => unusable(source),
-        })
+        plan(&Facts { source, local, made_from }, keys).map_err(|obstacle| obstacle.of(snapshot))
+    }
+
+    /// Refuses to replace a bad copy that says that it is another backup.
+    async fn check_repairable_by(&self, source: &Manifest, key: &DecryptionKey) -> Result<(), GroupFailure> {
+        if self.is_corrupt
+            && let StoredManifest::Present { manifest, .. } = self.target.manifest().await?
+        {
+            may_repair(source, &manifest, key).map_err(|obstacle| obstacle.of(self.action.item.snapshot()))?;
+        }
+        Ok(())
     }
 
     /// Pulls a snapshot whose files are all encrypted with `key`, and stores it without the encryption.
@@ -101,6 +108,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
         prepared: &mut Prepared<S>,
         key: &DecryptionKey,
     ) -> Result<SnapshotOutcome, GroupFailure> {
+        self.check_repairable_by(&prepared.manifest, key).await?;
         let crashed = |_| GroupFailure::Crashed;
         let mut known = self.group.take_decryption(self.run, key).await.map_err(crashed)?;
         let result = self.decrypt_with(prepared, &mut known).await;

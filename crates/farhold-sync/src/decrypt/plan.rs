@@ -6,9 +6,10 @@
 //! Source: `docs/spec/sync.md` 9.1, C.1 FAULT 7, C.2 W46.
 
 use farhold_format::manifest::{Manifest, ManifestError, ManifestFile};
-use farhold_types::{ArchiveKind, Digest};
+use farhold_types::{ArchiveKind, Digest, Snapshot};
 
 use crate::options::DecryptionKey;
+use crate::outcome::GroupFailure;
 
 /// What the decision rests on.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,16 @@ pub(crate) enum Obstacle {
     Refused(&'static str),
     /// A manifest makes no sense, or its signature is wrong.
     Manifest(ManifestError),
+}
+
+impl Obstacle {
+    /// Returns the failure of a snapshot that meets it.
+    pub(crate) fn of(self, snapshot: Snapshot) -> GroupFailure {
+        match self {
+            Self::Refused(reason) => GroupFailure::Refused { snapshot, reason },
+            Self::Manifest(source) => GroupFailure::Manifest { snapshot, source },
+        }
+    }
 }
 
 impl From<ManifestError> for Obstacle {
@@ -125,7 +136,6 @@ fn same_content(source: &Manifest, local: Option<&Manifest>) -> Result<(), Obsta
 /// Succeeds if the unencrypted local copy has the content of the source, which is encrypted with `key`.
 fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &DecryptionKey) -> Result<(), Obstacle> {
     let source = facts.source;
-    // The source was made by encrypting what is here, or this was made by decrypting the source.
     let (of_encryption, of_decryption) = (source.sync_source_signature()?, local.sync_source_signature()?);
     let is_same = match (of_encryption, of_decryption, source.signature) {
         (None, None, None) => match facts.made_from {
@@ -136,10 +146,7 @@ fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &DecryptionKey) -> Res
             return Err(Obstacle::Refused("the local snapshot does not say from which source it was made"));
         }
         (_, Some(_), None) => return Err(Obstacle::Refused("the source is not signed any more")),
-        (of_encryption, of_decryption, signature) => {
-            (of_encryption.is_some() && of_encryption == Some(local.compute_signature(&key.config)))
-                || (of_decryption.is_some() && of_decryption == signature)
-        }
+        _ => is_signed_for(source, local, key)?,
     };
     if !is_same {
         return Err(Obstacle::Refused("its content differs from the source"));
@@ -149,6 +156,34 @@ fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &DecryptionKey) -> Res
         return Err(Obstacle::Refused("it does not have the files of the source"));
     }
     Ok(())
+}
+
+/// Returns whether the source was made by encrypting the local copy, or that by decrypting the source.
+fn is_signed_for(source: &Manifest, local: &Manifest, key: &DecryptionKey) -> Result<bool, ManifestError> {
+    let (of_encryption, of_decryption) = (source.sync_source_signature()?, local.sync_source_signature()?);
+    Ok((of_encryption.is_some() && of_encryption == Some(local.compute_signature(&key.config)))
+        || (of_decryption.is_some() && of_decryption == source.signature))
+}
+
+/// Says whether a local copy that is known to be bad may be replaced by the decrypted source: not if it says that it is
+/// another backup.
+///
+/// # Errors
+/// The obstacle.
+pub(crate) fn may_repair(source: &Manifest, local: &Manifest, key: &DecryptionKey) -> Result<(), Obstacle> {
+    match local.key_fingerprint() {
+        Err(_) => return Err(Obstacle::Refused("the key of the local snapshot is unknown")),
+        Ok(Some(other)) if other != key.config.fingerprint() => {
+            return Err(Obstacle::Refused("the local snapshot is encrypted or signed with another key"));
+        }
+        Ok(Some(_)) if local.is_fully_encrypted() => return same_content(source, Some(local)),
+        Ok(_) => {}
+    }
+    let says_nothing = source.sync_source_signature()?.is_none() && local.sync_source_signature()?.is_none();
+    if says_nothing || is_signed_for(source, local, key)? {
+        return Ok(());
+    }
+    Err(Obstacle::Refused("its content differs from the source"))
 }
 
 /// Returns what encryption does not change: the names of all files, and the content sizes of indexes.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use farhold_crypto::sha256;
-use farhold_format::manifest::VERIFY_STATE;
+use farhold_format::manifest::{Manifest, VERIFY_STATE};
 use farhold_sync::SyncOptions;
 use farhold_types::Digest;
 use serde_json::json;
 
-use crate::encrypted::{CHUNK, add_encrypted, contents, expected, options_with, run, unsign};
+use crate::encrypted::{CHUNK, add_encrypted, contents, expected, manifest_of, options_with, run, unsign};
 use crate::support::{MemorySource, MemoryTarget, content, encode, lost};
 
 const FIRST: &str = "vm/1/2026-01-01T10:00:00Z";
@@ -165,20 +165,51 @@ async fn noted_chunks_are_looked_at_before_they_are_relied_on() {
     assert_eq!(job.pull().await, ALL - 10 + 1);
 }
 
+/// Notes that the copy of a snapshot failed its verification, and changes its manifest.
+fn fail_verification(job: &Job, what: &str, change: impl FnOnce(&mut Manifest)) {
+    job.target.edit("", what, |files| {
+        let mut manifest = Manifest::from_blob(&files["index.json.blob"]).unwrap();
+        let upid = "UPID:host:00000001:00000001:00000001:65000000:verify:store:root@pam:";
+        manifest.unprotected.insert(VERIFY_STATE.into(), json!({ "state": "failed", "upid": upid }));
+        change(&mut manifest);
+        let raw = manifest.to_blob(&mut farhold_format::blob::BlobEncoder::new()).unwrap();
+        files.insert("index.json.blob".into(), raw.into());
+    });
+}
+
 #[tokio::test]
 async fn chunks_of_a_newest_snapshot_that_failed_verification_are_looked_at() {
     let job = Job::new();
     job.pull().await;
-    job.target.edit("", FIRST, |files| {
-        let mut manifest = farhold_format::manifest::Manifest::from_blob(&files["index.json.blob"]).unwrap();
-        let upid = "UPID:host:00000001:00000001:00000001:65000000:verify:store:root@pam:";
-        manifest.unprotected.insert(VERIFY_STATE.into(), json!({ "state": "failed", "upid": upid }));
-        let raw = manifest.to_blob(&mut farhold_format::blob::BlobEncoder::new()).unwrap();
-        files.insert("index.json.blob".into(), raw.into());
-    });
+    fail_verification(&job, FIRST, |_| {});
     job.damage(4);
     add_encrypted(&job.source, SECOND, 1, IMAGE);
     assert_eq!(job.pull().await, 1, "only the damaged one is fetched");
+}
+
+#[tokio::test]
+async fn a_decrypted_copy_that_failed_verification_is_made_again_with_what_is_sound() {
+    let job = Job::new();
+    job.pull().await;
+    fail_verification(&job, FIRST, |_| {});
+    job.lose(4);
+    let mut options = job.options();
+    options.selection.resync_corrupt = true;
+    assert_eq!(job.pull_with(options).await, 1);
+    assert_eq!(contents(&job.target, FIRST), expected(IMAGE));
+    assert!(manifest_of(&job.target, FIRST).verify_state().is_none(), "what was found belongs to the bad copy");
+}
+
+#[tokio::test]
+async fn a_bad_copy_of_another_backup_is_not_replaced() {
+    let job = Job::new();
+    job.pull().await;
+    fail_verification(&job, FIRST, |manifest| manifest.set_sync_source_signature(Digest([7; 32])));
+    let before = job.target.finished();
+    let mut options = job.options();
+    options.selection.resync_corrupt = true;
+    assert!(run(options, &job.source, &job.target).await.refusal().contains("content differs"));
+    assert_eq!(job.target.finished(), before);
 }
 
 #[tokio::test]

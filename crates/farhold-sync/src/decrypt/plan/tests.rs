@@ -175,6 +175,29 @@ fn every_row_of_the_decision_table_has_its_result() {
 }
 
 #[test]
+fn a_bad_copy_is_replaced_unless_it_says_that_it_is_another_backup() {
+    let source = encrypted(1, 1);
+    let signature = source.signature.unwrap();
+    let mut lost_a_file = copy(Some(signature));
+    lost_a_file.files.pop();
+    let of_copy = noting(source.clone(), copy(None).compute_signature(&key(1).config));
+    for (what, source, local, expected) in [
+        ("made from the source", &source, copy(Some(signature)), true),
+        ("lost a file on the way", &source, lost_a_file, true),
+        ("says nothing", &source, copy(None), true),
+        ("the source was made from it", &of_copy, copy(Some(Digest([7; 32]))), true),
+        ("stored encrypted", &source, encrypted(1, 1), true),
+        ("stored encrypted, other content", &source, encrypted(1, 2), false),
+        ("stored with another key", &source, encrypted(2, 1), false),
+        ("stored with an unreadable key", &source, nonsense(copy(None), KEY_FINGERPRINT), false),
+        ("made from another source", &source, copy(Some(Digest([7; 32]))), false),
+        ("unparsable note", &source, nonsense(copy(None), SYNC_SOURCE_SIGNATURE), false),
+    ] {
+        assert_eq!(may_repair(source, &local, &key(1)).is_ok(), expected, "{what}");
+    }
+}
+
+#[test]
 fn of_two_ids_for_one_key_the_first_is_used() {
     let keys = [key(2), key(1), DecryptionKey { id: "again".parse().unwrap(), ..key(1) }];
     let source = encrypted(1, 1);
