@@ -2,7 +2,7 @@
 //!
 //! Paths, parameters and their order are those that real peers send (`tests/golden/wire/pull-*.jsonl`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use farhold_protocol::query::Query;
@@ -96,16 +96,17 @@ impl Client {
         self.listing(self.listing_call("/admin/datastore", &Query::new()), |_: &RemoteDatastore| Ok(())).await
     }
 
-    /// Returns the names of our account's privileges on an access control path, such as `Datastore.Audit`.
+    /// Returns our account's privileges on an access control path, by name, such as `Datastore.Audit`, and whether each
+    /// propagates to what lies below.
     ///
     /// # Errors
     /// As [`Self::get`]; status 400 for a path that the remote does not accept.
     ///
     /// Source: `docs/spec/rest-api.md` 5.6.
-    pub async fn own_privileges(&self, path: &str) -> Result<BTreeSet<String>, ClientError> {
+    pub async fn own_privileges(&self, path: &str) -> Result<BTreeMap<String, bool>, ClientError> {
         let query = Query::new().with("path", path);
         let mut paths: BTreeMap<String, BTreeMap<String, bool>> = self.get("/access/permissions", &query).await?;
-        Ok(paths.remove(path).unwrap_or_default().into_keys().collect())
+        Ok(paths.remove(path).unwrap_or_default())
     }
 
     /// Returns `parent` and the namespaces below it, in the remote's order, at most `max_depth` levels below.

@@ -70,6 +70,30 @@ fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
     Listed { items: listing.items.into_iter().map(name).collect(), unreadable, withheld: Vec::new() }
 }
 
+/// Longest access control path, in characters. Source: `docs/spec/rest-api.md` 2.1, `acl-path`.
+const MAX_ACCESS_PATH: usize = 128;
+
+/// Whether an access control path is that of a namespace or of one above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Itself,
+    Above,
+}
+
+/// Returns the path that decides about a namespace. Nobody can write down privileges for one whose path is too long, so
+/// it has those that propagate from the longest path above it.
+fn access_path(store: &DatastoreName, ns: &Namespace) -> (String, Reach) {
+    let mut path = format!("/datastore/{store}");
+    for component in ns.components() {
+        if MAX_ACCESS_PATH < path.len() + 1 + component.len() {
+            return (path, Reach::Above);
+        }
+        path.push('/');
+        path.push_str(component);
+    }
+    (path, Reach::Itself)
+}
+
 fn bound(max_bytes: u64) -> usize {
     usize::try_from(max_bytes).unwrap_or(usize::MAX)
 }
@@ -96,13 +120,14 @@ impl Source for RemoteSource {
     ///
     /// Source: `docs/spec/sync.md` 3.5, `docs/spec/rest-api.md` 5.6.
     async fn visibility(&self, ns: &Namespace) -> Result<Visibility, SourceError> {
-        let path = ns.components().iter().fold(format!("/datastore/{}", self.store), |path, part| path + "/" + part);
-        let privileges = match self.client.own_privileges(&path).await {
+        let (path, reach) = access_path(&self.store, ns);
+        let mut privileges = match self.client.own_privileges(&path).await {
             Ok(privileges) => privileges,
             Err(ClientError::Status { .. }) => return Ok(Visibility::Nothing),
             Err(error) => return Err(error.into()),
         };
-        let has = |name: &&str| privileges.contains(*name);
+        privileges.retain(|_, propagates| reach == Reach::Itself || *propagates);
+        let has = |name: &&str| privileges.contains_key(*name);
         Ok(if has(&"Datastore.Audit") {
             Visibility::Everything
         } else if ["Datastore.Read", "Datastore.Backup", "Datastore.Modify"].iter().any(has) {
@@ -141,5 +166,21 @@ impl SourceSnapshot for ReaderSession {
 
     async fn close(&self) {
         ReaderSession::close(self).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_with_a_long_name_is_decided_about_above_it() {
+        let store = "tank".parse().unwrap();
+        let path = |text: &str| access_path(&store, &text.parse().unwrap());
+        assert_eq!(path(""), ("/datastore/tank".to_owned(), Reach::Itself));
+        assert_eq!(path("a/b"), ("/datastore/tank/a/b".to_owned(), Reach::Itself));
+        let long = "x".repeat(31);
+        let (found, reach) = path(&[long.as_str(); 5].join("/"));
+        assert_eq!((found.len(), reach), (15 + 3 * 32, Reach::Above));
     }
 }
