@@ -6,6 +6,7 @@
 //! runs in `farhold-jobs` and the product's tests.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue should stop")]
 
+mod group_shapes;
 mod order;
 mod shapes;
 #[path = "../support/mod.rs"]

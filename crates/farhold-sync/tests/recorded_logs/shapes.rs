@@ -6,18 +6,18 @@
 
 mod removal;
 
-use std::time::Duration;
-
 use farhold_rules::namespace_map::NamespacePair;
-use farhold_rules::sync_plan::{SkipClass, SkipReason};
-use farhold_sync::{
-    GroupEvent, KeyName, LogNames, LogRenderer, StartState, SyncError, SyncEvent, SyncReport, closing, summary,
-};
-use farhold_types::{Epoch, Group, Namespace};
+use farhold_sync::{KeyName, LogNames, LogRenderer, SyncError, SyncEvent, SyncReport, closing, summary};
+use farhold_types::{Epoch, Namespace};
 use regex::{Captures, Regex};
+
+use crate::group_shapes;
 
 /// Makes our line out of what a recorded one names.
 type Make = fn(&Captures<'_>) -> Ours;
+
+/// Name, pattern, and how ours comes about.
+pub type Row = (&'static str, &'static str, Make);
 
 /// What we write instead of a recorded line.
 pub enum Ours {
@@ -56,8 +56,8 @@ fn pattern(text: &str) -> Regex {
 
 impl Shapes {
     pub fn new() -> Self {
-        let lines = run_lines().into_iter().chain(removal::lines()).chain(group_lines());
-        let shape = |(word, text, make): (&'static str, &str, Make)| {
+        let lines = run_lines().into_iter().chain(removal::lines()).chain(group_shapes::lines());
+        let shape = |(word, text, make): Row| {
             let is_of_group = text.starts_with(r"\[");
             Shape { word, is_of_group, pattern: pattern(text), make }
         };
@@ -80,11 +80,11 @@ impl Shapes {
     }
 }
 
-fn part<T: std::str::FromStr<Err: std::fmt::Debug>>(found: &Captures<'_>, name: &str) -> T {
+pub fn part<T: std::str::FromStr<Err: std::fmt::Debug>>(found: &Captures<'_>, name: &str) -> T {
     found[name].parse().unwrap()
 }
 
-fn time(found: &Captures<'_>, name: &str) -> Epoch {
+pub fn time(found: &Captures<'_>, name: &str) -> Epoch {
     Epoch::parse_rfc3339_utc(&found[name]).unwrap()
 }
 
@@ -96,7 +96,7 @@ fn namespace(text: &str) -> Namespace {
     }
 }
 
-fn names(source: &str, target: &str) -> LogNames {
+pub fn names(source: &str, target: &str) -> LogNames {
     let (remote, source) = match source.split_once('/') {
         Some((remote, store)) => (Some(remote.parse().unwrap()), store),
         None => (None, source),
@@ -105,7 +105,7 @@ fn names(source: &str, target: &str) -> LogNames {
 }
 
 /// Returns the last line that our renderer writes for an event.
-fn rendered(names: LogNames, workers: usize, event: &SyncEvent) -> Ours {
+pub fn rendered(names: LogNames, workers: usize, event: &SyncEvent) -> Ours {
     let mut renderer = LogRenderer::new(names, workers);
     let mut lines = renderer.render(event);
     lines.extend(renderer.flush());
@@ -120,6 +120,12 @@ fn pair_of(found: &Captures<'_>) -> NamespacePair {
     NamespacePair { source: namespace(&found["from"]), target: namespace(&found["to"]) }
 }
 
+/// Reads a key of which the log names the first 8 bytes of the fingerprint.
+pub fn key(found: &Captures<'_>) -> KeyName {
+    let fingerprint = format!("{}{}", &found["f"], ":00".repeat(24));
+    KeyName { id: part(found, "k"), fingerprint: fingerprint.parse().unwrap() }
+}
+
 fn same_pair(found: &Captures<'_>) -> NamespacePair {
     let ns = namespace(&found["ns"]);
     NamespacePair { source: ns.clone(), target: ns }
@@ -127,20 +133,13 @@ fn same_pair(found: &Captures<'_>) -> NamespacePair {
 
 const NOTIFICATIONS: &str = "notifications are later work";
 const FINGERPRINT: &str = "the error itself names the expected and the found fingerprint, instead of lines before it";
-const ANCHOR: &str = "a missing anchor is the error of the run, before anything else (fault 2)";
-
-/// Returns the key that a line names. Lines show the first 8 bytes of its fingerprint.
-fn key_of(found: &Captures<'_>) -> KeyName {
-    let fingerprint = format!("{}{}", &found["f"], ":00".repeat(24)).parse().unwrap();
-    KeyName { id: part(found, "id"), fingerprint }
-}
 
 /// Returns a line whose end is a free text.
 fn start(text: String) -> Ours {
     Ours::Start(text)
 }
 
-fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
+fn run_lines() -> Vec<Row> {
     vec![
         ("begin", r"Starting datastore sync job '(?<id>.*)'", |found| {
             Ours::Line(names("src", "dst").opening(&found["id"])[0].clone())
@@ -187,9 +186,12 @@ fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
                 rendered(names(&found["a"], &found["b"]), 1, &event)
             },
         ),
-        ("unlisted", r"Encountered errors while syncing namespace nosuch - .*", |_| Ours::Otherwise(ANCHOR)),
-        ("key", r"Loaded encryption key '(?<id>.*)' with fingerprint '(?<f>.*)'", |found| {
-            run_event(&SyncEvent::KeyLoaded(key_of(found)))
+        ("unlisted", r"Encountered errors while syncing (?<ns>root namespace|namespace \S+) - (?<error>.*)", |found| {
+            let (pair, error) = (same_pair(found), found["error"].to_owned());
+            run_event(&SyncEvent::NamespaceFailed { index: 0, pair, is_listing: true, error })
+        }),
+        ("key", r"Loaded encryption key '(?<k>.*)' with fingerprint '(?<f>.*)'", |found| {
+            run_event(&SyncEvent::KeyLoaded(key(found)))
         }),
         ("compat", r"Could not query remote for namespaces \(404\) .*", |_| {
             let lines = LogRenderer::new(names("src", "dst"), 1).render(&SyncEvent::CompatibilityMode);
@@ -223,141 +225,8 @@ fn run_lines() -> Vec<(&'static str, &'static str, Make)> {
 
 /// Reads an amount in the form of the logs.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "amounts of recorded logs")]
-fn bytes_of(text: &str) -> u64 {
+pub fn bytes_of(text: &str) -> u64 {
     let (number, unit) = text.split_once(' ').unwrap();
     let power = ["B", "KiB", "MiB", "GiB"].iter().position(|name| *name == unit).unwrap();
     (number.parse::<f64>().unwrap() * 1024f64.powi(i32::try_from(power).unwrap())).round() as u64
-}
-
-fn group_event_of(found: &Captures<'_>, workers: usize, event: GroupEvent) -> Ours {
-    let group: Group = part(found, "g");
-    rendered(names("src", "dst"), workers, &SyncEvent::Group { index: 0, group, event })
-}
-
-fn group_event(found: &Captures<'_>, event: GroupEvent) -> Ours {
-    group_event_of(found, 1, event)
-}
-
-/// Returns our line for the progress of a group. The share of `done` of `taken` snapshots comes on top of whole groups.
-fn progress(found: &Captures<'_>, taken: usize, done: usize, groups_done: usize, groups: usize) -> Ours {
-    group_event(found, GroupEvent::SnapshotProgress { done, taken, groups_done, groups })
-}
-
-fn skipped(found: &Captures<'_>, reason: SkipReason) -> Ours {
-    let oldest = time(found, "t");
-    let newest = found.name("u").map_or(oldest, |_| time(found, "u"));
-    group_event(found, GroupEvent::Skipped(SkipClass { reason, count: part(found, "n"), oldest, newest }))
-}
-
-fn started(found: &Captures<'_>, state: StartState) -> Ours {
-    group_event(found, GroupEvent::SnapshotStarted { time: time(found, "t"), state })
-}
-
-fn group_lines() -> Vec<(&'static str, &'static str, Make)> {
-    vec![
-        ("in-progress", r"\[(?<g>{group})\]: skipping snapshot {group}/(?<t>{time}) - in-progress backup", |found| {
-            group_event(found, GroupEvent::InProgress(time(found, "t")))
-        }),
-        (
-            "skipped",
-            r"\[(?<g>{group})\]: {group}: skipped: (?<n>\d+) snapshot\(s\) \((?<t>{time})( \.\. (?<u>{time}))?\) - older than the newest snapshot present on sync target",
-            |found| skipped(found, SkipReason::AlreadySynced),
-        ),
-        (
-            "skipped",
-            r"\[(?<g>{group})\]: {group}: skipped: (?<n>\d+) snapshot\(s\) \((?<t>{time})( \.\. (?<u>{time}))?\) - due to transfer-last",
-            |found| skipped(found, SkipReason::TransferLast),
-        ),
-        ("new", r"\[(?<g>{group})\]: (?<t>{time}): start sync", |found| started(found, StartState::New)),
-        ("again", r"\[(?<g>{group})\]: re-sync snapshot (?<t>{time})", |found| started(found, StartState::Existing)),
-        ("again", r"\[(?<g>{group})\]: re-sync snapshot (?<t>{time}) due to corruption", |found| {
-            started(found, StartState::Corrupt)
-        }),
-        ("blob", r"\[(?<g>{group})\]: (?<t>{time})/(?<a>\S+\.blob): sync archive", |found| {
-            group_event(found, GroupEvent::ArchiveStarted { time: time(found, "t"), archive: part(found, "a") })
-        }),
-        ("index", r"\[(?<g>{group})\]: (?<t>{time})/(?<a>\S+\.[df]idx): sync archive", |found| {
-            group_event(found, GroupEvent::ArchiveStarted { time: time(found, "t"), archive: part(found, "a") })
-        }),
-        (
-            "downloaded",
-            r"\[(?<g>{group})\]: (?<t>{time})/(?<a>\S+): downloaded (?<size>[0-9.]+ [A-Za-z]+) \(.*/s\)",
-            |found| {
-                let (bytes, elapsed) = (bytes_of(&found["size"]), Duration::from_secs(1));
-                let (time, archive) = (time(found, "t"), part(found, "a"));
-                group_event(found, GroupEvent::IndexDone { time, archive, bytes, elapsed })
-            },
-        ),
-        (
-            "changed",
-            r#"\[(?<g>{group})\]: (?<t>{time}): detected changed file "(?<path>[^"]+)" - wrong checksum for file '(?<a>[^']+)'"#,
-            |found| {
-                let archive = part(found, "a");
-                let ours = group_event(found, GroupEvent::ArchiveMismatch { time: time(found, "t"), archive });
-                // Ours names the file without the folder of the store.
-                let Ours::Line(line) = ours else { return ours };
-                let cut =
-                    |line: &str| line.replace(&found["path"], &found["a"]).split(" - ").next().unwrap().to_owned();
-                assert_eq!(cut(&line), cut(&found[0]));
-                Ours::Start(found[0].split('"').next().unwrap().to_owned())
-            },
-        ),
-        ("log", r"\[(?<g>{group})\]: Snapshot {group}/(?<t>{time}): got backup log file client.log.blob", |found| {
-            group_event(found, GroupEvent::LogFetched(time(found, "t")))
-        }),
-        ("unchanged", r"\[(?<g>{group})\]: (?<t>{time}): no data changes", |found| {
-            group_event(found, GroupEvent::NoDataChanges(time(found, "t")))
-        }),
-        ("vanished", r"\[(?<g>{group})\]: (?<t>{time}): skipped because vanished since start of sync", |found| {
-            group_event(found, GroupEvent::VanishedOnSource(time(found, "t")))
-        }),
-        ("done", r"\[(?<g>{group})\]: (?<t>{time}): sync done", |found| {
-            group_event(found, GroupEvent::SnapshotDone(time(found, "t")))
-        }),
-        ("progress", r"\[(?<g>{group})\]: percentage done: (?<p>\S+)% \((?<d>\d+)/(?<of>\d+) groups\)", |found| {
-            progress(found, 0, 0, part(found, "d"), part(found, "of"))
-        }),
-        ("progress", r"\[(?<g>{group})\]: percentage done: (?<p>\S+)% \((?<s>\d+)/(?<n>\d+) snapshots\)", |found| {
-            progress(found, part(found, "n"), part(found, "s"), 0, 1)
-        }),
-        (
-            "progress",
-            r"\[(?<g>{group})\]: percentage done: (?<p>\S+)% \((?<d>\d+)/(?<of>\d+) groups, (?<s>\d+)/(?<n>\d+) snapshots in group #\d+\)",
-            |found| progress(found, part(found, "n"), part(found, "s"), part(found, "d"), part(found, "of")),
-        ),
-        (
-            "within",
-            r"\[(?<g>{group})\]: snapshot (?<s>\d+)/(?<n>\d+) within {group} is done, (?<d>\d+)/(?<of>\d+) groups done",
-            |found| {
-                let (done, taken) = (part(found, "s"), part(found, "n"));
-                let (groups_done, groups) = (part(found, "d"), part(found, "of"));
-                group_event_of(found, 2, GroupEvent::SnapshotProgress { done, taken, groups_done, groups })
-            },
-        ),
-        (
-            "group-done",
-            r"\[(?<g>{group})\]: group sync done: percentage done: \S+% \((?<d>\d+)/(?<of>\d+) groups\)",
-            |found| {
-                let (groups_done, groups) = (part(found, "d"), part(found, "of"));
-                group_event_of(found, 2, GroupEvent::Finished { has_progress: true, groups_done, groups })
-            },
-        ),
-        ("failed", r"\[(?<g>{group})\]: sync group {group} failed - (?<error>.*)", |found| {
-            group_event(found, GroupEvent::Failed(found["error"].to_owned()))
-        }),
-        ("key", r"\[(?<g>{group})\]: Found matching key '(?<id>.*)' with fingerprint (?<f>\S+), .*", |found| {
-            group_event(found, GroupEvent::KeyMatches(key_of(found)))
-        }),
-        ("no-key", r"\[(?<g>{group})\]: (?<t>{time}): No matching key found, .*", |found| {
-            group_event(found, GroupEvent::NoKeyMatches(time(found, "t")))
-        }),
-        (
-            "mixed",
-            r"\[(?<g>{group})\]: Snapshot not fully encrypted, .* key '(?<id>.*)' with fingerprint (?<f>\S+)",
-            |found| group_event(found, GroupEvent::NotFullyEncrypted(key_of(found))),
-        ),
-        ("failed-more", r"\[{group}\]: create_locked_backup_group failed", |_| {
-            Ours::Otherwise("a second line for the same failure tells nothing")
-        }),
-    ]
 }

@@ -2,7 +2,8 @@
 //!
 //! Servers are made by the composition root and talk over real TLS connections. [`manual`]: the commands of the manual
 //! and what they leave behind. [`doors`]: scenarios of remotes and jobs. [`hostile`]: peers that lie.
-//! [`wrong_input`]: wrong settings and files, full disks. [`kill`]: processes that die in the middle.
+//! [`wrong_input`]: wrong settings and files, full disks. [`kill`]: processes that die in the middle. [`recorded_logs`]:
+//! whole runs beside recorded ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod content;
@@ -12,6 +13,7 @@ mod kill;
 mod manual;
 mod peer;
 mod process;
+mod recorded_logs;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod site;

@@ -7,7 +7,8 @@ use farhold_sync::{
 use farhold_types::Namespace;
 use regex::Captures;
 
-use super::{Make, Ours, group_event, names, part, rendered, run_event, time};
+use super::{Ours, Row, names, part, rendered, run_event, time};
+use crate::group_shapes::group_event;
 
 const TWICE: &str = "the reference names a namespace twice, whatever goes; ours says that it begins, then how it ended";
 
@@ -30,7 +31,7 @@ fn place(found: &Captures<'_>) -> Option<String> {
     Some(found["path"].to_owned())
 }
 
-pub fn lines() -> Vec<(&'static str, &'static str, Make)> {
+pub fn lines() -> Vec<Row> {
     vec![
         (
             "removed",
