@@ -23,6 +23,13 @@ pub struct TrafficCounts {
     pub connections: u64,
 }
 
+/// What one read takes under a limit, as a part of what may come in a second. Each connection can be one read ahead of the
+/// limit, and a run has some dozens; much less would cost more system calls than it is worth.
+const READS_PER_SECOND: u64 = 50;
+
+/// The least that one read takes under a limit: a few packets.
+const LEAST_READ_BYTES: usize = 4096;
+
 /// Counters and rate limits that all connections of one client share.
 #[derive(Debug)]
 pub(crate) struct Traffic {
@@ -32,12 +39,16 @@ pub(crate) struct Traffic {
     start: Instant,
     limit_in: Option<Mutex<TokenBucket>>,
     limit_out: Option<Mutex<TokenBucket>>,
+    /// The most that one read takes; none without a limit.
+    read_bytes: Option<usize>,
 }
 
 impl Traffic {
     pub(crate) fn new(rates: &RateLimits) -> Self {
+        let limited = |rate: &Option<ByteSize>| rate.as_ref().map(ByteSize::bytes).filter(|rate| *rate != 0);
+        // A burst value without a rate limits nothing.
         let bucket = |rate: &Option<ByteSize>, burst: &Option<ByteSize>| {
-            let rate = rate.as_ref().map(ByteSize::bytes).filter(|r| *r != 0)?;
+            let rate = limited(rate)?;
             Some(Mutex::new(TokenBucket::new(rate, burst.as_ref().map(ByteSize::bytes), Duration::ZERO)))
         };
         Self {
@@ -47,6 +58,8 @@ impl Traffic {
             start: Instant::now(),
             limit_in: bucket(&rates.rate_in, &rates.burst_in),
             limit_out: bucket(&rates.rate_out, &rates.burst_out),
+            read_bytes: limited(&rates.rate_in)
+                .map(|rate| usize::try_from(rate / READS_PER_SECOND).unwrap_or(usize::MAX).max(LEAST_READ_BYTES)),
         }
     }
 
@@ -157,7 +170,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let this = self.get_mut();
         ready!(poll_pause(&mut this.read_pause, cx));
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        match this.traffic.read_bytes.filter(|most| *most < buf.remaining()) {
+            None => ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?,
+            Some(most) => {
+                let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+                let bytes = part.filled().len();
+                buf.advance(bytes);
+            }
+        }
         let bytes = buf.filled().len() - before;
         this.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
         this.activity.count(bytes);
@@ -236,6 +257,57 @@ mod tests {
         assert!((10.0..11.0).contains(&took), "{took}");
         assert_eq!(total, 1024 * 1024);
         assert_eq!(traffic.counts(), TrafficCounts { received_bytes: 1024 * 1024, sent_bytes: 0, connections: 2 });
+    }
+
+    /// Returns what so many connections receive in 30 s from peers that are never slower than the limit.
+    async fn received_in_thirty_seconds(rates: &RateLimits, connections: usize) -> u64 {
+        let traffic = Arc::new(Traffic::new(rates));
+        let readers: Vec<_> = (0..connections)
+            .map(|_| {
+                let mut near = Metered::new(tokio::io::repeat(7), Arc::clone(&traffic));
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while near.read(&mut buffer).await.unwrap() != 0 {}
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        readers.iter().for_each(tokio::task::JoinHandle::abort);
+        traffic.counts().received_bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_holds_within_five_percent_over_thirty_seconds() {
+        for (rate, burst, connections) in [
+            ("1 MiB", None, 1),
+            ("1 MiB", Some("1 KiB"), 4),
+            // The bucket starts empty, so a burst value gives nothing at the start.
+            ("1 MiB", Some("10 MiB"), 8),
+            ("1 MiB", None, 33),
+            ("100 KiB", None, 33),
+            ("10 MiB", None, 16),
+        ] {
+            let size = |text: &str| text.parse::<ByteSize>().unwrap();
+            let rates = RateLimits { rate_in: Some(size(rate)), burst_in: burst.map(size), ..RateLimits::default() };
+            let received = received_in_thirty_seconds(&rates, connections).await;
+            let (least, most) = (size(rate).bytes() * 30 * 95 / 100, size(rate).bytes() * 30 * 105 / 100);
+            assert!(least <= received && received <= most, "{rate} {burst:?} {connections}: {received}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_without_a_rate_does_nothing() {
+        let burst = Some("1 KiB".parse().unwrap());
+        let rates = RateLimits { burst_in: burst, burst_out: burst, ..RateLimits::default() };
+        let traffic = Arc::new(Traffic::new(&rates));
+        let start = Instant::now();
+        let mut near = Metered::new(tokio::io::repeat(7), Arc::clone(&traffic));
+        let mut buffer = vec![0; 1024 * 1024];
+        near.read_exact(&mut buffer).await.unwrap();
+        let mut near = Metered::new(tokio::io::sink(), Arc::clone(&traffic));
+        near.write_all(&buffer).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!((traffic.counts().received_bytes, traffic.counts().sent_bytes), (1 << 20, 1 << 20));
     }
 
     #[tokio::test(start_paused = true)]
