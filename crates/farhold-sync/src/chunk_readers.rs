@@ -185,7 +185,11 @@ impl<S: Source> ChunkReaders<S> {
                 }
                 Err(error) if error.fault == SourceFault::ConnectionLost => {
                     turn.lost(self.lose(&slot).await);
-                    losses = if most < begun.len() { 0 } else { losses + 1 };
+                    losses += 1;
+                    if most < begun.len() {
+                        losses = 0;
+                        self.snapshot.retry().succeeded();
+                    }
                     most = most.max(begun.len());
                     if MOST_LOSSES <= losses {
                         return Err(error);
@@ -247,7 +251,7 @@ impl<S: Source> ChunkReaders<S> {
             }
             match self.snapshot.session_for(&self.index, self.max_index_bytes).await {
                 Ok(reader) => {
-                    self.snapshot.retry().succeeded();
+                    // No success yet: where sessions can be opened and chunks break them, pauses must grow, too.
                     let slot = Slot::new(reader, None);
                     self.add(&slot);
                     return Ok(slot);

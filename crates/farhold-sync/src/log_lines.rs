@@ -21,6 +21,9 @@ use crate::removal_event::removing_snapshot;
 /// Lines of later namespaces that are kept back before order gives way to memory.
 const MAX_HELD_LINES: usize = 4096;
 
+/// Failed connections that are told one by one. A line that breaks every few MiB would fill a log with nothing else.
+const MAX_RETRY_LINES: u64 = 100;
+
 /// How serious a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
@@ -145,6 +148,7 @@ pub struct LogRenderer {
     held: BTreeMap<NamespaceIndex, VecDeque<LogLine>>,
     held_lines: usize,
     finished: Vec<bool>,
+    retries: u64,
 }
 
 impl LogRenderer {
@@ -158,6 +162,7 @@ impl LogRenderer {
             held: BTreeMap::new(),
             held_lines: 0,
             finished: Vec::new(),
+            retries: 0,
         }
     }
 
@@ -183,11 +188,18 @@ impl LogRenderer {
                 let text = format!("{prefix}left out, because the source listed it in a wrong form: {item}");
                 self.put(index.unwrap_or(0), [LogLine { level: LogLevel::Warning, text }], &mut out);
             }
-            SyncEvent::Retry { attempt, pause, error } => out.push(LogLine::info(format!(
-                "connection to the source failed, attempt {} in {:.1} s - {error}",
-                attempt + 1,
-                pause.as_secs_f64()
-            ))),
+            SyncEvent::Retry { attempt, pause, error } => {
+                self.retries += 1;
+                if self.retries <= MAX_RETRY_LINES || self.retries.is_multiple_of(MAX_RETRY_LINES) {
+                    let (next, seconds) = (attempt + 1, pause.as_secs_f64());
+                    let text = format!("connection to the source failed, attempt {next} in {seconds:.1} s - {error}");
+                    out.push(LogLine::info(text));
+                }
+                if self.retries == MAX_RETRY_LINES {
+                    let text = format!("from now on only one of {MAX_RETRY_LINES} failed connections is told");
+                    out.push(LogLine::info(text));
+                }
+            }
             SyncEvent::NamespaceStarted { index, pair } => {
                 let lines = ["----".to_owned(), format!("Syncing {}", self.names.pair(pair))];
                 self.put(*index, lines.map(LogLine::info), &mut out);
@@ -379,6 +391,17 @@ fn skip_text(class: &SkipClass) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_connections_do_not_fill_the_log() {
+        let store = |s: &str| s.parse::<DatastoreName>().unwrap();
+        let names = LogNames { remote: None, source_store: store("src"), target_store: store("dst") };
+        let mut renderer = LogRenderer::new(names, 1);
+        let event = SyncEvent::Retry { attempt: 1, pause: Duration::from_millis(64), error: "reset".to_owned() };
+        let lines: Vec<_> = (0..1000).flat_map(|_| renderer.render(&event)).collect();
+        assert_eq!(lines[0].text, "connection to the source failed, attempt 2 in 0.1 s - reset");
+        assert_eq!(lines.len(), 100 + 1 + 9);
+    }
 
     #[test]
     fn percentages_have_the_documented_forms() {

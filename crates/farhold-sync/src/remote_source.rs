@@ -34,6 +34,8 @@ impl From<ClientError> for SourceError {
             ClientError::TooLarge { .. } => SourceFault::TooLarge,
             ClientError::Protocol { .. } => SourceFault::Invalid,
             error if error.is_transient() => SourceFault::ConnectionLost,
+            // A proxy before the server answers so while the server restarts, a server while it is overloaded.
+            ClientError::Status { status: 502..=504, .. } => SourceFault::ConnectionLost,
             _ => SourceFault::Refused,
         };
         let text = match error.hint() {
@@ -182,5 +184,25 @@ mod tests {
         let long = "x".repeat(31);
         let (found, reach) = path(&[long.as_str(); 5].join("/"));
         assert_eq!((found.len(), reach), (15 + 3 * 32, Reach::Above));
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_worth_asking_again_and_a_refusal_is_not() {
+        let status = |status| ClientError::Status { status, method: "GET", path: "/x".to_owned(), text: String::new() };
+        let closed =
+            ClientError::Connect { peer: "a:1".into(), source: std::sync::Arc::new(std::io::Error::other("x")) };
+        for (error, fault) in [
+            (closed, SourceFault::ConnectionLost),
+            (status(502), SourceFault::ConnectionLost),
+            (status(503), SourceFault::ConnectionLost),
+            (status(504), SourceFault::ConnectionLost),
+            (status(500), SourceFault::Refused),
+            (status(403), SourceFault::Refused),
+            (status(400), SourceFault::Refused),
+            (status(404), SourceFault::NotFound),
+        ] {
+            let text = error.to_string();
+            assert_eq!(SourceError::from(error).fault, fault, "{text}");
+        }
     }
 }

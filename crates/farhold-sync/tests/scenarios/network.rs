@@ -123,6 +123,27 @@ async fn a_black_out_of_thirty_seconds_in_the_middle_of_an_archive_costs_time_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_its_source_can_be_stopped() {
+    let source = Arc::new(MemorySource::new());
+    source.add("", &format!("vm/1/{FIRST}"), &[("a.img.fidx", disk(&[1, 2, 3]))]);
+    for what in ["namespaces", "groups ", "snapshots vm/1", "a.img.fidx", "chunk"] {
+        let target = MemoryTarget::new();
+        source.set_file_fault(move |asked, _| (asked == what).then(lost));
+        source.set_chunk_fault(move |_, _| (what == "chunk").then(lost));
+        let cancel = CancellationToken::new();
+        let begin = Instant::now();
+        let stopping = cancel.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(4)).await;
+            stopping.cancel();
+        });
+        let (result, _) = crate::support::sync_until(options(), &source, &target, cancel).await;
+        assert!(matches!(result, Err(SyncError::Cancelled)), "{what}: {result:?}");
+        assert_eq!(begin.elapsed(), Duration::from_secs(4), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn chunks_of_a_broken_session_go_through_another_one_at_once_and_the_session_is_replaced() {
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
     let seeds: Vec<u64> = (0..3000).collect();
