@@ -1,13 +1,14 @@
 //! Scenarios of `docs/spec/sync.md`, annex B, that are about the wire: two real servers, a relay between them that
 //! breaks when a scenario says so.
 //!
-//! [`pair`]: the two servers. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
+//! [`pair`]: the two servers. [`decrypt`]: keys. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
 //! and certificates. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
 mod content;
+mod decrypt;
 mod faults;
 mod pair;
 #[path = "../product/peer.rs"]
