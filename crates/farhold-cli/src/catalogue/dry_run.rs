@@ -65,14 +65,14 @@ pub(super) fn explanation_text(answer: &Value) -> String {
     let removal = answer.get("removal").filter(|removal| !removal.is_null());
     let is_removed = removal.is_some_and(|removal| !flag(removal, "is-protected"));
     let action = string(answer, "action");
-    let verb = match action {
-        _ if is_removed => "removes the copy of",
-        "transfer" => "fetches",
-        "refetch" => "fetches again",
-        "compare" => "compares with its copy",
-        _ => "leaves alone",
+    let what = match action {
+        _ if is_removed => format!("removes the copy of {snapshot}"),
+        "transfer" => format!("fetches {snapshot}"),
+        "refetch" => format!("fetches {snapshot} again"),
+        "compare" => format!("compares {snapshot} with its copy"),
+        _ => format!("leaves {snapshot} alone"),
     };
-    let mut text = format!("The next run {verb} {snapshot}: {}.\n", string(answer, "reason"));
+    let mut text = format!("The next run {what}: {}.\n", string(answer, "reason"));
     let _ = writeln!(text, "  source:  {namespace}");
     let _ = writeln!(text, "  action:  {action}");
     if let Some(removal) = removal {
@@ -314,6 +314,9 @@ mod tests {
         let removed = explanation_text(&answer("skip", json!({ "time": 0, "is-protected": false })));
         assert!(removed.starts_with("The next run removes the copy of vm/100"), "{removed}");
         let kept = explanation_text(&answer("skip", json!({ "time": 0, "is-protected": true })));
-        assert!(kept.starts_with("The next run leaves alone vm/100") && kept.contains("protected"), "{kept}");
+        assert!(
+            kept.starts_with("The next run leaves vm/100/2026-01-01T10:00:00Z alone: ") && kept.contains("protected"),
+            "{kept}"
+        );
     }
 }
