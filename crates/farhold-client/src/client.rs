@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
@@ -27,6 +27,10 @@ use crate::tls;
 const RETRY_PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 /// Largest part of an error's body that is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// A body above this is large, and only so many are read at once: many requests may be on their way, and a hostile peer may
+/// answer each with as much as is allowed.
+const LARGE_BODY_BYTES: usize = 4 * 1024 * 1024;
+const LARGE_BODIES: usize = 1;
 /// Buffer that is taken for a body before any of it arrived, at most.
 const FIRST_BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -56,6 +60,8 @@ struct Inner {
     tls: OnceCell<TlsConnector>,
     authentication: Authentication,
     pool: Pool,
+    /// Held while a large body is read.
+    large_bodies: Semaphore,
 }
 
 /// How long to wait for a response head.
@@ -143,8 +149,9 @@ impl Client {
         let authentication =
             Authentication::new(&config.credentials).ok_or_else(|| wrong("the secret holds a forbidden character"))?;
         let traffic = Arc::new(Traffic::new(&config.rates));
-        let (tls, pool) = (OnceCell::new(), Pool::default());
-        let inner = Inner { config, peer, host_header, user_agent, dialer, traffic, tls, authentication, pool };
+        let (tls, pool, large_bodies) = (OnceCell::new(), Pool::default(), Semaphore::new(LARGE_BODIES));
+        let inner =
+            Inner { config, peer, host_header, user_agent, dialer, traffic, tls, authentication, pool, large_bodies };
         Ok(Self { inner: Arc::new(inner), attempts: Attempts::Several })
     }
 
@@ -333,9 +340,14 @@ impl Client {
             return Err(too_large());
         }
         let mut buffer = BytesMut::with_capacity(announced.min(FIRST_BUFFER_BYTES));
+        let mut turn = None;
         while let Some(data) = self.next_data(connection, &mut body).await? {
             if call.max_bytes - buffer.len() < data.len() {
                 return Err(too_large());
+            }
+            if turn.is_none() && LARGE_BODY_BYTES < buffer.len() + data.len() {
+                // Never closed, so an error cannot come.
+                turn = self.inner.large_bodies.acquire().await.ok();
             }
             buffer.extend_from_slice(&data);
         }

@@ -15,8 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::dial::ByteStream;
 use crate::metered::{Activity, Metered};
 
-/// Most idle connections that are kept: a job's workers list side by side, more would only idle.
-const MAX_IDLE: usize = 8;
+/// Most idle connections that are kept: as many as a sync looks ahead with, so that a request after the first round finds
+/// one and needs no handshake.
+const MAX_IDLE: usize = 32;
 /// Idle connections older than this are not used again; firewalls forget them silently after some minutes.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Largest response head, in bytes.

@@ -170,13 +170,25 @@ impl Client {
         let check = move |item: &SnapshotItem| {
             if item.backup_type != group.backup_type || item.backup_id != group.backup_id {
                 Err("belongs to another group")
-            } else if !(1..=Epoch::MAX.0).contains(&item.backup_time.0) {
-                Err("backup time is out of range")
             } else {
-                Ok(())
+                has_time(item)
             }
         };
         self.listing(call, check).await
+    }
+
+    /// Returns the snapshots of all groups of a namespace that our account may see, in no order; none if the namespace is
+    /// missing.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn snapshots_of_namespace(
+        &self,
+        store: &DatastoreName,
+        ns: &Namespace,
+    ) -> Result<Listing<SnapshotItem>, ClientError> {
+        let query = Query::new().with_option("ns", not_root(ns));
+        self.listing(self.listing_call(&format!("/admin/datastore/{store}/snapshots"), &query), has_time).await
     }
 
     /// Returns a file of a snapshot as it is stored, without opening a session.
@@ -245,6 +257,10 @@ impl Client {
         let path = call.target.split('?').next().unwrap_or_default();
         ClientError::Protocol { peer: self.peer(), reason: format!("the answer to {path} cannot be read: {error}") }
     }
+}
+
+fn has_time(item: &SnapshotItem) -> Result<(), &'static str> {
+    if (1..=Epoch::MAX.0).contains(&item.backup_time.0) { Ok(()) } else { Err("backup time is out of range") }
 }
 
 fn not_root(ns: &Namespace) -> Option<&Namespace> {

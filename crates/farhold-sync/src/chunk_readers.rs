@@ -159,6 +159,9 @@ impl<S: Source> ChunkReaders<S> {
 
     /// Returns a chunk in its stored form, unchecked, over the least busy session.
     pub(crate) async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
+        if let Some(chunk) = self.snapshot.chunk_ahead(digest, max_bytes) {
+            return Ok(chunk);
+        }
         let (mut begun, mut was_resumed) = (BytesMut::new(), false);
         let (mut most, mut losses, mut lost) = (0, 0, None);
         loop {

@@ -7,10 +7,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ahead::SNAPSHOTS_AHEAD;
 use crate::check_pool::CheckPool;
+use crate::chunks_ahead::Claims;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
-use crate::group::SNAPSHOTS_AHEAD;
 use crate::journal::JournalScope;
+use crate::listing::MAX_LISTED_AT_ONCE;
+use crate::look_ahead::Distance;
 use crate::options::SyncOptions;
 use crate::outcome::{RemovedCounts, SyncReport};
 use crate::phases::Phases;
@@ -32,8 +35,14 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) budget: Arc<Semaphore>,
     /// One permit per reader session beyond the first of a snapshot.
     pub(crate) extra_sessions: Arc<Semaphore>,
-    /// One permit per snapshot prepared ahead of its turn.
+    /// One permit per snapshot prepared ahead of its turn within a group whose turn it is.
     pub(crate) ahead: Arc<Semaphore>,
+    /// Of what is opened ahead of its group's turn.
+    pub(crate) distance: Distance,
+    /// Of chunks that are fetched ahead.
+    pub(crate) claims: Arc<Claims>,
+    /// One permit per snapshot of an answer for a whole namespace.
+    pub(crate) listed_at_once: Arc<Semaphore>,
     pub(crate) retry: Arc<Retry>,
     pub(crate) journal: Option<Arc<JournalScope>>,
     pub(crate) report: Mutex<SyncReport>,
@@ -67,6 +76,9 @@ impl<S: Source, T: Target> RunContext<S, T> {
             budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
             extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
             ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
+            distance: Distance::new(),
+            claims: Arc::default(),
+            listed_at_once: Arc::new(Semaphore::new(MAX_LISTED_AT_ONCE as usize)),
             retry: Arc::new(Retry::new(events.clone(), options.patience, options.pause_seed)),
             journal: dir.map(|dir| Arc::new(scope(dir))),
             report: Mutex::new(report),

@@ -4,7 +4,6 @@
 //! past a snapshot that failed by itself only after its time was noted durably ([`crate::record`]), and stops at any other
 //! error (`docs/spec/sync.md` 6, last paragraph, C.2 W23, and `docs/adr/0003`).
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,29 +11,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::AbortOnDropHandle;
 
+use crate::ahead::Ahead;
 use crate::context::RunContext;
 use crate::decrypt::Decryption;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::journal::Journal;
 use crate::known::KnownChunks;
 use crate::leftovers::remove_vanished_leftovers;
+use crate::look_ahead::{FRESH, GroupAhead, GroupListing};
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::prepare::{MAX_BLOB_BYTES, Preparation, prepare};
 use crate::record::GroupRecord;
 use crate::removal::{SyncedGroup, remove_snapshots};
-use crate::retry::Retry;
+use crate::scout::chunks_ahead;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
-use crate::source::{Listed, Source, SourceError};
-use crate::target::{Examine, Target, TargetGroup};
-
-/// Snapshots that a whole run prepares ahead of their turn; each is an open session.
-pub(crate) const SNAPSHOTS_AHEAD: usize = 4;
-
-/// Content up to which a snapshot counts as small: it is through in about a second.
-const SMALL_SNAPSHOT_BYTES: u64 = 64 << 20;
+use crate::source::{Listed, Source};
+use crate::target::{Target, TargetGroup};
 
 /// Unfinished snapshots of a group that are named one by one. Honest sources have one or two; a hostile one may list a
 /// million, and a line for each would keep the log busy for minutes.
@@ -106,51 +98,20 @@ impl GroupState {
     }
 }
 
-/// What was asked of the source about a group ahead of its turn.
-pub(crate) struct GroupListing {
-    listed: Listed<SnapshotItem>,
-    /// Manifest of the newest finished snapshot, if the target has the group: mostly the one to be compared.
-    newest_manifest: Option<(Epoch, Bytes)>,
-}
-
-/// A group being listed.
-pub(crate) type GroupListingTask = AbortOnDropHandle<Result<GroupListing, SourceError>>;
-
-/// Lists a group. Only reads.
-pub(crate) async fn list_group<S: Source, T: Target>(
-    run: Arc<RunContext<S, T>>,
-    source_ns: Namespace,
-    target_ns: Namespace,
-    group: Group,
-) -> Result<GroupListing, SourceError> {
-    let retry = run.retry();
-    let listed = retry.run(|| run.source.snapshots(&source_ns, &group)).await?;
-    let newest = listed.items.iter().filter(|item| item.is_finished()).max_by_key(|item| item.backup_time);
-    let mut newest_manifest = None;
-    if let Some(newest) = newest
-        && run.target.has_group(&target_ns, &group).await.unwrap_or(false)
-    {
-        let raw = run.source.peek_manifest(&source_ns, &newest.snapshot(), MAX_BLOB_BYTES).await;
-        raw.iter().for_each(|raw| run.files.add(raw));
-        newest_manifest = raw.ok().map(|raw| (newest.backup_time, raw));
-    }
-    Ok(GroupListing { listed, newest_manifest })
-}
-
 /// A group to be synced.
-pub(crate) struct GroupJob {
+pub(crate) struct GroupJob<S: Source> {
     pub(crate) index: NamespaceIndex,
     pub(crate) source_ns: Namespace,
     pub(crate) target_ns: Namespace,
     pub(crate) group: Group,
-    pub(crate) listing: GroupListingTask,
+    pub(crate) ahead: GroupAhead<S>,
     /// Groups of the namespace: finished ones and all.
     pub(crate) groups_done: Arc<AtomicUsize>,
     pub(crate) groups: usize,
 }
 
 /// Syncs a group and tells how it went. Returns the error text of a failure.
-pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, mut job: GroupJob) {
+pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, mut job: GroupJob<S>) {
     let mut done = 0;
     let result = sync_snapshots(&run, &mut job, &mut done).await;
     let mut report = run.report();
@@ -172,10 +133,9 @@ pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>,
 
 async fn sync_snapshots<S: Source, T: Target>(
     run: &Arc<RunContext<S, T>>,
-    job: &mut GroupJob,
+    job: &mut GroupJob<S>,
     done: &mut usize,
 ) -> Result<(), GroupFailure> {
-    let retry = run.retry();
     let target = &run.target;
     let (ns, name) = (&job.target_ns.clone(), &job.group.clone());
     // Lock and owner come first; a group that does not exist is created only when there is something to put into it.
@@ -183,12 +143,11 @@ async fn sync_snapshots<S: Source, T: Target>(
     let mut local = Vec::new();
     if target.has_group(ns, name).await? {
         let locked = target.lock_group(ns, name, &run.options.owner).await?;
-        let examine = if run.options.selection.resync_corrupt { Examine::All } else { Examine::Newest };
-        local = locked.snapshots(examine).await?;
+        local = locked.snapshots(run.examine()).await?;
         target_group = Some(locked);
     }
-    let listed = run.cancel.run_until_cancelled(&mut job.listing).await.ok_or(GroupFailure::Cancelled)?;
-    let GroupListing { listed, newest_manifest } = listed.map_err(|_| GroupFailure::Crashed)??;
+    let listing = listing_of(run, job);
+    let (listed, peeked) = run.cancel.run_until_cancelled(listing).await.ok_or(GroupFailure::Cancelled)??;
     let is_complete = listed.unreadable.is_empty();
     for item in listed.unreadable {
         let (index, group) = (Some(job.index), Some(name.clone()));
@@ -230,14 +189,7 @@ async fn sync_snapshots<S: Source, T: Target>(
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
     run.emit(job.index, name, GroupEvent::Planned { snapshots: actions.len(), bytes: bytes_to_fetch(&actions) });
-    let mut ahead = Ahead {
-        run,
-        source_ns: &job.source_ns,
-        retry: &retry,
-        newest_manifest,
-        upcoming: actions.iter(),
-        begun: VecDeque::new(),
-    };
+    let mut ahead = Ahead::new(run, &job.source_ns, &actions, peeked, job.ahead.take_sessions(), chunks_ahead(&local));
     ahead.begin();
     let is_new = target_group.is_none();
     let target_group = match target_group {
@@ -277,7 +229,7 @@ enum Transferred {
 
 async fn transfer<S: Source, T: Target>(
     run: &Arc<RunContext<S, T>>,
-    job: &GroupJob,
+    job: &GroupJob<S>,
     state: &mut GroupState,
     target_group: &T::Group,
     actions: &[Action],
@@ -287,7 +239,7 @@ async fn transfer<S: Source, T: Target>(
     let name = &job.group;
     let mut transferred = Transferred::All;
     for (position, action) in actions.iter().enumerate() {
-        let Some(preparation) = ahead.take(action) else {
+        let Some((preparation, _permits)) = ahead.take(action) else {
             return Err(GroupFailure::Crashed);
         };
         let preparation = run.cancel.run_until_cancelled(preparation).await.ok_or(GroupFailure::Cancelled)?;
@@ -323,50 +275,15 @@ async fn transfer<S: Source, T: Target>(
     Ok(transferred)
 }
 
-type PreparationTask<S> = AbortOnDropHandle<Result<Preparation<S>, GroupFailure>>;
-
-/// Snapshots of a group that are being prepared ahead of their turn.
-struct Ahead<'a, S: Source, T: Target> {
-    run: &'a Arc<RunContext<S, T>>,
-    source_ns: &'a Namespace,
-    retry: &'a Arc<Retry>,
-    newest_manifest: Option<(Epoch, Bytes)>,
-    upcoming: std::slice::Iter<'a, Action>,
-    begun: VecDeque<(PreparationTask<S>, Option<OwnedSemaphorePermit>)>,
-}
-
-impl<S: Source, T: Target> Ahead<'_, S, T> {
-    /// Begins the next preparation. The first one needs no permit, since its turn has come.
-    fn begin(&mut self) -> bool {
-        let mut permit = None;
-        if !self.begun.is_empty() {
-            match self.run.ahead.clone().try_acquire_owned() {
-                Ok(free) => permit = Some(free),
-                Err(_) => return false,
-            }
-        }
-        let Some(action) = self.upcoming.next() else {
-            return false;
-        };
-        let time = action.item.backup_time;
-        let manifest = self.newest_manifest.take_if(|(of, _)| *of == time).map(|(_, raw)| raw);
-        let task = prepare(self.run.clone(), self.source_ns.clone(), action.clone(), self.retry.clone(), manifest);
-        self.begun.push_back((AbortOnDropHandle::new(tokio::spawn(task)), permit));
-        true
-    }
-
-    /// Returns the preparation of `action`, whose turn it is, and begins some of the following ones.
-    ///
-    /// One is enough beside a large snapshot: an open session keeps the source from pruning. Small snapshots consist of
-    /// round trips, which several hide better.
-    fn take(&mut self, action: &Action) -> Option<PreparationTask<S>> {
-        if self.begun.is_empty() {
-            self.begin();
-        }
-        let is_small = action.item.size.is_some_and(|size| size <= SMALL_SNAPSHOT_BYTES);
-        let wanted = 1 + if is_small { SNAPSHOTS_AHEAD } else { 1 };
-        while self.begun.len() < wanted && self.begin() {}
-        self.begun.pop_front().map(|(task, _)| task)
+/// Returns what the source lists of the group now or a short time ago, and the manifest that was read ahead.
+async fn listing_of<S: Source, T: Target>(
+    run: &RunContext<S, T>,
+    job: &mut GroupJob<S>,
+) -> Result<(Listed<SnapshotItem>, Option<(Epoch, Bytes)>), GroupFailure> {
+    let GroupListing { listed, at, peeked } = (&mut job.ahead.listing).await.map_err(|_| GroupFailure::Crashed)??;
+    match listed.filter(|_| at.elapsed() < FRESH) {
+        Some(listed) => Ok((listed, peeked)),
+        None => Ok((run.retry.run(|| run.source.snapshots(&job.source_ns, &job.group)).await?, None)),
     }
 }
 

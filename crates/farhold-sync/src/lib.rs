@@ -11,10 +11,12 @@
 //! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`], and the wall clock.
 //! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts.
 
+mod ahead;
 mod blocking;
 mod check_pool;
 mod chunk_readers;
 mod chunks;
+mod chunks_ahead;
 mod context;
 mod decrypt;
 mod dry_run;
@@ -25,12 +27,14 @@ mod group;
 mod journal;
 mod known;
 mod leftovers;
+mod listing;
 mod local_chunks;
 mod local_removal;
 mod local_source;
 mod local_target;
 mod log_buffer;
 mod log_lines;
+mod look_ahead;
 mod merge;
 mod options;
 mod outcome;

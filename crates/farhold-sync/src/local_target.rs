@@ -149,8 +149,9 @@ impl Target for LocalTarget {
         let look = move |store: &Datastore| {
             let owner = match store.owner(&ns, &group) {
                 Ok(owner) => Some(owner),
-                Err(DatastoreError::GroupMissing { .. }) => return Ok(None),
                 Err(DatastoreError::OwnerUnreadable { .. }) => None,
+                // The namespace may be missing, too.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
             match snapshots_of(store, &ns, &group, examine) {

@@ -16,6 +16,7 @@ use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, Namespace, Snapshot};
 use futures::StreamExt;
 
+use crate::chunks_ahead::{ChunksAhead, fetch_chunks_ahead};
 use crate::context::RunContext;
 use crate::outcome::GroupFailure;
 use crate::readers::SnapshotReader;
@@ -66,6 +67,7 @@ pub(crate) async fn prepare<S: Source, T: Target>(
     action: Action,
     retry: Arc<Retry>,
     peeked: Option<Bytes>,
+    chunks: ChunksAhead,
 ) -> Result<Preparation<S>, GroupFailure> {
     let snapshot = action.item.snapshot();
     let reader = Arc::new(SnapshotReader::new(&run, ns.clone(), snapshot.clone(), retry.clone()));
@@ -105,6 +107,9 @@ pub(crate) async fn prepare<S: Source, T: Target>(
     } else {
         HashMap::new()
     };
+    if chunks == ChunksAhead::IfFew {
+        fetch_chunks_ahead(&run, &reader, &manifest, &files).await;
+    }
     Ok(Preparation::Ready(Box::new(Prepared { reader, raw_manifest, manifest, files })))
 }
 

@@ -3,14 +3,15 @@
 //! Source: `docs/spec/sync.md` C.2 W11 and W29.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farhold_types::{ArchiveName, Namespace, Snapshot};
+use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
 use tokio::time::Instant;
 
+use crate::chunks_ahead::FetchedAhead;
 use crate::context::RunContext;
 use crate::prepare::is_gone;
 use crate::received::ReceivedFiles;
@@ -32,6 +33,8 @@ pub(crate) struct SnapshotReader<S: Source> {
     retry: Arc<Retry>,
     received: Arc<ReceivedFiles>,
     session: tokio::sync::Mutex<Option<Session<S::Snapshot>>>,
+    /// Chunks that came before the snapshot's turn.
+    ahead: Mutex<Option<FetchedAhead>>,
     /// Shortest time in which a file came, in microseconds: an upper bound of the round trip.
     fastest_answer: AtomicU64,
 }
@@ -41,7 +44,7 @@ impl<S: Source> SnapshotReader<S> {
     pub(crate) fn new<T: Target>(run: &RunContext<S, T>, ns: Namespace, snapshot: Snapshot, retry: Arc<Retry>) -> Self {
         let (source, received) = (run.source.clone(), run.files.clone());
         let (session, fastest_answer) = (tokio::sync::Mutex::new(None), AtomicU64::new(u64::MAX));
-        Self { source, ns, snapshot, retry, received, session, fastest_answer }
+        Self { source, ns, snapshot, retry, received, session, ahead: Mutex::new(None), fastest_answer }
     }
 
     /// Opens the snapshot.
@@ -108,6 +111,22 @@ impl<S: Source> SnapshotReader<S> {
     /// Counts an index that came through another session.
     pub(crate) fn count_file(&self, content: &Bytes) {
         self.received.add(content);
+    }
+
+    /// Returns a chunk in its stored form over the session that is open; one attempt.
+    pub(crate) async fn chunk_once(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
+        let reader = self.current().await?;
+        reader.chunk(digest, max_bytes).await
+    }
+
+    /// Keeps chunks until the snapshot's turn.
+    pub(crate) fn keep_ahead(&self, fetched: FetchedAhead) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+    }
+
+    /// Returns a chunk that came ahead.
+    pub(crate) fn chunk_ahead(&self, digest: &Digest, max_bytes: u64) -> Option<Bytes> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(digest, max_bytes)
     }
 
     /// Closes the session, if one is open.

@@ -69,7 +69,12 @@ fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
     if unreadable.len() < listing.skipped_count {
         unreadable.push(format!("{} more", listing.skipped_count - unreadable.len()));
     }
-    Listed { items: listing.items.into_iter().map(name).collect(), unreadable, withheld: Vec::new() }
+    Listed {
+        items: listing.items.into_iter().map(name).collect(),
+        unreadable,
+        withheld: Vec::new(),
+        snapshot_count: None,
+    }
 }
 
 /// Longest access control path, in characters. Source: `docs/spec/rest-api.md` 2.1, `acl-path`.
@@ -114,7 +119,8 @@ impl Source for RemoteSource {
 
     async fn groups(&self, ns: &Namespace) -> Result<Listed<Group>, SourceError> {
         let listing = self.client.groups(&self.store, ns).await?;
-        Ok(listed(listing, |item: GroupItem| item.group()))
+        let count = listing.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.backup_count));
+        Ok(Listed { snapshot_count: Some(count), ..listed(listing, |item: GroupItem| item.group()) })
     }
 
     /// Asks the remote for the account's own privileges. With only `Datastore.Backup` it lists owned groups. A remote
@@ -141,6 +147,11 @@ impl Source for RemoteSource {
 
     async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {
         let listing = self.client.snapshots(&self.store, ns, group).await?;
+        Ok(listed(listing, |item| item))
+    }
+
+    async fn snapshots_of_namespace(&self, ns: &Namespace) -> Result<Listed<SnapshotItem>, SourceError> {
+        let listing = self.client.snapshots_of_namespace(&self.store, ns).await?;
         Ok(listed(listing, |item| item))
     }
 

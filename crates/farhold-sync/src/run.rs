@@ -5,7 +5,6 @@
 //!
 //! Source: `docs/spec/sync.md` 4, 5, 12, 13, C.2 W8 and W10.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -14,26 +13,22 @@ use farhold_rules::namespace_map::{
 };
 use farhold_rules::removal_plan::shows_whole_tree;
 use farhold_rules::sync_plan::{GroupSelection, select_groups};
-use farhold_types::{Group, Namespace};
+use farhold_types::Namespace;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
-use crate::group::{GroupJob, GroupListingTask, list_group, sync_group};
+use crate::group::{GroupJob, sync_group};
+use crate::look_ahead::LookAhead;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
 use crate::removal::{KnownGroups, remove_groups};
 use crate::removal_of_namespaces::{NamespaceScope, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
-use crate::source::{Listed, Source, SourceError, SourceFault};
+use crate::source::{Source, SourceFault};
 use crate::target::Target;
-
-/// Namespaces whose groups, and groups whose snapshots, are listed ahead of their turn: hides round trips, and costs at
-/// most as many requests at once. A listing that got old meanwhile only means that something is found vanished later.
-const LISTINGS_AHEAD: usize = 4;
 
 /// Runs a sync from `source` to `target`.
 ///
@@ -169,30 +164,24 @@ struct Queue<S: Source, T: Target> {
     open: Vec<OpenNamespace>,
     /// Target namespaces of those that failed.
     failed: Vec<Namespace>,
+    ahead: LookAhead<S>,
 }
-
-type Listing = AbortOnDropHandle<Result<Listed<Group>, SourceError>>;
 
 impl<S: Source, T: Target> Queue<S, T> {
     fn new(run: Arc<RunContext<S, T>>, rights: Arc<dyn OwnerRights>, scope: Scope, workers: usize) -> Self {
-        Self { run, rights, scope, workers, tasks: JoinSet::new(), open: Vec::new(), failed: Vec::new() }
+        let ahead = LookAhead::begin(&run, scope.namespaces.clone());
+        Self { run, rights, scope, workers, tasks: JoinSet::new(), open: Vec::new(), failed: Vec::new(), ahead }
     }
 
     async fn work(mut self) -> Result<(), SyncError> {
         let pairs = self.scope.namespaces.clone();
-        let mut upcoming = pairs.iter();
-        let mut listings: VecDeque<Listing> = VecDeque::new();
         for (index, pair) in pairs.iter().enumerate() {
-            while listings.len() < LISTINGS_AHEAD {
-                let Some(pair) = upcoming.next() else { break };
-                listings.push_back(self.list(&pair.source));
-            }
             if self.run.cancel.is_cancelled() {
                 break;
             }
             self.run.events.event(&SyncEvent::NamespaceStarted { index, pair: pair.clone() });
             self.open.push(OpenNamespace { pair: pair.clone(), left: 0, known: KnownGroups::default() });
-            match self.open_namespace(index, pair, listings.pop_front()).await? {
+            match self.open_namespace(index, pair).await? {
                 None => {}
                 Some(Err(error)) => self.namespace_failed(index, pair, &error),
                 Some(Ok(selection)) => self.groups(index, pair, selection).await?,
@@ -209,36 +198,20 @@ impl<S: Source, T: Target> Queue<S, T> {
         Ok(())
     }
 
-    fn list(&self, ns: &Namespace) -> Listing {
-        let (run, ns) = (self.run.clone(), ns.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let retry = run.retry();
-            retry.run(|| run.source.groups(&ns)).await
-        }))
-    }
-
-    fn list_group(&self, pair: &NamespacePair, group: &Group) -> GroupListingTask {
-        let (source_ns, target_ns) = (pair.source.clone(), pair.target.clone());
-        AbortOnDropHandle::new(tokio::spawn(list_group(self.run.clone(), source_ns, target_ns, group.clone())))
-    }
-
     /// Makes sure that the target namespace exists and may be used, and selects the groups. `None` when cancelled.
     async fn open_namespace(
         &mut self,
         index: NamespaceIndex,
         pair: &NamespacePair,
-        listing: Option<Listing>,
     ) -> Result<Option<Result<GroupSelection, NamespaceFailure>>, SyncError> {
         if let Err(error) = self.ensure_target(index, pair).await {
             return Ok(Some(Err(error)));
         }
-        let Some(listing) = listing else {
-            return Err(SyncError::Crashed);
-        };
-        let Some(listed) = self.run.cancel.run_until_cancelled(listing).await else {
+        let cancel = self.run.cancel.clone();
+        let Some(listed) = cancel.run_until_cancelled(self.ahead.namespace()).await else {
             return Ok(None);
         };
-        let listed = match listed.map_err(|_| SyncError::Crashed)? {
+        let listed = match listed.ok_or(SyncError::Crashed)? {
             Ok(listed) => listed,
             Err(error) => return Ok(Some(Err(NamespaceFailure::Groups(error)))),
         };
@@ -285,8 +258,6 @@ impl<S: Source, T: Target> Queue<S, T> {
             self.groups_finished(index);
         }
         let groups_done = Arc::new(AtomicUsize::new(0));
-        let mut upcoming = selection.selected.iter();
-        let mut listings: VecDeque<GroupListingTask> = VecDeque::new();
         for group in &selection.selected {
             while self.workers <= self.tasks.len() {
                 self.finish_one().await?;
@@ -294,16 +265,14 @@ impl<S: Source, T: Target> Queue<S, T> {
             if self.run.cancel.is_cancelled() {
                 return Ok(());
             }
-            while listings.len() < LISTINGS_AHEAD {
-                let Some(group) = upcoming.next() else { break };
-                listings.push_back(self.list_group(pair, group));
-            }
-            let Some(listing) = listings.pop_front() else {
-                return Err(SyncError::Crashed);
+            let cancel = self.run.cancel.clone();
+            let Some(ahead) = cancel.run_until_cancelled(self.ahead.group()).await else {
+                return Ok(());
             };
+            let ahead = ahead.ok_or(SyncError::Crashed)?;
             let (source_ns, target_ns) = (pair.source.clone(), pair.target.clone());
             let (group, groups_done) = (group.clone(), groups_done.clone());
-            let job = GroupJob { index, source_ns, target_ns, group, listing, groups_done, groups };
+            let job = GroupJob { index, source_ns, target_ns, group, ahead, groups_done, groups };
             let run = self.run.clone();
             self.tasks.spawn(async move {
                 sync_group(run, job).await;

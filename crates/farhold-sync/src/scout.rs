@@ -8,6 +8,7 @@ use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{GroupPlan, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
 use farhold_types::{Group, SnapshotItem};
 
+use crate::chunks_ahead::ChunksAhead;
 use crate::context::RunContext;
 use crate::outcome::GroupFailure;
 use crate::record::GroupRecord;
@@ -44,6 +45,11 @@ pub(crate) async fn scout<S: Source, T: Target>(
 /// Returns whether one of the snapshots is finished.
 pub(crate) fn has_finished(local: &[LocalSnapshot]) -> bool {
     local.iter().any(|snapshot| snapshot.condition != LocalCondition::Unfinished)
+}
+
+/// Returns whether the chunks of a group's snapshots may be fetched ahead.
+pub(crate) fn chunks_ahead(local: &[LocalSnapshot]) -> ChunksAhead {
+    if has_finished(local) { ChunksAhead::No } else { ChunksAhead::IfFew }
 }
 
 impl<S: Source, T: Target> RunContext<S, T> {

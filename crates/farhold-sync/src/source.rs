@@ -62,11 +62,13 @@ pub struct Listed<T> {
     pub unreadable: Vec<String>,
     /// What exists but is withheld from the job's owner, as far as the source knows: it has not vanished.
     pub withheld: Vec<T>,
+    /// In a listing of groups: how many finished snapshots all of them have, if the source says so.
+    pub snapshot_count: Option<u64>,
 }
 
 impl<T> From<Vec<T>> for Listed<T> {
     fn from(items: Vec<T>) -> Self {
-        Self { items, unreadable: Vec::new(), withheld: Vec::new() }
+        Self { items, unreadable: Vec::new(), withheld: Vec::new(), snapshot_count: None }
     }
 }
 
@@ -112,6 +114,18 @@ pub trait Source: Send + Sync + 'static {
         ns: &Namespace,
         group: &Group,
     ) -> impl Future<Output = Result<Listed<SnapshotItem>, SourceError>> + Send;
+
+    /// Lists the snapshots of all groups of a namespace, not of those below it, as [`Self::snapshots`] does of one. Asked
+    /// only after a listing of groups said how many there are. A source for which that saves nothing has no need of it.
+    ///
+    /// # Errors
+    /// [`SourceFault::Unsupported`] if the source has no such listing; then each group is asked for.
+    fn snapshots_of_namespace(
+        &self,
+        _ns: &Namespace,
+    ) -> impl Future<Output = Result<Listed<SnapshotItem>, SourceError>> + Send {
+        async { Err(SourceError::new(SourceFault::Unsupported, "no listing of a whole namespace")) }
+    }
 
     /// Returns the manifest of a snapshot without opening it, over a connection that is there already. Any failure makes
     /// the engine open the snapshot instead.

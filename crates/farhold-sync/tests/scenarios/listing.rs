@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use farhold_sync::{SyncError, SyncOptions};
+use farhold_sync::{SourceError, SourceFault, SyncError, SyncOptions};
 
 use crate::support::{Content, MemorySource, MemoryTarget, lost, options, sync};
 
@@ -152,4 +153,88 @@ async fn a_snapshot_pruned_while_the_connection_was_lost_is_no_error() {
     result.unwrap_or_else(|error| panic!("{error} {log:#?}"));
     assert_eq!(times_of(&target), [1, 2]);
     assert_eq!(target.directories(), 2);
+}
+
+/// Two namespaces with twenty groups of three snapshots each.
+fn many() -> Arc<MemorySource> {
+    let source = Arc::new(MemorySource::new());
+    source.add_namespace("a");
+    source.lists_whole_namespaces.store(true, Ordering::SeqCst);
+    for at in ["", "a"] {
+        for group in 0..20 {
+            for time in 1..=3 {
+                let what = format!("vm/{group}/1970-01-01T00:00:0{time}Z");
+                source.add(at, &what, &[("a.conf.blob", Content::Blob(what.as_bytes()))]);
+            }
+        }
+    }
+    source
+}
+
+fn requests(source: &MemorySource) -> usize {
+    source.counts.files.swap(0, Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn nothing_new_costs_one_request_per_group_and_one_listing_per_namespace() {
+    let (source, target) = (many(), MemoryTarget::new());
+    sync(options(), &source, &target).await.0.unwrap();
+    requests(&source);
+    source.counts.opened.store(0, Ordering::SeqCst);
+    let (report, log) = sync(options(), &source, &target).await;
+    assert_eq!(report.unwrap().changed_snapshots, 0, "{log:#?}");
+    // The namespaces; for each its groups and its snapshots; for each group one manifest.
+    assert_eq!(requests(&source), 1 + 2 * 2 + 40);
+    assert_eq!(source.counts.opened.load(Ordering::SeqCst), 0);
+    // A job that takes few of the groups asks for those alone.
+    let few = SyncOptions { group_filter: vec!["group:vm/7".parse().unwrap()], ..options() };
+    sync(few, &source, &target).await.0.unwrap();
+    assert_eq!(requests(&source), 1 + 2 + 2 + 2);
+}
+
+#[tokio::test]
+async fn one_worker_tells_groups_one_after_the_other_in_order_however_far_it_looks_ahead() {
+    let (source, target) = (many(), MemoryTarget::new());
+    let (_, log) = sync(options(), &source, &target).await;
+    let mut groups: Vec<&str> = log.iter().filter_map(|line| line.split("]: ").next()?.strip_prefix('[')).collect();
+    groups.dedup();
+    let expected: Vec<String> = [0, 1].iter().flat_map(|_| (0..20).map(|n| format!("vm/{n}"))).collect();
+    assert_eq!(groups, expected);
+    let begins: Vec<_> = log.iter().filter(|line| line.contains("Syncing datastore")).collect();
+    assert_eq!(begins.len(), 2);
+}
+
+#[tokio::test]
+async fn a_namespace_that_lists_more_than_it_said_or_nonsense_is_asked_group_by_group() {
+    let (source, target) = (many(), MemoryTarget::new());
+    source.set_file_fault(|what, _| {
+        what.starts_with("all snapshots").then(|| SourceError::new(SourceFault::TooLarge, "too much"))
+    });
+    sync(options(), &source, &target).await.0.unwrap();
+    assert_eq!(target.finished().len(), 120);
+}
+
+#[tokio::test]
+async fn what_is_found_at_a_groups_turn_counts_and_not_what_was_seen_ahead() {
+    // While the first group is handled, others have been looked at: one snapshot vanishes from the source, another one
+    // comes to the target.
+    let (source, target) = (many(), MemoryTarget::new());
+    let (pruning, filling) = (Arc::downgrade(&source), target.clone());
+    let full = MemoryTarget::new();
+    sync(options(), &source, &full).await.0.unwrap();
+    source.set_file_fault(move |what, _| {
+        if what == "a.conf.blob" {
+            let source = pruning.upgrade().unwrap();
+            source.remove("a", "vm/19/1970-01-01T00:00:03Z");
+            let mut groups = filling.groups.lock().unwrap();
+            let key = ("a".to_owned(), "vm/18".parse().unwrap());
+            if let Some(dir) = full.groups.lock().unwrap().remove(&key) {
+                groups.insert(key, dir);
+            }
+        }
+        None
+    });
+    let (report, log) = sync(options(), &source, &target).await;
+    report.unwrap_or_else(|error| panic!("{error} {log:#?}"));
+    assert_eq!(target.finished().len(), 119);
 }

@@ -20,3 +20,4 @@ mod removal_limits;
 mod removal_stores;
 mod resync;
 mod resync_stores;
+mod selection;

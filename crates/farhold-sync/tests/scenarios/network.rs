@@ -347,10 +347,11 @@ impl SourceSnapshot for FarSnapshot {
 #[tokio::test(start_paused = true)]
 async fn a_chunk_goes_on_where_it_broke_off_however_often_and_parts_that_do_not_fit_are_thrown_away() {
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    source.add("", &format!("vm/1/{FIRST}"), &[("a.img.fidx", disk(&[1]))]);
-    // A hundred bytes at a time, each over a connection of its own: far more often than a chunk may be lost whole.
+    // Too large to be fetched before the snapshot's turn.
+    source.add("", &format!("vm/1/{FIRST}"), &[("a.img.fidx", Content::Chunks(&[1], 2 << 20))]);
+    // Some bytes at a time, each over a connection of its own: far more often than a chunk may be lost whole.
     let goes_on = |_, chunk: &Bytes, begun: &mut BytesMut| {
-        let end = (begun.len() + 100).min(chunk.len());
+        let end = (begun.len() + 4000).min(chunk.len());
         begun.extend_from_slice(&chunk[begun.len()..end]);
         Some(if end == chunk.len() { Ok(chunk.clone()) } else { Err(lost()) })
     };

@@ -82,6 +82,8 @@ pub struct MemorySource {
     /// Asked before each file and listing.
     pub file_fault: Mutex<Option<Fault>>,
     pub has_no_namespaces: bool,
+    /// Says how many snapshots there are, and lists them at once.
+    pub lists_whole_namespaces: AtomicBool,
     /// Groups that the listing withholds, by namespace.
     pub withheld: Mutex<BTreeSet<(String, Group)>>,
     /// Listings that are incomplete, named as for [`Self::file_fault`].
@@ -277,7 +279,18 @@ impl Source for Shared {
         let mut listed = self.0.listed(&format!("groups {ns}"), of(&self.0.groups.lock().unwrap()));
         listed.withheld = of(&self.0.withheld.lock().unwrap());
         listed.items.retain(|group| !listed.withheld.contains(group));
+        if self.0.lists_whole_namespaces.load(Ordering::SeqCst) {
+            let snapshots = self.0.snapshots.lock().unwrap();
+            listed.snapshot_count = Some(snapshots.keys().filter(|(at, _)| *at == ns.to_string()).count() as u64);
+        }
         Ok(listed)
+    }
+
+    async fn snapshots_of_namespace(&self, ns: &Namespace) -> Result<Listed<SnapshotItem>, SourceError> {
+        self.0.ask(&format!("all snapshots {ns}"))?;
+        let snapshots = self.0.snapshots.lock().unwrap();
+        let of_ns = snapshots.iter().filter(|((at, _), _)| *at == ns.to_string());
+        Ok(of_ns.map(|((_, s), files)| item_of(s, files)).collect::<Vec<_>>().into())
     }
 
     async fn visibility(&self, ns: &Namespace) -> Result<Visibility, SourceError> {
