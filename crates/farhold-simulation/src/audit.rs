@@ -9,7 +9,7 @@ use farhold_types::{Authid, BackupType, Group, GroupFilter, Namespace};
 
 use crate::facts::{Fault, Reader, StoreFacts, finished, read, set_owners};
 use crate::ledger::Place;
-use crate::model::{may_change, scope};
+use crate::model::{is_reached, may_change, scope};
 use crate::world::World;
 
 /// The state of both stores before a round.
@@ -19,7 +19,8 @@ pub struct Before {
     /// Finished snapshots of the source.
     source: BTreeSet<Place>,
     source_namespaces: BTreeSet<Namespace>,
-    files: BTreeMap<String, Option<Bytes>>,
+    /// Its files.
+    pub files: BTreeMap<String, Option<Bytes>>,
 }
 
 impl Before {
@@ -110,7 +111,9 @@ fn check_removals(world: &World, before: &Before, now: &StoreFacts, options: &Sy
             .as_ref()
             .is_some_and(|origin| !before.source.contains(origin) || ledger.left_source.contains(origin));
         let owner = before.target[&place.0][&place.1.group].owner.as_ref();
-        let is_ours = GroupFilter::in_scope(&options.group_filter, &place.1.group) && owner == Some(&options.owner);
+        let is_ours = is_reached(options, &place.0)
+            && GroupFilter::in_scope(&options.group_filter, &place.1.group)
+            && owner == Some(&options.owner);
         if !options.remove_vanished || !is_vanished || !is_ours {
             wrong.push(format!("{} in {} is gone and nobody may have removed it", place.1, place.0.log_name()));
         }
@@ -148,7 +151,7 @@ fn check_scope(world: &World, before: &Before, options: &SyncOptions, wrong: &mu
         let (ns, group) = group_of(path);
         let Some(group) = group else {
             let may_appear = twins.iter().any(|twin| twin.is_at_or_below(&ns));
-            let may_go = options.remove_vanished && ns.is_at_or_below(&options.target_anchor);
+            let may_go = options.remove_vanished && is_reached(options, &ns) && !now.contains_key(path);
             let is_native = ledger.changed.iter().any(|(at, _)| *at == ns);
             if !may_appear && !may_go && !is_native && reported.insert(path.clone()) {
                 wrong.push(format!("{path} changed outside the scope"));
@@ -160,8 +163,9 @@ fn check_scope(world: &World, before: &Before, options: &SyncOptions, wrong: &mu
         }
         let facts = before.target.get(&ns).and_then(|groups| groups.get(&group));
         let owner: Option<&Authid> = facts.and_then(|facts| facts.owner.as_ref());
+        let is_removed = options.remove_vanished && !now.contains_key(path) && is_reached(options, &ns);
         let is_allowed = may_change(options, &twins, &ns, &group, owner)
-            || (options.remove_vanished && ns.is_at_or_below(&options.target_anchor) && !now.contains_key(path));
+            || (is_removed && may_change(options, &BTreeSet::from([ns.clone()]), &ns, &group, owner));
         if !is_allowed && reported.insert(format!("{ns}/{group}")) {
             wrong.push(format!("{path} changed although {group} in {} is out of scope", ns.log_name()));
         }

@@ -9,6 +9,9 @@
 //! - Of the wanted ones those newer than everything finished on the target are copied; with `transfer-last` only if they
 //!   are among the newest so many wanted ones. The newest finished one of the target is brought up to date.
 //! - With `resync-corrupt` a wanted one whose copy failed verification or is unreadable is fetched again.
+//! - With `remove-vanished` the target loses what the source does not have at all: snapshots of groups in scope; groups in
+//!   scope of the filters that belong to the job's owner; namespaces that the depth reaches, below the anchor, once
+//!   nothing is left in or below them. What is protected stays. Where a namespace below stays, nothing above it goes.
 //! - Everything else stays as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,8 @@ pub enum Expected {
     Copy,
     /// It is a copy, and every chunk of it is sound again.
     SoundCopy,
+    /// It is removed.
+    Gone,
     /// It may be a copy or be absent: an earlier run skipped over it because it failed.
     MayBeCopied,
 }
@@ -98,9 +103,80 @@ pub fn expect(options: &SyncOptions, source: &StoreFacts, target: &StoreFacts) -
             if !taken.is_empty() {
                 expectation.groups.entry((twin.clone(), group.clone())).or_default().extend(taken);
             }
+            if let Some(local) = local.filter(|_| options.remove_vanished) {
+                let absent = |time: &Epoch| !facts.snapshots.contains_key(time);
+                lose(&mut expectation, &twin, group, local, absent);
+            }
         }
     }
+    if options.remove_vanished {
+        remove_vanished(options, source, target, &mut expectation);
+    }
     expectation
+}
+
+/// Lets the snapshots of a group go that are absent and not protected. Returns whether nothing is left.
+fn lose(
+    expectation: &mut Expectation,
+    ns: &Namespace,
+    group: &Group,
+    local: &GroupFacts,
+    is_absent: impl Fn(&Epoch) -> bool,
+) -> bool {
+    let mut is_empty = true;
+    for (time, facts) in &local.snapshots {
+        if is_absent(time) && !facts.is_protected {
+            let snapshots = expectation.groups.entry((ns.clone(), group.clone())).or_default();
+            snapshots.insert(*time, Expected::Gone);
+        } else {
+            is_empty = false;
+        }
+    }
+    is_empty
+}
+
+/// Lets the groups of a namespace go that are not among `known`. Returns whether no group is left.
+fn lose_groups(
+    options: &SyncOptions,
+    expectation: &mut Expectation,
+    ns: &Namespace,
+    local: &BTreeMap<Group, GroupFacts>,
+    is_known: impl Fn(&Group) -> bool,
+) -> bool {
+    let mut is_empty = true;
+    for (group, facts) in local {
+        let is_ours = facts.owner.as_ref() == Some(&options.owner)
+            && GroupFilter::in_scope(&options.group_filter, group)
+            && !is_known(group);
+        is_empty &= is_ours && lose(expectation, ns, group, facts, |_| true);
+    }
+    is_empty
+}
+
+fn remove_vanished(options: &SyncOptions, source: &StoreFacts, target: &StoreFacts, expectation: &mut Expectation) {
+    for (twin, ns) in expectation.sources.clone() {
+        if let Some(local) = target.get(&twin) {
+            lose_groups(options, expectation, &twin, local, |group| source[&ns].contains_key(group));
+        }
+    }
+    let mut vanished: Vec<&Namespace> = target
+        .keys()
+        .filter(|ns| *ns != &options.target_anchor && is_reached(options, ns))
+        .filter(|ns| !expectation.sources.contains_key(*ns))
+        .collect();
+    vanished.sort_by_key(|ns| std::cmp::Reverse(ns.depth()));
+    for ns in vanished {
+        let has_child = expectation.namespaces.iter().any(|other| other != ns && other.is_at_or_below(ns));
+        if !has_child && lose_groups(options, expectation, ns, &target[ns], |_| false) {
+            expectation.namespaces.remove(ns);
+        }
+    }
+}
+
+/// Returns whether a namespace of the target lies at or below the anchor and not deeper than the job reaches.
+pub fn is_reached(options: &SyncOptions, ns: &Namespace) -> bool {
+    let anchor = &options.target_anchor;
+    ns.is_at_or_below(anchor) && options.max_depth.is_none_or(|max| ns.depth() - anchor.depth() <= usize::from(max))
 }
 
 fn taken(options: &SyncOptions, source: &GroupFacts, local: Option<&GroupFacts>) -> BTreeMap<Epoch, Expected> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use farhold_rules::sync_plan::SelectionOptions;
-use farhold_sync::{Blocking, EventSink, LocalTarget, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted};
+use farhold_sync::{
+    Blocking, EventSink, LocalTarget, RunPlan, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted,
+};
 use farhold_types::{Authid, Group, GroupFilter, Namespace, Snapshot, SyncLevel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +152,7 @@ impl World {
             encrypted_only: rng.chance(8),
             resync_corrupt: rng.chance(40),
         };
+        options.remove_vanished = rng.chance(40);
         options.group_filter = match rng.below(10) {
             0 => vec![filter("type:vm")],
             1 => vec![filter("regex:^(ct|host)/")],
@@ -291,6 +294,17 @@ impl World {
         }
         statistics.chunks += self.network.take_counts().0;
         Ok(outcome)
+    }
+
+    /// Returns what the job would do.
+    pub(crate) async fn dry_run(&self, options: &SyncOptions) -> anyhow::Result<RunPlan> {
+        let source = SimulatedSource::new(self.source.clone(), self.network.clone(), options.blocking.clone());
+        let target = LocalTarget::open_with(self.target.store(), options.blocking.clone())?;
+        let (source, target) = (Arc::new(source), Arc::new(target));
+        let plan =
+            farhold_sync::plan(options.clone(), source, target, Arc::new(Unrestricted), CancellationToken::new());
+        let plan = tokio::time::timeout(RUN_LIMIT, plan).await.context("the dry run does not end")?;
+        plan.context("the dry run failed")
     }
 
     /// Starts the target again if its process died, with what a power failure leaves of its private notes.
