@@ -77,9 +77,13 @@ fn check_content(world: &World, now: &StoreFacts, wrong: &mut Vec<String>) {
         }
         let place = (ns.clone(), snapshot.clone());
         let faults = reader.faults(&store, &ns, &snapshot, manifest, &backup);
-        let ledger = world.book.ledger();
+        let mut ledger = world.book.ledger();
         for fault in faults {
             let is_known = match &fault {
+                Fault::ChunkMissing(digest) if ledger.taken_now.contains(digest) => {
+                    ledger.taken_away.entry(*digest).or_default().insert(place.clone());
+                    true
+                }
                 Fault::ChunkMissing(digest) => ledger.taken_away.get(digest).is_some_and(|all| all.contains(&place)),
                 Fault::ChunkDamaged(digest) => ledger.damaged.contains(digest),
                 Fault::File(_) => false,

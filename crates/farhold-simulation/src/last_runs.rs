@@ -71,6 +71,7 @@ impl World {
             ledger.left_source.clear();
             ledger.left_target.clear();
             ledger.changed.clear();
+            ledger.taken_now.clear();
         }
         let before = Before::read(self)?;
         let (source, old) = (read(&self.source.store())?, before.target.clone());

@@ -34,6 +34,8 @@ pub struct Ledger {
     pub damaged: BTreeSet<Digest>,
     /// Chunks that were taken away, and the snapshots that referred to them then: those are known to be broken.
     pub taken_away: BTreeMap<Digest, BTreeSet<Place>>,
+    /// Chunks that were taken away since the round began. A run that had stored one before cannot know it.
+    pub taken_now: BTreeSet<Digest>,
     /// Original bytes of damaged files of the source.
     pub source_damage: BTreeMap<String, Bytes>,
     /// Whether the target's disk ever lost power.

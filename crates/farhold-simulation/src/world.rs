@@ -125,6 +125,29 @@ impl World {
         })
     }
 
+    /// Makes an empty world in which nothing happens by itself, for a job with these options. Call it like [`Self::new`].
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn still(folder: &Path, options: SyncOptions) -> anyhow::Result<Self> {
+        let mut world = Self::new(0, folder, true, Plant::Nothing)?;
+        let pace = Arc::new(Pace { rng: Rng::new(0), longest_us: 0, begun: AtomicU64::new(0) });
+        world.base = SyncOptions { blocking: Blocking::Inline(pace), ..options };
+        world.weather = Weather::default();
+        world.network.set_weather(world.weather);
+        Ok(world)
+    }
+
+    /// Runs the job of a still world until nothing changes any more, with all comparisons of the end of a world.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn judge(&self) -> anyhow::Result<Statistics> {
+        let mut statistics = Statistics::default();
+        self.last_runs(&self.base, &mut statistics).await?;
+        Ok(statistics)
+    }
+
     fn base_options(rng: &Rng, folder: &Path, pace: Arc<Pace>) -> anyhow::Result<SyncOptions> {
         let mut options = SyncOptions::new("sim:src:dst::job", "sync@pbs".parse()?);
         if rng.chance(15) {
@@ -237,6 +260,7 @@ impl World {
         ledger.left_source.clear();
         ledger.left_target.clear();
         ledger.changed.clear();
+        ledger.taken_now.clear();
     }
 
     async fn round(&self, number: u64, options: &SyncOptions, statistics: &mut Statistics) -> anyhow::Result<()> {
