@@ -40,7 +40,7 @@ fn chunks_of_manifest(
 
 /// Returns chunks of the newest good snapshots of the owner's groups, with repetitions, at most `max`.
 ///
-/// Groups of others are not looked at, and neither are groups whose owner cannot be read. Nothing is locked: a snapshot
+/// Snapshots of others are not looked at, and neither are groups whose owner cannot be read. Nothing is locked: a snapshot
 /// that is removed meanwhile is left out or names chunks that are gone, which the reader finds out when it uses them.
 pub(crate) fn chunks_of_owner(
     store: &Datastore,
@@ -53,10 +53,8 @@ pub(crate) fn chunks_of_owner(
         if !store.namespace_exists(namespace)? {
             continue;
         }
-        for group in store.groups(namespace)?.into_iter().map(|info| info.group) {
-            if store.owner(namespace, &group).ok().as_ref() != Some(owner) {
-                continue;
-            }
+        let groups = store.groups(namespace)?.into_iter().filter(|info| info.owner == *owner);
+        for group in groups.map(|info| info.group) {
             let Ok(snapshots) = store.snapshots(namespace, &group) else { continue };
             let Some(newest) = snapshots.iter().rev().find(|info| info.has_manifest) else { continue };
             let snapshot = group.at(newest.time);
@@ -65,7 +63,11 @@ pub(crate) fn chunks_of_owner(
                 continue;
             }
             // What is damaged there is the matter of that group.
-            chunks.extend(chunks_of_manifest(store, namespace, &snapshot, &manifest).unwrap_or_default());
+            let mut found = chunks_of_manifest(store, namespace, &snapshot, &manifest).unwrap_or_default();
+            // Images consist of the same few chunks in many places; they should not fill the bound.
+            found.sort_unstable_by_key(|chunk| (chunk.digest, chunk.length));
+            found.dedup();
+            chunks.append(&mut found);
             if max <= chunks.len() {
                 chunks.truncate(max);
                 return Ok(chunks);

@@ -21,8 +21,9 @@ use crate::outcome::chain;
 use crate::source::Source;
 use crate::target::{KnownChunk, Target};
 
-/// Chunks of other groups that are known at most: indexes of 6 TiB of disk images, in 30 MiB.
-const MAX_LOADED: usize = 3 << 19;
+/// Chunks of other groups that are known at most: 4 TiB of disk images, in 20 MiB and three times as much while they are
+/// read.
+const MAX_LOADED: usize = 1 << 20;
 
 /// Chunks received by the run that are known at most: 2 TiB, in some 20 MiB.
 const MAX_RECEIVED: usize = 1 << 19;

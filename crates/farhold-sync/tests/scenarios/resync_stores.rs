@@ -4,11 +4,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use farhold_crypto::sha256;
+use farhold_datastore::Datastore;
+use farhold_format::blob::BlobEncoder;
+use farhold_format::index::FixedIndexBuilder;
+use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_sync::{SyncError, SyncOptions};
-use farhold_types::{ArchiveKind, Digest, Group, Namespace, Snapshot};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest, Group, Namespace, Snapshot};
 use serde_json::json;
 
 use super::stores::{Stores, by_namespace, chunks, comparable, recorded, tree};
+use super::support::encode;
+
+/// Content of one chunk in bytes.
+const LENGTH: u64 = 64 << 10;
 
 const NEWEST: &str = "host/web1/2026-01-03T10:00:00Z";
 
@@ -177,4 +186,55 @@ async fn no_empty_group_and_no_temporary_file_is_left() {
     let left: Vec<String> = tree(&stores.target_dir()).into_keys().filter(|name| name.contains("tmp")).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(!stores.target_dir().join(".chunks/.farhold-tmp").exists());
+}
+
+/// Adds a finished snapshot with these chunks to a store.
+fn add_image(store: &Datastore, what: &Snapshot, seeds: std::ops::Range<u64>) {
+    let _writing = store.lock_process_shared().unwrap();
+    let (_, group) = store.create_group(&root(), &what.group, &"root@pam".parse().unwrap()).unwrap();
+    let mut writer = store.begin_snapshot(&group, what.time).unwrap();
+    let count = seeds.end - seeds.start;
+    let mut index = FixedIndexBuilder::new([1; 16], what.time, count * LENGTH, LENGTH).unwrap();
+    for (position, seed) in seeds.enumerate() {
+        let content = super::support::content(seed, usize::try_from(LENGTH).unwrap());
+        store.insert_chunk(&sha256(&content), &encode(&content)).unwrap();
+        index.set(position, sha256(&content)).unwrap();
+    }
+    let index = index.finish().unwrap();
+    let name: ArchiveName = "drive.img.fidx".parse().unwrap();
+    writer.put(&name, index.as_bytes()).unwrap();
+    let mut manifest = Manifest::new(what);
+    let (size_bytes, checksum) = (index.size_bytes(), index.checksum());
+    manifest.files.push(ManifestFile { name, crypt_mode: CryptMode::None, size_bytes, checksum });
+    writer.commit(&manifest.to_blob(&mut BlobEncoder::new()).unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clone_on_disk_needs_no_chunk_of_its_owner_and_all_of_anybody_else() {
+    for (owner, is_failed, fetched) in [("sync@pbs!t1", false, 0), ("other@pbs", false, 20), ("sync@pbs!t1", true, 20)]
+    {
+        let stores = Stores::new();
+        let (original, clone) = (snapshot("vm/7001/2026-01-01T10:00:00Z"), snapshot("vm/7002/2026-01-01T10:00:00Z"));
+        add_image(&stores.source, &original, 0..20);
+        add_image(&stores.source, &clone, 0..20);
+        let mut options = stores.options();
+        options.group_filter = vec!["group:vm/7001".parse().unwrap()];
+        assert_eq!(stores.pull(options.clone()).await.result.unwrap().chunks, 20);
+        let lock = stores.target.lock_group(&root(), &original.group).unwrap();
+        stores.target.set_owner(&lock, &owner.parse().unwrap()).unwrap();
+        drop(lock);
+        if is_failed {
+            let set_bad =
+                |members: &mut serde_json::Map<_, _>| drop(members.insert("verify_state".to_owned(), failed()));
+            stores.target.update_manifest(&root(), &original, set_bad).unwrap();
+        }
+        options.group_filter = vec!["group:vm/7002".parse().unwrap()];
+        let report = stores.pull(options).await.result.unwrap();
+        assert_eq!((report.chunks, report.changed_snapshots), (fetched, 1), "{owner}, {is_failed}");
+        let (ours, theirs) = (stores.target_dir(), stores.source_dir());
+        assert_eq!(
+            tree(&ours.join("vm/7002/2026-01-01T10:00:00Z")),
+            tree(&theirs.join("vm/7002/2026-01-01T10:00:00Z"))
+        );
+    }
 }
