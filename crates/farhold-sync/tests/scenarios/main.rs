@@ -19,5 +19,7 @@ mod removal_dry_run;
 mod removal_limits;
 mod removal_stores;
 mod resync;
+mod resync_repair;
+mod resync_reuse;
 mod resync_stores;
 mod selection;

@@ -8,19 +8,19 @@ use farhold_format::blob::BlobDecoder;
 use farhold_format::index::Index;
 use farhold_format::manifest::Manifest;
 use farhold_sync::{SyncError, SyncOptions, SyncReport, summary};
-use farhold_types::{ArchiveKind, Authid, CLIENT_LOG_NAME, MANIFEST_NAME, VerificationItem, VerifyState};
+use farhold_types::{ArchiveKind, Authid, CLIENT_LOG_NAME, Digest, MANIFEST_NAME, VerificationItem, VerifyState};
 
 use super::stores::golden_path;
-use super::support::{Content, Files, MemorySource, MemoryTarget, encode, lost, options, snapshot, sync};
+use super::support::{Content, Files, MemorySource, MemoryTarget, encode, options, snapshot, sync};
 
-const LENGTH: usize = 65536;
-const DAY: [&str; 3] = ["vm/1/2026-01-01T10:00:00Z", "vm/1/2026-01-02T10:00:00Z", "vm/1/2026-01-03T10:00:00Z"];
+pub const LENGTH: usize = 65536;
+pub const DAY: [&str; 3] = ["vm/1/2026-01-01T10:00:00Z", "vm/1/2026-01-02T10:00:00Z", "vm/1/2026-01-03T10:00:00Z"];
 
-fn remembering(dir: &tempfile::TempDir) -> SyncOptions {
+pub fn remembering(dir: &tempfile::TempDir) -> SyncOptions {
     SyncOptions { state_dir: Some(dir.path().to_owned()), ..options() }
 }
 
-fn add_image(source: &MemorySource, what: &str, seeds: &[u64]) {
+pub fn add_image(source: &MemorySource, what: &str, seeds: &[u64]) {
     let archives =
         [("qemu-server.conf.blob", Content::Blob(b"conf")), ("drive.img.fidx", Content::Chunks(seeds, LENGTH))];
     source.add("", what, &archives);
@@ -30,29 +30,34 @@ fn add_log(source: &MemorySource, what: &str) {
     source.edit("", what, |files| drop(files.insert(CLIENT_LOG_NAME.into(), encode(b"log"))));
 }
 
-fn files_of(target: &MemoryTarget, what: &str) -> Files {
+pub fn files_of(target: &MemoryTarget, what: &str) -> Files {
     target.finished()[&(String::new(), snapshot(what))].clone()
 }
 
-fn manifest_of(target: &MemoryTarget, what: &str) -> Manifest {
+pub fn manifest_of(target: &MemoryTarget, what: &str) -> Manifest {
     Manifest::from_blob(&files_of(target, what)[MANIFEST_NAME]).unwrap()
 }
 
-fn verification(state: VerifyState, began: u32) -> VerificationItem {
+pub fn verification(state: VerifyState, began: u32) -> VerificationItem {
     let upid = format!("UPID:pbs:00000001:00000001:00000001:{began:08X}:verify:store:root@pam:");
     VerificationItem { upid, state }
 }
 
 /// Changes the manifest of a copy, as setting a note or a verification does.
-fn edit_copy(target: &MemoryTarget, what: &str, change: impl FnOnce(&mut Manifest)) {
+pub fn edit_copy(target: &MemoryTarget, what: &str, change: impl FnOnce(&mut Manifest)) {
     let mut manifest = manifest_of(target, what);
     change(&mut manifest);
     let raw = manifest.to_blob(&mut farhold_format::blob::BlobEncoder::new()).unwrap();
     target.edit("", what, |files| drop(files.insert(MANIFEST_NAME.into(), raw.into())));
 }
 
+/// Digest of the chunk of the source with this seed.
+pub fn digest(seed: u64) -> Digest {
+    sha256(&super::support::content(seed, LENGTH))
+}
+
 /// Notes every file that is asked for.
-fn watch(source: &MemorySource) -> Arc<Mutex<Vec<String>>> {
+pub fn watch(source: &MemorySource) -> Arc<Mutex<Vec<String>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = asked.clone();
     source.set_file_fault(move |what, _| {
@@ -76,7 +81,7 @@ fn masked(lines: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// Asserts that a run wrote the recorded lines from the first namespace to the summary.
-fn assert_log_is_like(result: &Result<SyncReport, SyncError>, mut log: Vec<String>, file: &str) {
+pub fn assert_log_is_like(result: &Result<SyncReport, SyncError>, mut log: Vec<String>, file: &str) {
     log.extend(result.iter().map(summary));
     let text = std::fs::read_to_string(golden_path("task-logs").join(file)).unwrap();
     let lines = text.lines().map(|line| line.split_once("+00:00: ").map_or(line, |(_, text)| text).to_owned());
@@ -217,7 +222,7 @@ fn two_groups() -> Arc<MemorySource> {
 }
 
 /// Digests that the first disk of a snapshot names.
-fn digests_of(source: &MemorySource, what: &str) -> Vec<farhold_types::Digest> {
+fn digests_of(source: &MemorySource, what: &str) -> Vec<Digest> {
     let snapshots = source.snapshots.lock().unwrap();
     let raw = snapshots[&(String::new(), snapshot(what))]["drive-scsi0.img.fidx"].clone();
     Index::parse(ArchiveKind::FixedIndex, raw).unwrap().digests().collect()
@@ -337,127 +342,6 @@ async fn fault_13_notes_verification_and_unknown_members_set_here_stay_in_a_re_s
     assert!(log.contains(&"[vm/1]: 2026-01-01T10:00:00Z: no data changes".to_owned()), "{log:#?}");
 }
 
-/// Three snapshots; the middle one failed its verification here.
-async fn with_bad_copy() -> (Arc<MemorySource>, Arc<MemoryTarget>) {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    add_image(&source, DAY[0], &[1, 2, 3, 4]);
-    add_image(&source, DAY[1], &[1, 5, 6, 7]);
-    add_image(&source, DAY[2], &[1, 8, 9, 10]);
-    sync(options(), &source, &target).await.0.unwrap();
-    edit_copy(&target, DAY[1], |manifest| {
-        manifest.set_notes("here");
-        manifest.set_verify_state(&verification(VerifyState::Failed, 200));
-    });
-    source.chunk_requests();
-    (source, target)
-}
-
-fn repairing() -> SyncOptions {
-    let mut options = options();
-    options.selection.resync_corrupt = true;
-    options
-}
-
-/// Chunks of the source by seed.
-fn digest(seed: u64) -> farhold_types::Digest {
-    sha256(&super::support::content(seed, LENGTH))
-}
-
-#[tokio::test]
-async fn scenario_62_a_copy_that_failed_its_verification_is_repaired_and_only_bad_chunks_are_fetched() {
-    let (source, target) = with_bad_copy().await;
-    let good = target.store.chunks.lock().unwrap().clone();
-    {
-        let mut chunks = target.store.chunks.lock().unwrap();
-        let mut damaged = good[&digest(5)].to_vec();
-        *damaged.last_mut().unwrap() ^= 1;
-        chunks.insert(digest(5), damaged.into());
-        chunks.remove(&digest(6));
-        // Sound in itself, but something else; and shared with the newest snapshot, which is not looked at otherwise.
-        chunks.insert(digest(1), encode(b"something else"));
-    }
-    // Off: skipped as already synced.
-    let (_, log) = sync(options(), &source, &target).await;
-    assert!(log.iter().any(|line| line.contains("skipped: 2 snapshot(s)")), "{log:#?}");
-    assert_eq!(source.chunk_requests(), 0);
-
-    let (result, log) = sync(repairing(), &source, &target).await;
-    let report = result.unwrap();
-    assert_eq!((report.chunks, source.chunk_requests(), report.changed_snapshots), (3, 3, 1), "{log:#?}");
-    assert_eq!(*target.store.chunks.lock().unwrap(), good);
-    let copy = manifest_of(&target, DAY[1]);
-    assert_eq!((copy.notes(), copy.verify_state()), (Some("here"), None), "the state of the source");
-    let line = "[vm/1]: drive.img.fidx: 3 of 4 chunks are damaged or missing, fetching them again";
-    assert!(log.iter().any(|found| found == line), "{log:#?}");
-    assert!(log.iter().any(|line| line.ends_with("re-sync snapshot 2026-01-02T10:00:00Z due to corruption")));
-    // Without a verification that failed nothing is fetched.
-    let (result, log) = sync(repairing(), &source, &target).await;
-    assert_eq!(result.unwrap().changed_snapshots, 0, "{log:#?}");
-    assert!(!log.iter().any(|line| line.contains("due to corruption")), "{log:#?}");
-}
-
-#[tokio::test]
-async fn a_failed_state_of_the_source_makes_no_run_fetch_a_sound_copy() {
-    let (source, target) = with_bad_copy().await;
-    source.edit_manifest("", DAY[1], |manifest| manifest.set_verify_state(&verification(VerifyState::Failed, 300)));
-    let (result, _) = sync(repairing(), &source, &target).await;
-    assert_eq!((result.unwrap().changed_snapshots, source.chunk_requests()), (1, 0), "the state of the source");
-    assert_eq!(manifest_of(&target, DAY[1]).verify_state(), Some(verification(VerifyState::Failed, 300)));
-    for _ in 0..2 {
-        let asked = watch(&source);
-        let (result, log) = sync(repairing(), &source, &target).await;
-        assert_eq!((result.unwrap().changed_snapshots, source.chunk_requests()), (0, 0), "{log:#?}");
-        assert!(log.contains(&"[vm/1]: 2026-01-02T10:00:00Z: no data changes".to_owned()), "{log:#?}");
-        assert!(!asked.lock().unwrap().iter().any(|what| what.ends_with("idx") || what.ends_with("conf.blob")));
-    }
-}
-
-#[tokio::test]
-async fn a_bad_copy_is_not_repaired_from_another_backup() {
-    let (source, target) = with_bad_copy().await;
-    let before = target.finished();
-    add_image(&source, DAY[1], &[1, 5, 6, 11]);
-    let (result, log) = sync(repairing(), &source, &target).await;
-    assert!(matches!(result, Err(SyncError::SomeFailed(_))));
-    assert!(log.iter().any(|line| line.ends_with("its content differs from the source")), "{log:#?}");
-    assert_eq!(target.finished(), before);
-}
-
-#[tokio::test]
-async fn a_bad_chunk_that_the_source_does_not_have_leaves_the_copy_marked_as_bad() {
-    let (source, target) = with_bad_copy().await;
-    target.store.chunks.lock().unwrap().remove(&digest(5));
-    source.chunks.lock().unwrap().remove(&digest(5));
-    let (result, log) = sync(repairing(), &source, &target).await;
-    assert!(matches!(result, Err(SyncError::SomeFailed(_))), "{log:#?}");
-    assert_eq!(manifest_of(&target, DAY[1]).verify_state(), Some(verification(VerifyState::Failed, 200)));
-    assert_eq!(target.finished().len(), 3);
-}
-
-#[tokio::test]
-async fn scenario_63_a_damaged_manifest_and_a_half_pulled_directory_are_repaired_with_the_recorded_log() {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    let days = ["01", "02", "03", "04", "05", "06", "07", "08", "09"];
-    let what = |day: &str| format!("vm/1/2026-01-{day}T10:00:00Z");
-    for day in days {
-        source.add("", &what(day), &[("qemu-server.conf.blob", Content::Blob(b"conf"))]);
-    }
-    sync(options(), &source, &target).await.0.unwrap();
-    // In the recording the reference fetched all files of the bad ones; here they are really damaged.
-    let spoil = |files: &mut Files| drop(files.insert("qemu-server.conf.blob".into(), "damaged".into()));
-    edit_copy(&target, &what("02"), |manifest| manifest.set_verify_state(&verification(VerifyState::Failed, 1)));
-    target.edit("", &what("02"), spoil);
-    target.edit("", &what("04"), |files| drop(files.insert(MANIFEST_NAME.into(), "damaged".into())));
-    target.edit("", &what("04"), spoil);
-    target.edit("", &what("05"), |files| {
-        files.remove(MANIFEST_NAME);
-        files.remove("qemu-server.conf.blob");
-    });
-    let (result, log) = sync(repairing(), &source, &target).await;
-    assert_log_is_like(&result, log, "pull-resync-corrupt.log");
-    assert_eq!(*source.snapshots.lock().unwrap(), target.finished());
-}
-
 #[tokio::test]
 async fn the_log_of_a_local_sync_has_the_recorded_lines() {
     let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
@@ -479,100 +363,4 @@ async fn the_log_of_a_local_sync_has_the_recorded_lines() {
         _ => line,
     });
     assert_log_is_like(&result, log.collect(), "local-sync.log");
-}
-
-/// A clone of `vm/1` as `vm/2`, on a target that has `vm/1` with this owner. Returns how many chunks were fetched.
-async fn chunks_fetched_for_a_clone(owner_of_original: &str, target_ns: &str) -> usize {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    let seeds: Vec<u64> = (1..=20).collect();
-    add_image(&source, DAY[0], &seeds);
-    sync(options(), &source, &target).await.0.unwrap();
-    let original = target.groups.lock().unwrap().remove(&(String::new(), snapshot(DAY[0]).group)).unwrap();
-    let moved = (target_ns.to_owned(), snapshot(DAY[0]).group);
-    target.groups.lock().unwrap().insert(moved.clone(), original);
-    target.groups.lock().unwrap().get_mut(&moved).unwrap().owner = Some(owner_of_original.parse().unwrap());
-    source.groups.lock().unwrap().clear();
-    source.snapshots.lock().unwrap().clear();
-    add_image(&source, "vm/2/2026-01-01T10:00:00Z", &seeds);
-    source.chunk_requests();
-    sync(options(), &source, &target).await.0.unwrap();
-    source.chunk_requests()
-}
-
-#[tokio::test]
-async fn a_clone_needs_only_chunks_that_its_owner_does_not_have() {
-    assert_eq!(chunks_fetched_for_a_clone("root@pam", "").await, 0);
-    // The chunks lie in the store, but who names their digests does not have to possess them.
-    assert_eq!(chunks_fetched_for_a_clone("other@pbs", "").await, 20);
-    assert_eq!(chunks_fetched_for_a_clone("root@pam!token", "").await, 20, "a token is somebody else");
-    assert_eq!(chunks_fetched_for_a_clone("root@pam", "elsewhere").await, 20, "no namespace of the job");
-}
-
-#[tokio::test]
-async fn what_a_run_received_for_one_group_is_not_fetched_for_another() {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    add_image(&source, DAY[0], &[1, 2, 3]);
-    add_image(&source, "vm/2/2026-01-01T10:00:00Z", &[3, 2, 1, 4]);
-    sync(options(), &source, &target).await.0.unwrap();
-    assert_eq!(source.chunk_requests(), 4);
-    assert_eq!(*source.snapshots.lock().unwrap(), target.finished());
-}
-
-#[tokio::test]
-async fn a_chunk_of_the_owner_that_was_lost_is_fetched() {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    let seeds: Vec<u64> = (1..=20).collect();
-    add_image(&source, DAY[0], &seeds);
-    sync(options(), &source, &target).await.0.unwrap();
-    target.store.chunks.lock().unwrap().remove(&digest(7));
-    add_image(&source, "vm/2/2026-01-01T10:00:00Z", &seeds);
-    source.chunk_requests();
-    sync(options(), &source, &target).await.0.unwrap();
-    assert_eq!(source.chunk_requests(), 1);
-    assert!(target.store.chunks.lock().unwrap().contains_key(&digest(7)));
-}
-
-#[tokio::test]
-async fn fault_10_an_unfinished_directory_of_the_job_goes_when_the_source_lost_its_snapshot() {
-    let dir = tempfile::tempdir().unwrap();
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    add_image(&source, DAY[0], &[1]);
-    sync(remembering(&dir), &source, &target).await.0.unwrap();
-    add_image(&source, DAY[1], &[1, 2]);
-    source.set_chunk_fault(|_, _| Some(lost()));
-    let mut impatient = remembering(&dir);
-    impatient.patience = std::time::Duration::from_millis(1);
-    assert!(sync(impatient, &source, &target).await.0.is_err());
-    assert_eq!(target.directories(), 2, "what came is kept for the next run");
-    source.clear_faults();
-    // One that nobody marked, as an interrupted backup leaves it.
-    let foreign = snapshot("vm/1/2025-12-31T10:00:00Z");
-    let add_foreign = |target: &MemoryTarget| {
-        let mut groups = target.groups.lock().unwrap();
-        let dir = groups.get_mut(&(String::new(), foreign.group.clone())).unwrap();
-        dir.snapshots.insert(foreign.time, [("a.conf.blob".to_owned(), encode(b"x"))].into());
-    };
-    add_foreign(&target);
-    source.remove("", DAY[1]);
-    let (result, log) = sync(remembering(&dir), &source, &target).await;
-    result.unwrap();
-    let line = "[vm/1]: 2026-01-02T10:00:00Z: removed, unfinished and not on the source any more";
-    assert!(log.iter().any(|found| found == line), "{log:#?}");
-    assert_eq!(target.directories(), 2, "the finished one and the one that is not ours");
-    // A finished one keeps no mark: what looks unfinished later is not the job's.
-    add_image(&source, DAY[1], &[1, 2]);
-    sync(remembering(&dir), &source, &target).await.0.unwrap();
-    target.edit("", DAY[1], |files| drop(files.remove(MANIFEST_NAME)));
-    source.remove("", DAY[1]);
-    sync(remembering(&dir), &source, &target).await.0.unwrap();
-    assert_eq!(target.directories(), 3);
-}
-
-#[tokio::test]
-async fn a_group_without_snapshots_leaves_no_directory() {
-    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
-    source.groups.lock().unwrap().insert((String::new(), "vm/7".parse().unwrap()));
-    let (result, _) = sync(options(), &source, &target).await;
-    assert_eq!(result.unwrap().groups, 1);
-    assert!(target.groups.lock().unwrap().is_empty());
 }
