@@ -76,8 +76,8 @@ impl Stage {
         site.run(&["remote", "list"]).await.ok();
         site.run(&["sync-job", "run", "pbs2-local"]).await.ok();
         assert_same(&self.source, &store);
-        let notes = files(&site.root().join("lib/farhold/sync"), &[]);
-        assert!(notes.is_empty(), "{name}: notes are left over: {:?}", notes.keys());
+        let notes = site.notes();
+        assert!(notes.is_empty(), "{name}: notes are left over: {notes:?}");
         ran
     }
 }

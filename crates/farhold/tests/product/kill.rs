@@ -76,7 +76,8 @@ impl Stage {
 
 fn noted(site: &Site) -> BTreeSet<Digest> {
     let notes = crate::site::files(&site.root().join("lib/farhold/sync"), &[]);
-    let digests = notes.values().filter_map(|note| note.get(40..));
+    let is_journal = |path: &Path| path.iter().any(|part| part == "journals");
+    let digests = notes.iter().filter(|(path, _)| is_journal(path)).filter_map(|(_, note)| note.get(40..));
     digests.flat_map(|raw| raw.as_chunks::<32>().0.iter().map(|bytes| Digest(*bytes)).collect::<Vec<_>>()).collect()
 }
 
@@ -99,8 +100,11 @@ fn assert_nothing_left(site: &Site, store: &Path) {
     let staging = store.join(".chunks/.farhold-tmp");
     let staged = fs::read_dir(&staging).map(|found| found.count()).unwrap_or(0);
     assert_eq!(staged, 0, "{} is not empty", staging.display());
-    let notes = fs::read_dir(site.root().join("lib/farhold/sync")).unwrap().count();
-    assert_eq!(notes, 0, "notes are left over");
+    // Killed between the end of a snapshot and its note, the mark that it was begun stays; it is believed only beside an
+    // unfinished directory.
+    let (marks, notes): (Vec<_>, Vec<_>) =
+        site.notes().into_iter().partition(|path| path.iter().any(|part| part == "begun"));
+    assert!(notes.is_empty() && marks.len() <= 1, "notes are left over: {notes:?} {marks:?}");
     for folder in ["etc", "lib"] {
         for path in crate::site::files(&site.root().join(folder), &[]).keys() {
             let name = path.to_str().unwrap();

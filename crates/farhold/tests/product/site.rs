@@ -86,6 +86,13 @@ impl Site {
         self.folder.path()
     }
 
+    /// Returns the notes on unfinished snapshots. What is remembered about groups between runs is none.
+    pub fn notes(&self) -> Vec<PathBuf> {
+        let all = files(&self.root().join("lib/farhold/sync"), &[]).into_keys();
+        let is_kept = |path: &Path| path.iter().any(|part| part == "groups" || part == "pairs");
+        all.filter(|path| !is_kept(path)).collect()
+    }
+
     /// Returns where a store lies.
     pub fn store_path(&self, name: &str) -> PathBuf {
         self.folder.path().join("stores").join(name)
