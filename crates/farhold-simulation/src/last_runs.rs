@@ -8,12 +8,9 @@ use farhold_types::{Group, Namespace, Snapshot, VerifyState};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Before, audit};
-use crate::facts::{Fault, Reader, SnapshotFacts, StoreFacts, read};
+use crate::facts::{Reader, SnapshotFacts, StoreFacts, read};
 use crate::model::{Expectation, Expected, expect};
 use crate::world::{Statistics, World, told};
-
-/// Whether resync-corrupt replaces chunks that are damaged in place and were not set aside by a verification.
-const HEALS_IN_PLACE: bool = false;
 
 impl World {
     pub(crate) async fn last_runs(&self, options: &SyncOptions, statistics: &mut Statistics) -> anyhow::Result<()> {
@@ -160,11 +157,7 @@ impl World {
                         let manifest = found.and_then(|found| found.manifest.as_ref());
                         let backup = self.backup_at(&ns, &group.at(*time));
                         if let (Some(manifest), Some(backup)) = (manifest, backup) {
-                            let mut faults = reader.faults(&store, &ns, &group.at(*time), manifest, &backup);
-                            let ledger = self.book.ledger();
-                            faults.retain(|fault| {
-                                HEALS_IN_PLACE || !matches!(fault, Fault::ChunkDamaged(d) if ledger.damaged.contains(d))
-                            });
+                            let faults = reader.faults(&store, &ns, &group.at(*time), manifest, &backup);
                             if !faults.is_empty() {
                                 wrong.push(format!("{name} is still damaged: {faults:?}"));
                             }

@@ -16,6 +16,7 @@ pub mod facts;
 mod last_runs;
 pub mod ledger;
 pub mod model;
+pub mod mount;
 pub mod network;
 pub mod plant;
 pub mod rng;

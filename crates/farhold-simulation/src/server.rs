@@ -12,7 +12,8 @@ use farhold_types::{Authid, Clock, Epoch, Group, Namespace, Snapshot, SyncLevel,
 use tokio::time::Instant;
 
 use crate::backup::{Backup, manifest_blob};
-use crate::disk::{Disk, Mount};
+use crate::disk::Disk;
+use crate::mount::Mount;
 use crate::rng::Rng;
 
 /// When every world begins: 2026-01-01 in seconds since the epoch.
