@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use farhold_api::declare::Content;
+use farhold_api::declare::{ConnectionInfo, Content, empty_body};
 use farhold_api::{ApiError, Call, Router, endpoints};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
@@ -120,6 +120,20 @@ async fn a_plan_is_what_the_run_does_and_writes_nothing() {
     let again = site.get(PLAN, json!({ "id": "pull" })).await;
     assert_eq!((snapshots(&again, "transfer"), again["bytes-estimate"].as_u64()), (0, Some(0)), "{again}");
     assert!(0 < snapshots(&again, "compare"));
+}
+
+#[tokio::test]
+async fn a_job_may_have_the_name_of_a_call_beside_it() {
+    let site = Site::new().await;
+    let job = json!({ "id": "progress", "store": "dst", "remote-store": "golden", "max-depth": 0 });
+    site.call("root@pam", Method::POST, "/config/sync", job).await.unwrap();
+    for (path, status) in [("/progress/plan", 200), ("/pull/plan", 200), ("/progress", 200), ("/progress/nosuch", 404)]
+    {
+        let request = http::Request::builder().uri(format!("/api2/json/farhold/sync{path}"));
+        let connection = ConnectionInfo { peer: None, trusted: Some("root@pam".parse().unwrap()) };
+        let response = site.router.dispatch(request.body(empty_body()).unwrap(), connection).await;
+        assert_eq!(response.status().as_u16(), status, "{path}");
+    }
 }
 
 #[tokio::test]

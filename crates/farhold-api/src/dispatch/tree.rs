@@ -90,30 +90,54 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Looks up decoded components; a named child goes before the variable one. `names` gives the variables of an endpoint.
+    /// Looks up decoded components; a named child goes before the variable one, which is tried if nothing lies below the
+    /// named one. `names` gives the variables of an endpoint.
     pub(super) fn find<'a, N>(&self, method: &Method, components: &[String], names: N) -> Found
     where
         N: Fn(usize) -> &'a Declaration,
     {
-        let mut node = &self.root;
         let mut values = Vec::new();
-        for component in components {
-            if let Some(child) = node.children.get(component.as_str()) {
-                node = child;
-            } else if let Some(child) = &node.variable {
-                values.push(component.clone());
-                node = child;
-            } else {
-                return Found::Nothing;
+        match self.root.find(method, components, &mut values) {
+            Found::Endpoint(number, _) => {
+                let names = names(number).path_variables().map(str::to_owned);
+                Found::Endpoint(number, names.zip(values).collect())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Node {
+    /// Finds what lies below; of an endpoint the values of its variables are in `values`.
+    fn find(&self, method: &Method, components: &[String], values: &mut Vec<String>) -> Found {
+        let Some((component, rest)) = components.split_first() else {
+            return self.here(method);
+        };
+        if let Some(child) = self.children.get(component.as_str()) {
+            let found = child.find(method, rest, values);
+            if found != Found::Nothing {
+                return found;
             }
         }
-        if let Some((_, number)) = node.endpoints.iter().find(|(m, _)| m == method) {
-            let names = names(*number).path_variables().map(str::to_owned);
-            return Found::Endpoint(*number, names.zip(values).collect());
+        let Some(child) = &self.variable else {
+            return Found::Nothing;
+        };
+        let before = values.len();
+        values.push(component.clone());
+        let found = child.find(method, rest, values);
+        if found == Found::Nothing {
+            values.truncate(before);
         }
-        let is_inner = !node.children.is_empty() || node.variable.is_some();
+        found
+    }
+
+    fn here(&self, method: &Method) -> Found {
+        if let Some((_, number)) = self.endpoints.iter().find(|(m, _)| m == method) {
+            return Found::Endpoint(*number, Vec::new());
+        }
+        let is_inner = !self.children.is_empty() || self.variable.is_some();
         if method == Method::GET && is_inner {
-            return Found::Index(node.children.keys().copied().collect());
+            return Found::Index(self.children.keys().copied().collect());
         }
         Found::Nothing
     }
