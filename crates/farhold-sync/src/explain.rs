@@ -75,7 +75,12 @@ impl<S: Source, T: Target> Planner<S, T> {
         if let Some(reason) = filtered(&run.options.group_filter, group) {
             return Ok(skip(reason));
         }
-        let scouted = match self.scout(&pair, group).await {
+        let listed = run.retry.run(|| run.source.snapshots(&pair.source, group)).await;
+        let scouted = match listed {
+            Ok(listed) => self.scout(&pair, group, listed).await,
+            Err(error) => Err(error.into()),
+        };
+        let scouted = match scouted {
             Ok(scouted) => scouted,
             Err(failure) => return Ok(skip(format!("the group {group} would fail: {}", chain(&failure)))),
         };

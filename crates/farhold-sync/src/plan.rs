@@ -10,13 +10,14 @@ use std::sync::Arc;
 use farhold_rules::namespace_map::{NamespacePair, check_depth_rule};
 use farhold_rules::removal_plan::plan_snapshots;
 use farhold_rules::sync_plan::select_groups;
-use farhold_types::{Group, Namespace};
+use farhold_types::{Group, Namespace, SnapshotItem};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::RunContext;
 use crate::dry_run::{GroupReport, NamespacePlan, RunPlan, SnapshotPlan};
 use crate::event::SyncEvent;
+use crate::listing::NamespaceListing;
 use crate::options::SyncOptions;
 use crate::outcome::{GroupFailure, NamespaceFailure, SyncError, chain};
 use crate::plan_removal::{plan_removed_groups, plan_removed_namespaces};
@@ -24,7 +25,7 @@ use crate::removal::KnownGroups;
 use crate::rights::OwnerRights;
 use crate::run::discover;
 use crate::scout::{ScoutedGroup, scout};
-use crate::source::Source;
+use crate::source::{Listed, Source};
 use crate::target::{Target, TargetError};
 
 /// Groups that are looked at side by side, to hide round trips.
@@ -137,7 +138,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         if refusal.is_some() {
             return plan;
         }
-        let listed = match run.retry.run(|| run.source.groups(&pair.source)).await {
+        let (listed, listing) = match NamespaceListing::ask(run.clone(), pair.clone()).await {
             Ok(listed) => listed,
             Err(error) => {
                 plan.failure = Some(chain(&NamespaceFailure::Groups(error)));
@@ -148,7 +149,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         plan.unreadable = listed.unreadable;
         let selection = select_groups(listed.items, &run.options.group_filter);
         plan.groups_total = selection.total;
-        let groups = futures::stream::iter(selection.selected).map(|group| self.group(&pair, group));
+        let groups = futures::stream::iter(selection.selected).map(|group| self.group(&pair, &listing, group));
         plan.groups = groups.buffered(GROUPS_AT_ONCE).collect().await;
         if run.options.remove_vanished {
             match plan_removed_groups(run, &pair, &known).await {
@@ -159,7 +160,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         plan
     }
 
-    async fn group(&self, pair: &NamespacePair, group: Group) -> GroupReport {
+    async fn group(&self, pair: &NamespacePair, listing: &NamespaceListing, group: Group) -> GroupReport {
         let mut report = GroupReport {
             group: group.clone(),
             failure: None,
@@ -167,16 +168,24 @@ impl<S: Source, T: Target> Planner<S, T> {
             removals: Vec::new(),
             unreadable: Vec::new(),
         };
-        match self.scout(pair, &group).await {
+        let scouted = match listing.group(&self.run, &group).await {
+            Ok(listed) => self.scout(pair, &group, listed).await,
+            Err(error) => Err(error.into()),
+        };
+        match scouted {
             Ok(scouted) => self.fill(&mut report, scouted),
             Err(failure) => report.failure = Some(chain(&failure)),
         }
         report
     }
 
-    pub(crate) async fn scout(&self, pair: &NamespacePair, group: &Group) -> Result<ScoutedGroup, GroupFailure> {
+    pub(crate) async fn scout(
+        &self,
+        pair: &NamespacePair,
+        group: &Group,
+        listed: Listed<SnapshotItem>,
+    ) -> Result<ScoutedGroup, GroupFailure> {
         let run = &self.run;
-        let listed = run.retry.run(|| run.source.snapshots(&pair.source, group)).await?;
         let scouted = scout(run, pair, group, listed).await?;
         if let Some(owner) = scouted.seen.as_ref().and_then(|seen| seen.owner.clone())
             && owner != run.options.owner

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use farhold_sync::{
     Explanation, GroupReport, OwnerDenied, OwnerRights, PlannedAction, PlannedReason, RunPlan, SyncError, SyncOptions,
@@ -223,4 +224,16 @@ async fn explain_gives_the_first_rule_that_decides() {
     some.remove_vanished = true;
     let found = explain(&some, &source, &target, "", "vm/1/1970-01-01T00:00:01Z").await;
     assert!(found.removal.is_some_and(|removal| !removal.is_protected), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_lists_a_namespace_at_once_and_opens_nothing() {
+    let (source, target) = (Arc::new(MemorySource::new()), MemoryTarget::new());
+    source.lists_whole_namespaces.store(true, Ordering::SeqCst);
+    (0..30).for_each(|group| add(&source, "", &format!("vm/{group}"), [1, 2, 3]));
+    let found = plan(options(), &source, &target).await.unwrap();
+    assert_eq!(found.snapshots_to_fetch, 90);
+    // The namespaces, the groups, and the snapshots.
+    assert_eq!(source.counts.files.load(Ordering::SeqCst), 3);
+    assert_eq!(source.counts.opened.load(Ordering::SeqCst) + source.counts.peeks.load(Ordering::SeqCst), 0);
 }
