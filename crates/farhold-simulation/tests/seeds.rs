@@ -13,7 +13,7 @@ use farhold_simulation::{Ending, simulate};
 const WORLDS: u64 = 1500;
 
 /// Worlds within which each planted fault must show.
-const WORLDS_PER_FAULT: u64 = 150;
+const WORLDS_PER_FAULT: u64 = 600;
 
 fn scratch() -> tempfile::TempDir {
     let memory = PathBuf::from("/dev/shm");
