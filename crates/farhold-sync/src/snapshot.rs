@@ -72,8 +72,17 @@ pub(crate) async fn sync_snapshot<S: Source, T: Target>(
             let is_corrupt = action.kind == ActionKind::RefetchCorrupt;
             let target = &target;
             let reader = prepared.reader.clone();
-            let mut transfer =
-                Transfer { run, group: &mut *group, target_group, target, action, time, is_corrupt, has_put: &has_put };
+            let mut transfer = Transfer {
+                run,
+                group: &mut *group,
+                target_group,
+                target,
+                action,
+                time,
+                is_corrupt,
+                is_unfinished: false,
+                has_put: &has_put,
+            };
             let mut result =
                 run.cancel.run_until_cancelled(transfer.run(*prepared)).await.unwrap_or(Err(GroupFailure::Cancelled));
             // It may have been opened again after a lost connection, or for the first time after its manifest was read.
@@ -116,6 +125,9 @@ pub(crate) struct Transfer<'a, S: Source, T: Target> {
     pub(crate) action: &'a Action,
     pub(crate) time: Epoch,
     pub(crate) is_corrupt: bool,
+    /// The directory was left by an interrupted run. Nothing in it was ever flushed, so after a power failure an index may
+    /// be whole whose chunks are not.
+    is_unfinished: bool,
     /// Set once a file that was checked lies in the directory.
     has_put: &'a AtomicBool,
 }
@@ -128,6 +140,7 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
     async fn run(&mut self, mut prepared: Prepared<S>) -> Result<SnapshotOutcome, GroupFailure> {
         let time = self.time;
         let stored = self.target.manifest().await?;
+        self.is_unfinished = !self.target.is_new() && matches!(stored, StoredManifest::Absent);
         let base = base_of(&prepared.raw_manifest, &prepared.manifest);
         if self.is_unchanged(&stored, &prepared, &base).await? {
             self.fetch_client_log(&mut prepared).await?;
@@ -196,7 +209,8 @@ impl<S: Source, T: Target> Transfer<'_, S, T> {
         let is_blob = file.name.kind() == ArchiveKind::Blob;
         if !self.target.is_new() {
             match self.target.compare(file).await? {
-                StoredFile::Matching if self.is_corrupt && !is_blob => {
+                StoredFile::Matching if (self.is_corrupt || self.is_unfinished) && !is_blob => {
+                    self.has_put.store(true, Ordering::Relaxed);
                     if let Some(is_changed) = self.repair_chunks(prepared, file).await? {
                         return Ok(is_changed);
                     }
