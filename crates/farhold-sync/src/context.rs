@@ -7,19 +7,19 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ahead::SNAPSHOTS_AHEAD;
-use crate::check_pool::CheckPool;
-use crate::chunks_ahead::Claims;
+use crate::ahead::chunks::Claims;
+use crate::ahead::groups::Distance;
+use crate::ahead::listing::MAX_LISTED_AT_ONCE;
+use crate::ahead::snapshots::SNAPSHOTS_AHEAD;
+use crate::chunks::check_pool::CheckPool;
+use crate::chunks::shared::SharedChunks;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
-use crate::journal::JournalScope;
-use crate::listing::MAX_LISTED_AT_ONCE;
-use crate::look_ahead::Distance;
+use crate::notes::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{RemovedCounts, SyncReport};
 use crate::phases::Phases;
 use crate::received::ReceivedFiles;
 use crate::retry::Retry;
-use crate::shared::SharedChunks;
 use crate::source::Source;
 use crate::target::{ChunkStore, Target};
 

@@ -6,7 +6,7 @@ use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::SkipClass;
 use farhold_types::{ArchiveName, Epoch, Fingerprint, Group, KeyId};
 
-use crate::removal_event::RemovalEvent;
+use crate::removal::event::RemovalEvent;
 
 /// Receives the events of a run, in order within a group. Called from the engine's tasks: it must not wait.
 pub trait EventSink: Send + Sync + 'static {

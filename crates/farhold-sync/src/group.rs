@@ -1,8 +1,8 @@
 //! One group: lock, list, plan, and the snapshots in order.
 //!
 //! A newer snapshot on the target hides an older missing one for ever, since gaps are never filled. So the group goes on
-//! past a snapshot that failed by itself only after its time was noted durably ([`crate::record`]), and stops at any other
-//! error (`docs/spec/sync.md` 6, last paragraph, C.2 W23, and `docs/adr/0003`).
+//! past a snapshot that failed by itself only after its time was noted durably ([`crate::notes::record`]), and stops at
+//! any other error (`docs/spec/sync.md` 6, last paragraph, C.2 W23, and `docs/adr/0003`).
 
 use std::io;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use bytes::Bytes;
 use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 
-use crate::ahead::Ahead;
+use crate::ahead::groups::{FRESH, GroupAhead, GroupListing};
+use crate::ahead::snapshots::Ahead;
+use crate::chunks::known::KnownChunks;
 use crate::context::RunContext;
 use crate::decrypt::Decryption;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
-use crate::journal::Journal;
-use crate::known::KnownChunks;
-use crate::leftovers::remove_vanished_leftovers;
-use crate::look_ahead::{FRESH, GroupAhead, GroupListing};
+use crate::notes::journal::Journal;
+use crate::notes::record::GroupRecord;
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::record::GroupRecord;
-use crate::removal::{SyncedGroup, remove_snapshots};
+use crate::removal::groups::{SyncedGroup, remove_snapshots};
+use crate::removal::leftovers::remove_vanished_leftovers;
 use crate::scout::chunks_ahead;
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source};

@@ -17,7 +17,7 @@ use farhold_format::upid::Upid;
 use farhold_types::{Digest, VerificationItem, VerifyState};
 use serde_json::{Map, Value};
 
-use crate::record::Base;
+use crate::notes::record::Base;
 
 /// Members that say what the backup is; those of another copy would be wrong.
 const OF_THE_BACKUP: [&str; 4] =

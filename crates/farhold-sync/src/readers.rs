@@ -11,9 +11,9 @@ use bytes::Bytes;
 use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
 use tokio::time::Instant;
 
-use crate::chunks_ahead::FetchedAhead;
+use crate::ahead::chunks::FetchedAhead;
+use crate::ahead::prepare::is_gone;
 use crate::context::RunContext;
-use crate::prepare::is_gone;
 use crate::received::ReceivedFiles;
 use crate::retry::Retry;
 use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};

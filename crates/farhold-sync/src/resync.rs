@@ -9,13 +9,13 @@ use bytes::Bytes;
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_types::CryptMode;
 
-use crate::chunks::{Belief, complete};
+use crate::ahead::prepare::{Prepared, max_file_bytes};
+use crate::chunks::fetch::Archive;
+use crate::chunks::plain::{Belief, complete};
 use crate::event::GroupEvent;
-use crate::fetch::Archive;
 use crate::merge::{Merge, Verification};
+use crate::notes::record::Base;
 use crate::outcome::{ArchiveFailure, GroupFailure};
-use crate::prepare::{Prepared, max_file_bytes};
-use crate::record::Base;
 use crate::snapshot::Transfer;
 use crate::source::Source;
 use crate::target::{StoredManifest, Target, TargetSnapshot};

@@ -17,14 +17,14 @@ use farhold_types::Namespace;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::groups::LookAhead;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
 use crate::group::{GroupJob, sync_group};
-use crate::look_ahead::LookAhead;
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
-use crate::removal::{KnownGroups, remove_groups};
-use crate::removal_of_namespaces::{NamespaceScope, remove_namespaces};
+use crate::removal::groups::{KnownGroups, remove_groups};
+use crate::removal::namespaces::{NamespaceScope, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
 use crate::source::{Source, SourceFault};

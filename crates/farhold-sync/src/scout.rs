@@ -8,10 +8,10 @@ use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{GroupPlan, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
 use farhold_types::{Group, SnapshotItem};
 
-use crate::chunks_ahead::ChunksAhead;
+use crate::ahead::chunks::ChunksAhead;
 use crate::context::RunContext;
+use crate::notes::record::GroupRecord;
 use crate::outcome::GroupFailure;
-use crate::record::GroupRecord;
 use crate::source::{Listed, Source};
 use crate::target::{Examine, SeenGroup, Target};
 

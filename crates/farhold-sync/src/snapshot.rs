@@ -16,16 +16,16 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, VerifyState};
 
-use crate::chunks::{Belief, complete};
+use crate::ahead::prepare::{MAX_BLOB_BYTES, Preparation, Prepared, lists_client_log, max_file_bytes};
+use crate::chunks::fetch::Archive;
+use crate::chunks::plain::{Belief, complete};
 use crate::context::RunContext;
 use crate::decrypt::plan::{KeyNote, Plan};
 use crate::event::{GroupEvent, StartState};
-use crate::fetch::Archive;
 use crate::group::GroupState;
-use crate::leftovers::{mark_begun, unmark};
 use crate::merge::base_of;
 use crate::outcome::{ArchiveFailure, GroupFailure};
-use crate::prepare::{MAX_BLOB_BYTES, Preparation, Prepared, lists_client_log, max_file_bytes};
+use crate::removal::leftovers::{mark_begun, unmark};
 use crate::source::Source;
 use crate::target::{StoredFile, StoredManifest, Target, TargetGroup, TargetSnapshot};
 

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 use super::Decryption;
 use super::pairs::{PairNotes, Trust};
-use crate::check_pool::{Bench, ExpectedChunk};
-use crate::fetch::{Fetching, Received, StoreJob};
-use crate::known::KnownChunks;
+use crate::chunks::check_pool::{Bench, ExpectedChunk};
+use crate::chunks::fetch::{Fetching, Received, StoreJob};
+use crate::chunks::known::KnownChunks;
+use crate::chunks::stored::{check_all, touch_all};
 use crate::outcome::ArchiveFailure;
 use crate::source::Source;
-use crate::stored::{check_all, touch_all};
 use crate::target::{ChunkStore, IndexStamp, Target};
 
 /// Missing chunks from which on they are noted: below, fetching them again is cheaper than the file.

@@ -23,14 +23,14 @@ use farhold_types::{ArchiveKind, CryptMode, Digest};
 
 use self::pairs::{MadeFrom, Pairs};
 use self::plan::{Facts, Plan, content_hash, matching_key, may_repair, plan};
-use crate::check_pool::Bench;
+use crate::ahead::prepare::{Prepared, max_file_bytes};
+use crate::chunks::check_pool::Bench;
+use crate::chunks::fetch::{Archive, Fetching};
 use crate::context::RunContext;
 use crate::event::GroupEvent;
-use crate::fetch::{Archive, Fetching};
 use crate::group::GroupState;
 use crate::options::DecryptionKey;
 use crate::outcome::{ArchiveFailure, GroupFailure, chain};
-use crate::prepare::{Prepared, max_file_bytes};
 use crate::snapshot::{SnapshotOutcome, Transfer};
 use crate::source::Source;
 use crate::target::{StoredManifest, Target, TargetSnapshot};

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use farhold_types::Digest;
 use tokio::time::Instant;
 
-use crate::check_pool::ExpectedChunk;
+use crate::chunks::check_pool::ExpectedChunk;
+use crate::chunks::fetch::{Archive, Fetching, Received, StoreJob};
+use crate::chunks::known::Knowledge;
+use crate::chunks::stored::{check_all, touch_all};
 use crate::context::RunContext;
 use crate::event::GroupEvent;
-use crate::fetch::{Archive, Fetching, Received, StoreJob};
 use crate::group::GroupState;
-use crate::journal::Journal;
-use crate::known::Knowledge;
+use crate::notes::journal::Journal;
 use crate::outcome::ArchiveFailure;
 use crate::readers::SnapshotReader;
 use crate::source::Source;
-use crate::stored::{check_all, touch_all};
 use crate::target::{ChunkStore, Target};
 
 /// Missing chunks from which on they are noted: below, fetching them again is cheaper than the file.

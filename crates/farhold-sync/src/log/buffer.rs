@@ -10,7 +10,7 @@ use std::time::Duration;
 use farhold_types::Group;
 
 use crate::event::NamespaceIndex;
-use crate::log_lines::LogLine;
+use crate::log::lines::LogLine;
 
 /// Lines that a group keeps back.
 const GROUP_BUFFER_LINES: usize = 5;
@@ -69,7 +69,7 @@ impl GroupBuffers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_lines::LogLevel;
+    use crate::log::lines::LogLevel;
 
     fn line(text: &str) -> LogLine {
         LogLine { level: LogLevel::Info, text: text.to_owned() }

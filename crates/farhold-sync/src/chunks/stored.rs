@@ -6,7 +6,7 @@ use bytes::Bytes;
 use farhold_types::Digest;
 use tokio::task::JoinSet;
 
-use crate::check_pool::Bench;
+use crate::chunks::check_pool::Bench;
 use crate::context::RunContext;
 use crate::outcome::ArchiveFailure;
 use crate::source::Source;

@@ -16,7 +16,7 @@ use farhold_rules::sync_plan::{Action, ActionKind};
 use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, Namespace, Snapshot};
 use futures::StreamExt;
 
-use crate::chunks_ahead::{ChunksAhead, fetch_chunks_ahead};
+use crate::ahead::chunks::{ChunksAhead, fetch_chunks_ahead};
 use crate::context::RunContext;
 use crate::outcome::GroupFailure;
 use crate::readers::SnapshotReader;

@@ -13,10 +13,10 @@ use farhold_types::{Epoch, Namespace};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::chunks_ahead::ChunksAhead;
+use crate::ahead::chunks::ChunksAhead;
+use crate::ahead::groups::{Begun, PreparationTask};
+use crate::ahead::prepare::prepare;
 use crate::context::RunContext;
-use crate::look_ahead::{Begun, PreparationTask};
-use crate::prepare::prepare;
 use crate::source::Source;
 use crate::target::Target;
 

@@ -8,10 +8,10 @@ use farhold_rules::removal_plan::plan_snapshots;
 use farhold_types::{FilterAction, Group, GroupFilter, Namespace, Snapshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::dry_run::{Explanation, PlannedAction, PlannedSnapshotRemoval, SnapshotPlan};
 use crate::options::SyncOptions;
 use crate::outcome::{SyncError, chain};
-use crate::plan::Planner;
+use crate::plan::planner::Planner;
+use crate::plan::report::{Explanation, PlannedAction, PlannedSnapshotRemoval, SnapshotPlan};
 use crate::rights::OwnerRights;
 use crate::run::discover;
 use crate::source::Source;
@@ -22,7 +22,7 @@ use crate::target::Target;
 /// `namespace` is the one on the source. A snapshot that does not exist is explained, too. Writes nothing anywhere.
 ///
 /// # Errors
-/// As [`crate::plan`].
+/// As [`crate::plan()`].
 ///
 /// # Cancel safety
 /// It may be dropped at any time.

@@ -15,10 +15,10 @@ use farhold_types::{ArchiveName, Digest};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
+use crate::chunks::turns::Turns;
 use crate::readers::SnapshotReader;
 use crate::retry::Tries;
 use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
-use crate::turns::Turns;
 
 /// Pause before a session that broke is opened again while others go on, doubled while it delivers nothing.
 const SESSION_PAUSE: Duration = Duration::from_millis(100);

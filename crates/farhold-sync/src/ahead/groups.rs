@@ -23,11 +23,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::chunks_ahead::ChunksAhead;
+use crate::ahead::chunks::ChunksAhead;
+use crate::ahead::listing::NamespaceListing;
+use crate::ahead::prepare::{Preparation, prepare};
 use crate::context::RunContext;
-use crate::listing::NamespaceListing;
 use crate::outcome::GroupFailure;
-use crate::prepare::{Preparation, prepare};
 use crate::scout::{chunks_ahead, scout};
 use crate::source::{Listed, Source, SourceError};
 use crate::target::Target;

@@ -3,7 +3,7 @@
 //! A chunk that happens to be in the store proves nothing about the peer: skipping its download would let somebody who
 //! knows only a digest obtain another tenant's data. So a download is skipped only for chunks of the group's newest good
 //! snapshot, chunks that this source delivered for this group before, chunks of other groups of the same owner (see
-//! [`crate::shared`]), and nothing else.
+//! [`crate::chunks::shared`]), and nothing else.
 //!
 //! Source: `docs/spec/sync.md` 7.3 and C.2 W13; `docs/spec/datastore-format.md` 13 last paragraph.
 

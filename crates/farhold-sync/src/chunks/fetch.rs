@@ -16,8 +16,8 @@ use farhold_types::{ArchiveName, Digest, Group};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::check_pool::{Bench, ExpectedChunk};
-use crate::chunk_readers::ChunkReaders;
+use crate::chunks::check_pool::{Bench, ExpectedChunk};
+use crate::chunks::readers::ChunkReaders;
 use crate::context::RunContext;
 use crate::event::{GroupEvent, NamespaceIndex};
 use crate::outcome::ArchiveFailure;

@@ -10,10 +10,10 @@ use farhold_rules::removal_plan::{
 use farhold_types::{Group, Namespace};
 
 use crate::context::RunContext;
-use crate::dry_run::{PlannedGroupRemoval, PlannedNamespaceRemoval};
-use crate::removal::{KnownGroups, RemovalFailure, judge_groups};
-use crate::removal_event::KeptBecause;
-use crate::removal_of_namespaces::{NamespaceScope, judge_namespaces, may_be_hidden};
+use crate::plan::report::{PlannedGroupRemoval, PlannedNamespaceRemoval};
+use crate::removal::event::KeptBecause;
+use crate::removal::groups::{KnownGroups, RemovalFailure, judge_groups};
+use crate::removal::namespaces::{NamespaceScope, judge_namespaces, may_be_hidden};
 use crate::rights::OwnerRights;
 use crate::source::Source;
 use crate::target::{Examine, Target};

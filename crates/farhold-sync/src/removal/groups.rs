@@ -1,5 +1,5 @@
 //! Removing what vanished from the source: snapshots at the end of their group, groups at the end of their namespace;
-//! namespaces, at the end of the run, in [`crate::removal_of_namespaces`].
+//! namespaces, at the end of the run, in [`crate::removal::namespaces`].
 //!
 //! What goes is decided by `farhold_rules::removal_plan`. Before anything is removed the source is asked once more,
 //! because the listing that a group or namespace was synced by may be old, and what another job brought meanwhile is
@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::context::RunContext;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::outcome::{GroupFailure, chain, group_name};
-use crate::removal_event::{GroupStep, RemovalEvent, SkippedBecause};
+use crate::removal::event::{GroupStep, RemovalEvent, SkippedBecause};
 use crate::source::{Listed, Source, SourceError, Visibility};
 use crate::target::{Examine, Removed, Target, TargetError, TargetGroup};
 

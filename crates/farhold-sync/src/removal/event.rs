@@ -6,7 +6,7 @@ use farhold_rules::removal_plan::{GroupKeep, NamespaceKeep};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace};
 
 use crate::event::NamespaceIndex;
-use crate::log_lines::{LogLevel, LogLine};
+use crate::log::lines::{LogLevel, LogLine};
 use crate::outcome::SyncReport;
 
 /// One thing that happened to something vanished, or why nothing happens.

@@ -19,8 +19,8 @@ use farhold_types::{
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::Blocking;
-use crate::local_chunks::{chunks_of_owner, chunks_of_snapshot, looks_whole};
-use crate::local_removal;
+use crate::local::chunks::{chunks_of_owner, chunks_of_snapshot, looks_whole};
+use crate::local::removal;
 use crate::target::{
     ChunkStore, Examine, IndexStamp, KnownChunk, MakeManifest, Removed, SeenGroup, StoredFile, StoredManifest, Target,
     TargetError, TargetGroup, TargetSnapshot,
@@ -198,7 +198,7 @@ impl Target for LocalTarget {
 
     async fn groups(&self, ns: &Namespace) -> Result<Vec<OwnedGroup>, TargetError> {
         let ns = ns.clone();
-        self.step("cannot list the groups", move |store| local_removal::groups(store, &ns)).await
+        self.step("cannot list the groups", move |store| removal::groups(store, &ns)).await
     }
 
     async fn lock_existing_group(
@@ -208,7 +208,7 @@ impl Target for LocalTarget {
         owner: &Authid,
     ) -> Result<Option<LocalGroup>, TargetError> {
         let (ns, group) = (ns.clone(), group.clone());
-        let locked = self.step("cannot lock the group", move |store| local_removal::lock(store, &ns, &group)).await?;
+        let locked = self.step("cannot lock the group", move |store| removal::lock(store, &ns, &group)).await?;
         match locked {
             Some((found, _)) if found != *owner => {
                 Err(TargetError::OwnerMismatch { expected: owner.clone(), owner: found })
@@ -221,7 +221,7 @@ impl Target for LocalTarget {
 
     async fn remove_empty_namespace(&self, ns: &Namespace) -> Result<bool, TargetError> {
         let ns = ns.clone();
-        let remove = move |store: &Datastore| local_removal::remove_empty_namespace(store, &ns);
+        let remove = move |store: &Datastore| removal::remove_empty_namespace(store, &ns);
         self.step("cannot remove the namespace", remove).await
     }
 
@@ -310,7 +310,7 @@ impl TargetGroup for LocalGroup {
 
     async fn remove_snapshot(&self, time: Epoch) -> Result<Removed, TargetError> {
         let lock = self.lock();
-        let remove = move |store: &Datastore| local_removal::remove_snapshot(store, &lock, time);
+        let remove = move |store: &Datastore| removal::remove_snapshot(store, &lock, time);
         self.target.step("cannot remove the snapshot", remove).await
     }
 

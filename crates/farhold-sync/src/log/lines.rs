@@ -14,9 +14,9 @@ use farhold_rules::sync_plan::{SkipClass, SkipReason};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_bytes};
 
 use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
-use crate::log_buffer::GroupBuffers;
+use crate::log::buffer::GroupBuffers;
 use crate::outcome::SyncReport;
-use crate::removal_event::removing_snapshot;
+use crate::removal::event::removing_snapshot;
 
 /// Lines of later namespaces that are kept back before order gives way to memory.
 const MAX_HELD_LINES: usize = 4096;

@@ -34,9 +34,9 @@ const MAX_DIGESTS: u64 = 2 << 20;
 pub(crate) struct JournalScope {
     /// Holds the notes.
     folder: PathBuf,
-    /// Holds the records of groups, see [`crate::record`].
+    /// Holds the records of groups, see [`crate::notes::record`].
     records: PathBuf,
-    /// Holds the marks on snapshots that were begun, see [`crate::leftovers`].
+    /// Holds the marks on snapshots that were begun, see [`crate::removal::leftovers`].
     marks: PathBuf,
     /// Holds the pairs of decrypted chunks, see [`crate::decrypt`].
     pairs: PathBuf,

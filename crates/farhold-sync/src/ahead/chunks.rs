@@ -15,7 +15,7 @@ use farhold_format::manifest::Manifest;
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest};
 use tokio::sync::OnceCell;
 
-use crate::check_pool::ExpectedChunk;
+use crate::chunks::check_pool::ExpectedChunk;
 use crate::context::RunContext;
 use crate::readers::SnapshotReader;
 use crate::source::Source;

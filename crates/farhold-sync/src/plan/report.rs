@@ -1,4 +1,4 @@
-//! What a run would do, as data: the answer of [`crate::plan`] and [`crate::explain`].
+//! What a run would do, as data: the answer of [`crate::plan()`] and [`crate::explain()`].
 //!
 //! Serialised with the words of the API: member names in kebab-case, names and times as in listings.
 

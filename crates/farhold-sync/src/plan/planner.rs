@@ -14,14 +14,14 @@ use farhold_types::{Group, Namespace, SnapshotItem};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::listing::NamespaceListing;
 use crate::context::RunContext;
-use crate::dry_run::{GroupReport, NamespacePlan, RunPlan, SnapshotPlan};
 use crate::event::SyncEvent;
-use crate::listing::NamespaceListing;
 use crate::options::SyncOptions;
 use crate::outcome::{GroupFailure, NamespaceFailure, SyncError, chain};
-use crate::plan_removal::{plan_removed_groups, plan_removed_namespaces};
-use crate::removal::KnownGroups;
+use crate::plan::removal::{plan_removed_groups, plan_removed_namespaces};
+use crate::plan::report::{GroupReport, NamespacePlan, RunPlan, SnapshotPlan};
+use crate::removal::groups::KnownGroups;
 use crate::rights::OwnerRights;
 use crate::run::discover;
 use crate::scout::{ScoutedGroup, scout};
@@ -34,7 +34,7 @@ const GROUPS_AT_ONCE: usize = 16;
 /// Returns what a run with these arguments would do. Writes nothing anywhere.
 ///
 /// # Errors
-/// Those of [`crate::run`] that end a run before it begins. What would fail only a namespace or group is told there.
+/// Those of [`crate::run()`] that end a run before it begins. What would fail only a namespace or group is told there.
 ///
 /// # Cancel safety
 /// It may be dropped at any time.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use farhold_types::{Digest, Epoch, Group, Namespace};
 use serde::{Deserialize, Serialize};
 
-use crate::journal::JournalScope;
+use crate::notes::journal::JournalScope;
 
 /// Version of the file's shape. Another one counts as no record.
 const VERSION: u32 = 1;

@@ -14,8 +14,8 @@ use farhold_types::{Group, SnapshotItem};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::ahead::groups::FRESH;
 use crate::context::RunContext;
-use crate::look_ahead::FRESH;
 use crate::source::{Listed, Source, SourceError};
 use crate::target::Target;
 

@@ -1,0 +1,4 @@
+//! The task log of a run, made from its events.
+
+pub(crate) mod buffer;
+pub(crate) mod lines;

@@ -1,0 +1,4 @@
+//! Private notes that a job keeps from one run to the next. Losing them costs time, never data.
+
+pub(crate) mod journal;
+pub(crate) mod record;
