@@ -311,6 +311,11 @@ Given / when / then.
     }
 
     #[test]
+    fn the_committed_table_is_up_to_date_and_nothing_is_missing() {
+        check(&crate::layers::workspace_root(Path::new(env!("CARGO_MANIFEST_DIR")))).unwrap();
+    }
+
+    #[test]
     fn scenarios_and_faults_are_read_from_their_annexes_only() {
         let rows = rows(TEXT).unwrap();
         assert_eq!(numbers(&rows), ["1", "49a", "22", "3", "7"]);
