@@ -26,7 +26,9 @@ pub(super) fn plan_text(plan: &Value) -> String {
                 line(&mut text, 0, &format!("vanished {name}: remove"));
             }
         }
+        vanished_groups(&mut text, removed, "groups", &mut totals);
     }
+    failure(&mut text, 0, plan, "removal-failure", &mut totals);
     for item in strings(plan, "unreadable") {
         line(&mut text, 0, &format!("warning: the source lists something that makes no sense: {item}"));
     }
@@ -101,13 +103,13 @@ fn namespace_text(text: &mut String, namespace: &Value, totals: &mut Totals) {
     let scope = format!("{} of {} in scope", groups.len(), count(total, "group"));
     let (source, target) = (namespace_name(source), namespace_name(target));
     line(text, 0, &format!("{source} -> {target}{created}: {scope}"));
-    failure(text, 1, namespace, totals);
+    failure(text, 1, namespace, "failure", totals);
     for item in strings(namespace, "unreadable") {
         line(text, 1, &format!("warning: the source lists something that makes no sense: {item}"));
     }
     for group in groups {
         line(text, 1, string(group, "group"));
-        failure(text, 2, group, totals);
+        failure(text, 2, group, "failure", totals);
         let mut rows = snapshot_rows(group, totals);
         rows.extend(removal_rows(group, "removals", totals));
         draw(text, &rows);
@@ -115,7 +117,13 @@ fn namespace_text(text: &mut String, namespace: &Value, totals: &mut Totals) {
             line(text, 2, &format!("warning: the source lists something that makes no sense: {item}"));
         }
     }
-    for removed in items(namespace, "removed-groups") {
+    failure(text, 1, namespace, "removal-failure", totals);
+    vanished_groups(text, namespace, "removed-groups", totals);
+    text.push('\n');
+}
+
+fn vanished_groups(text: &mut String, item: &Value, member: &str, totals: &mut Totals) {
+    for removed in items(item, member) {
         let name = string(removed, "group");
         if let Some(reason) = removed.get("kept").and_then(Value::as_str) {
             line(text, 1, &format!("{name}: vanished, stays ({reason})"));
@@ -127,11 +135,10 @@ fn namespace_text(text: &mut String, namespace: &Value, totals: &mut Totals) {
         totals.removed_groups += u64::from(!rows.iter().any(|row| row.action == "keep"));
         draw(text, &rows);
     }
-    text.push('\n');
 }
 
-fn failure(text: &mut String, depth: usize, item: &Value, totals: &mut Totals) {
-    if let Some(reason) = item.get("failure").and_then(Value::as_str) {
+fn failure(text: &mut String, depth: usize, item: &Value, member: &str, totals: &mut Totals) {
+    if let Some(reason) = item.get(member).and_then(Value::as_str) {
         totals.failures += 1;
         line(text, depth, &format!("fails: {reason}"));
     }
@@ -292,7 +299,10 @@ mod tests {
                 "source": "a", "target": "site-a/a", "is-missing-on-target": true, "groups-total": 1, "groups": [],
                 "removed-groups": [],
             }],
-            "removed-namespaces": [{ "namespace": "site-a/old" }],
+            "removed-namespaces": [{
+                "namespace": "site-a/old",
+                "groups": [{ "group": "vm/9", "snapshots": [{ "time": at(0), "is-protected": false }] }],
+            }],
             "snapshots-to-fetch": 1, "bytes-estimate": 3_u64 << 30, "unreadable": [],
         });
         insta::assert_snapshot!(plan_text(&plan));

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::removal_plan::plan_snapshots;
+use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_types::{FilterAction, Group, GroupFilter, Namespace, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::options::SyncOptions;
 use crate::outcome::{SyncError, chain};
 use crate::plan::planner::Planner;
-use crate::plan::report::{Explanation, PlannedAction, PlannedSnapshotRemoval, SnapshotPlan};
+use crate::plan::report::{Explanation, PlannedAction, PlannedReason, PlannedSnapshotRemoval, SnapshotPlan};
 use crate::rights::OwnerRights;
 use crate::run::discover;
 use crate::source::Source;
@@ -87,7 +88,13 @@ impl<S: Source, T: Target> Planner<S, T> {
         let local = scouted.seen.map(|seen| seen.snapshots).unwrap_or_default();
         if let Some(action) = scouted.plan.actions.iter().find(|action| action.item.backup_time == snapshot.time) {
             let planned = SnapshotPlan::of(action, crate::scout::has_finished(&local));
-            return Ok((planned.action, planned.reason.text().to_owned(), None));
+            let is_finished = |local: &LocalSnapshot| local.condition != LocalCondition::Unfinished;
+            let is_here = local.iter().any(|local| local.time == snapshot.time && is_finished(local));
+            let reason = match planned.reason {
+                PlannedReason::AlreadySynced if is_here => "the target has it, and compares only its newest snapshot",
+                reason => reason.text(),
+            };
+            return Ok((planned.action, reason.to_owned(), None));
         }
         if !local.iter().any(|local| local.time == snapshot.time) {
             return Ok(skip("neither the source nor the target has it"));

@@ -196,6 +196,8 @@ async fn what_would_fail_is_told_where_it_would_fail() {
 #[tokio::test]
 async fn explain_gives_the_first_rule_that_decides() {
     let (source, target) = both().await;
+    let found = explain(&options(), &source, &target, "", "vm/1/1970-01-01T00:00:01Z").await;
+    assert!(found.reason.contains("the target has it"), "{}", found.reason);
     source.remove("", "vm/1/1970-01-01T00:00:01Z");
     add(&source, "", "vm/2", [1]);
     source.edit_manifest("", "vm/2/1970-01-01T00:00:01Z", |manifest| {
