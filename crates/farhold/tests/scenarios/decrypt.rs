@@ -9,6 +9,7 @@ use farhold_format::manifest::Manifest;
 
 use crate::content::{assert_sound, golden, referenced, snapshots};
 use crate::pair::{Account, Pair};
+use crate::site::files;
 
 /// Unpacks a recorded store into a folder below `parent`.
 fn unpack(name: &str, parent: &Path) -> std::path::PathBuf {
@@ -67,4 +68,23 @@ async fn scenario_88_the_recorded_encrypted_store_comes_over_the_wire_as_the_rec
     let text = pair.pull().await.failed();
     assert!(text.contains("[vm/100]: sync group vm/100 failed - refusing to overwrite"), "{text}");
     assert_eq!(snapshots(&pair.target_store()), before);
+    assert_no_secret_is_told(&pair, &text);
+}
+
+/// Looks for the key and the remote's password in everything that the pulling server wrote beside its configuration.
+fn assert_no_secret_is_told(pair: &Pair, output: &str) {
+    let key: serde_json::Value = serde_json::from_slice(&fs::read(golden("key0.json")).unwrap()).unwrap();
+    let remotes = pair.target.app.settings.remotes().load().unwrap().entries;
+    let remotes = remotes.all().unwrap();
+    let password = remotes[0].secret().unwrap();
+    let secrets = [key["data"].as_str().unwrap(), password.expose()];
+    let root = pair.target.root();
+    let written = files(&root, &[root.join("etc")]);
+    assert!(written.keys().any(|path| path.starts_with("log/tasks")), "{:?}", written.keys());
+    for secret in secrets {
+        assert!(16 < secret.len() && !output.contains(secret));
+        for (path, content) in &written {
+            assert!(!content.windows(secret.len()).any(|part| part == secret.as_bytes()), "{}", path.display());
+        }
+    }
 }
