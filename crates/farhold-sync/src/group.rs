@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
+use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalSnapshot};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 
 use crate::ahead::groups::{FRESH, GroupAhead, GroupListing};
@@ -23,7 +23,7 @@ use crate::notes::record::GroupRecord;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::removal::groups::{SyncedGroup, remove_snapshots};
 use crate::removal::leftovers::remove_vanished_leftovers;
-use crate::scout::chunks_ahead;
+use crate::scout::{chunks_ahead, plan_with_record};
 use crate::snapshot::{SnapshotOutcome, sync_snapshot};
 use crate::source::{Listed, Source};
 use crate::target::{Target, TargetGroup};
@@ -153,11 +153,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         let (index, group) = (Some(job.index), Some(name.clone()));
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });
     }
-    let (journal, of) = (run.journal.clone(), (ns.clone(), name.clone()));
-    let record = run.pool.run(move |_| GroupRecord::load(journal.as_deref(), &of.0, &of.1)).await;
-    let record = record.map_err(|_| GroupFailure::Crashed)?;
-    let facts = LocalFacts { snapshots: &local, failed: record.failed() };
-    let plan = plan_group(name, listed.items, facts, &run.options.selection);
+    let (record, plan) = plan_with_record(run, ns, name, listed.items, &local).await?;
     let mut in_progress = plan.in_progress();
     for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
         run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));

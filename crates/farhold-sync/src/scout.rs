@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{GroupPlan, LocalCondition, LocalFacts, LocalSnapshot, plan_group};
-use farhold_types::{Group, SnapshotItem};
+use farhold_types::{Group, Namespace, SnapshotItem};
 
 use crate::ahead::chunks::ChunksAhead;
 use crate::context::RunContext;
@@ -33,13 +33,26 @@ pub(crate) async fn scout<S: Source, T: Target>(
     listed: Listed<SnapshotItem>,
 ) -> Result<ScoutedGroup, GroupFailure> {
     let seen = run.target.look_at_group(&pair.target, group, run.examine()).await?;
-    let (journal, of) = (run.journal.clone(), (pair.target.clone(), group.clone()));
+    let snapshots = seen.as_ref().map_or(&[][..], |seen| &seen.snapshots);
+    let (_, plan) = plan_with_record(run, &pair.target, group, listed.items, snapshots).await?;
+    Ok(ScoutedGroup { unreadable: listed.unreadable, seen, plan })
+}
+
+/// Plans a group of the target namespace `ns` by what the source lists, the target has and the job remembers; returns
+/// what it remembers, too.
+pub(crate) async fn plan_with_record<S: Source, T: Target>(
+    run: &RunContext<S, T>,
+    ns: &Namespace,
+    group: &Group,
+    listed: Vec<SnapshotItem>,
+    local: &[LocalSnapshot],
+) -> Result<(GroupRecord, GroupPlan), GroupFailure> {
+    let (journal, of) = (run.journal.clone(), (ns.clone(), group.clone()));
     let record = run.pool.run(move |_| GroupRecord::load(journal.as_deref(), &of.0, &of.1)).await;
     let record = record.map_err(|_| GroupFailure::Crashed)?;
-    let snapshots = seen.as_ref().map_or(&[][..], |seen| &seen.snapshots);
-    let facts = LocalFacts { snapshots, failed: record.failed() };
-    let plan = plan_group(group, listed.items, facts, &run.options.selection);
-    Ok(ScoutedGroup { unreadable: listed.unreadable, seen, plan })
+    let facts = LocalFacts { snapshots: local, failed: record.failed() };
+    let plan = plan_group(group, listed, facts, &run.options.selection);
+    Ok((record, plan))
 }
 
 /// Returns whether one of the snapshots is finished.
