@@ -63,13 +63,7 @@ impl World {
 
     /// Runs once and compares with the model. Returns whether something was removed.
     async fn compare_with_model(&self, options: &SyncOptions, statistics: &mut Statistics) -> anyhow::Result<bool> {
-        {
-            let mut ledger = self.book.ledger();
-            ledger.left_source.clear();
-            ledger.left_target.clear();
-            ledger.changed.clear();
-            ledger.taken_now.clear();
-        }
+        self.begin_round();
         let before = Before::read(self)?;
         let (source, old) = (read(&self.source.store())?, before.target.clone());
         let expectation = expect(options, &source, &old);

@@ -8,8 +8,8 @@ use std::sync::MutexGuard;
 
 use bytes::Bytes;
 use farhold_storage::{
-    Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Operation, RecordLock, Staging, Stat, Storage,
-    StorageError, StorePath, stem,
+    Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, NoOtherProcess, Operation, RecordLock, Staging, Stat,
+    Storage, StorageError, StorePath, stem,
 };
 
 use crate::disk::{Change, Crash, Disk, State};
@@ -301,7 +301,7 @@ impl Storage for Mount {
 
     fn record_lock(&self, path: &StorePath) -> Result<Box<dyn RecordLock>, StorageError> {
         match self.create_exclusive(path, b"") {
-            Ok(()) | Err(StorageError::AlreadyExists { .. }) => Ok(Box::new(OneProcess)),
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => Ok(Box::new(NoOtherProcess)),
             Err(error) => Err(error),
         }
     }
@@ -319,24 +319,6 @@ impl Storage for Mount {
 
     fn local_root(&self) -> Option<&Path> {
         None
-    }
-}
-
-/// Each disk has one process at a time, so the lock between processes is always free.
-#[derive(Debug)]
-struct OneProcess;
-
-impl RecordLock for OneProcess {
-    fn try_shared(&self) -> Result<bool, StorageError> {
-        Ok(true)
-    }
-
-    fn try_exclusive(&self) -> Result<bool, StorageError> {
-        Ok(true)
-    }
-
-    fn unlock(&self) -> Result<(), StorageError> {
-        Ok(())
     }
 }
 

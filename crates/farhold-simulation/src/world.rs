@@ -255,7 +255,8 @@ impl World {
         Ok(())
     }
 
-    fn begin_round(&self) {
+    /// Forgets what the round before did.
+    pub(crate) fn begin_round(&self) {
         let mut ledger = self.book.ledger();
         ledger.left_source.clear();
         ledger.left_target.clear();

@@ -33,4 +33,4 @@ pub use temporary::{is_random_temporary, stem};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultKind, FaultyStorage};
 #[cfg(any(test, feature = "testing"))]
-pub use memory::MemoryStorage;
+pub use memory::{MemoryStorage, NoOtherProcess};

@@ -281,8 +281,9 @@ impl Storage for MemoryStorage {
     }
 }
 
+/// The lock between processes of a storage that only one process ever sees: always free.
 #[derive(Debug)]
-struct NoOtherProcess;
+pub struct NoOtherProcess;
 
 impl RecordLock for NoOtherProcess {
     fn try_shared(&self) -> Result<bool, StorageError> {
