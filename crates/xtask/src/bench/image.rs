@@ -114,8 +114,7 @@ impl Image {
         let index = fs::read(copy.join(GROUP).join(time.to_string()).join(ARCHIVE)).context("no decrypted index")?;
         let index = Index::parse(ArchiveKind::FixedIndex, index.into())?;
         ensure!(index.size_bytes() == self.content_bytes(), "the decrypted image has another size");
-        let wanted = self.chunks.iter().map(|chunk| chunk.plain_digest);
-        ensure!(index.digests().eq(wanted), "the decrypted image has other chunks");
+        ensure!(index.digests().eq(self.plain_digests().copied()), "the decrypted image has other chunks");
         let mut decoder = BlobDecoder::new();
         for chunk in &self.chunks {
             let encoded = fs::read(copy.join(chunk_path(&chunk.plain_digest)))?;
@@ -125,29 +124,14 @@ impl Image {
         Ok(())
     }
 
-    /// Moves snapshots and chunks from a datastore whose server is stopped into the new folder `aside`, so that they can
-    /// be pulled again.
-    ///
-    /// Moved and not removed: ext4 does not use the numbers of removed files again for a minute, and looking for others
-    /// would slow down the next run more and more.
-    pub(super) fn move_aside(&self, store: &Path, aside: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(aside)?;
-        fs::rename(store.join(GROUP), aside.join("group"))?;
-        for chunk in &self.chunks {
-            fs::rename(store.join(chunk_path(&chunk.digest)), aside.join(chunk.digest.to_string()))?;
-        }
-        Ok(())
+    /// Returns the names of the chunks of a copy that was pulled as it is.
+    pub(super) fn stored_digests(&self) -> impl Iterator<Item = &Digest> {
+        self.chunks.iter().map(|chunk| &chunk.digest)
     }
 
-    /// As [`Self::move_aside`], of decrypted copies.
-    pub(super) fn move_decrypted_aside(&self, store: &Path, aside: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(aside)?;
-        fs::rename(store.join(GROUP), aside.join("group"))?;
-        for chunk in &self.chunks {
-            let name = chunk.plain_digest;
-            fs::rename(store.join(chunk_path(&name)), aside.join(name.to_string()))?;
-        }
-        Ok(())
+    /// Returns the names of the chunks of a decrypted copy.
+    pub(super) fn plain_digests(&self) -> impl Iterator<Item = &Digest> {
+        self.chunks.iter().map(|chunk| &chunk.plain_digest)
     }
 
     /// Decodes and hashes all chunks on this thread and returns the CPU seconds it took.
@@ -210,6 +194,24 @@ fn write_chunks(store: &Path, count: usize, key: Option<&CryptConfig>) -> anyhow
     Ok(chunks.into_iter().map(|(_, chunk)| chunk).collect())
 }
 
+/// Moves all virtual machines and these chunks from a datastore whose server is stopped into the new folder `aside`, so
+/// that they can be pulled again.
+///
+/// Moved and not removed: ext4 does not use the numbers of removed files again for a minute, and looking for others
+/// would slow down the next run more and more.
+pub(super) fn move_aside<'a>(
+    store: &Path,
+    aside: &Path,
+    chunks: impl IntoIterator<Item = &'a Digest>,
+) -> anyhow::Result<()> {
+    fs::create_dir_all(aside)?;
+    fs::rename(store.join("vm"), aside.join("vm"))?;
+    for chunk in chunks {
+        fs::rename(store.join(chunk_path(chunk)), aside.join(chunk.to_string()))?;
+    }
+    Ok(())
+}
+
 pub(super) fn chunk_path(digest: &Digest) -> PathBuf {
     let name = digest.to_string();
     Path::new(".chunks").join(&name[..4]).join(name)
@@ -248,7 +250,7 @@ mod tests {
         assert!(0.0 < image.decode_and_hash_seconds(&a).unwrap());
         image.compare_decrypted(&a, FIRST).unwrap();
         assert!(image.compare_decrypted(&a, SECOND).is_err());
-        image.move_aside(&b, &folder.path().join("aside")).unwrap();
+        move_aside(&b, &folder.path().join("aside"), image.stored_digests()).unwrap();
         assert!(!damaged.exists() && !b.join(GROUP).exists());
     }
 }

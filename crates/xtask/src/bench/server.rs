@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -104,10 +104,10 @@ impl Installation {
         Ok(text)
     }
 
-    /// Runs a command that follows a task, and returns the time until the task's end is in its log, with the output.
+    /// Runs a command that follows a task, which must end well, and returns the time until that is in the task's log.
     ///
     /// The command itself looks at the log a few times a second only and so ends later. `look` is called meanwhile.
-    pub(super) fn time_task(&self, arguments: &[&str], mut look: impl FnMut()) -> anyhow::Result<(Duration, String)> {
+    pub(super) fn time_task(&self, arguments: &[&str], mut look: impl FnMut()) -> anyhow::Result<Duration> {
         let known = self.task_logs()?;
         let begin = Instant::now();
         let mut polls = 0;
@@ -131,7 +131,8 @@ impl Installation {
                 }
             }
             let output = command.join().map_err(|_| anyhow::anyhow!("a thread crashed"))??;
-            Ok((elapsed.unwrap_or_else(|| begin.elapsed()), output))
+            ensure!(output.contains("TASK OK"), "{} failed: {output}", arguments.join(" "));
+            Ok(elapsed.unwrap_or_else(|| begin.elapsed()))
         })
     }
 
