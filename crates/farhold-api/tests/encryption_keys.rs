@@ -1,11 +1,13 @@
 //! Encryption keys and the sync jobs that name them: the scenarios of `docs/spec/sync.md` B, 91 to 96.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
+#[path = "support/in_process.rs"]
+mod in_process;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use farhold_api::declare::Content;
-use farhold_api::{ApiError, Call, Router, endpoints};
+use farhold_api::{ApiError, Router, endpoints};
 use farhold_format::task_log::TaskStatus;
 use farhold_jobs::App;
 use farhold_jobs::testing::TestServer;
@@ -34,12 +36,7 @@ impl Site {
     }
 
     async fn call(&self, caller: &str, method: Method, path: &str, params: Value) -> Result<Value, ApiError> {
-        let Value::Object(params) = params else { panic!("parameters are an object") };
-        let reply = self.router.call(Call { method, path, params, caller: caller.parse().unwrap() }).await?;
-        match reply.content {
-            Content::Json(value) => Ok(value),
-            _ => panic!("the answer is JSON"),
-        }
+        in_process::call(&self.router, caller, method, path, params).await
     }
 
     async fn root(&self, method: Method, path: &str, params: Value) -> Result<Value, ApiError> {

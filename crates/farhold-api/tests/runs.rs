@@ -1,14 +1,17 @@
 //! What a run would do, and how far it is: the plan says it, the run does it, and asking writes nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
+#[path = "support/in_process.rs"]
+mod in_process;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use farhold_api::declare::{ConnectionInfo, Content, empty_body};
-use farhold_api::{ApiError, Call, Router, endpoints};
+use farhold_api::declare::{ConnectionInfo, empty_body};
+use farhold_api::{ApiError, Router, endpoints};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_jobs::App;
@@ -46,12 +49,7 @@ impl Site {
     }
 
     async fn call(&self, caller: &str, method: Method, path: &str, params: Value) -> Result<Value, ApiError> {
-        let Value::Object(params) = params else { panic!("parameters are an object") };
-        let reply = self.router.call(Call { method, path, params, caller: caller.parse().unwrap() }).await?;
-        match reply.content {
-            Content::Json(value) => Ok(value),
-            _ => panic!("the answer is JSON"),
-        }
+        in_process::call(&self.router, caller, method, path, params).await
     }
 
     async fn get(&self, path: &str, params: Value) -> Value {

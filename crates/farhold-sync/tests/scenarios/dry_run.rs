@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use farhold_sync::{
-    Explanation, GroupReport, OwnerDenied, OwnerRights, PlannedAction, PlannedReason, RunPlan, SyncError, SyncOptions,
-    Unrestricted,
+    Explanation, GroupReport, OwnerRights, PlannedAction, PlannedReason, RunPlan, SyncError, SyncOptions, Unrestricted,
 };
-use farhold_types::{Namespace, VerifyState};
+use farhold_types::VerifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Content, MemorySource, MemoryTarget, Shared, TargetHandle, ns, options, snapshot, sync};
+use crate::support::{
+    Content, MemorySource, MemoryTarget, NoModify, Shared, TargetHandle, ns, options, snapshot, sync,
+};
 
 async fn plan(
     options: SyncOptions,
@@ -159,22 +160,6 @@ async fn a_snapshot_that_failed_before_is_planned_again_with_that_reason() {
     let found = plan(with_record, &source, &target).await.unwrap();
     let first = group(&found, "", "vm/1").snapshots[0];
     assert_eq!((first.action, first.reason), (PlannedAction::Transfer, PlannedReason::FailedBefore));
-}
-
-struct NoModify;
-
-impl OwnerRights for NoModify {
-    fn may_backup(&self, _: &Namespace) -> Result<(), OwnerDenied> {
-        Ok(())
-    }
-
-    fn may_modify(&self, _: &Namespace) -> Result<(), OwnerDenied> {
-        Err(OwnerDenied { missing: "Datastore.Modify".into(), path: "/datastore/dst".into() })
-    }
-
-    fn may_see(&self, _: &Namespace) -> bool {
-        true
-    }
 }
 
 #[tokio::test]

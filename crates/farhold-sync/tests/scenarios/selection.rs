@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use farhold_format::manifest::Manifest;
-use farhold_sync::{OwnerDenied, OwnerRights, SyncError, SyncOptions};
-use farhold_types::{CryptMode, Digest, Epoch, GroupFilter, MANIFEST_NAME, Namespace, VerificationItem, VerifyState};
+use farhold_sync::{SyncError, SyncOptions};
+use farhold_types::{CryptMode, Digest, Epoch, GroupFilter, MANIFEST_NAME, VerificationItem, VerifyState};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Content, Log, MemorySource, MemoryTarget, Shared, TargetHandle, ns, options, snapshot, sync};
+use crate::support::{
+    Content, Log, MemorySource, MemoryTarget, NoModify, Shared, TargetHandle, ns, options, snapshot, sync,
+};
 
 fn time(second: u32) -> String {
     format!("1970-01-01T00:00:{second:02}Z")
@@ -224,23 +226,6 @@ async fn scenario_66_without_a_depth_the_whole_tree_comes() {
     let (source, target) = (tree(), MemoryTarget::new());
     sync(options(), &source, &target).await.0.unwrap();
     assert_eq!(groups(&target).len(), 5);
-}
-
-/// May create nothing.
-struct NoModify;
-
-impl OwnerRights for NoModify {
-    fn may_backup(&self, _: &Namespace) -> Result<(), OwnerDenied> {
-        Ok(())
-    }
-
-    fn may_modify(&self, _: &Namespace) -> Result<(), OwnerDenied> {
-        Err(OwnerDenied { missing: "Datastore.Modify".into(), path: "/datastore/dst".into() })
-    }
-
-    fn may_see(&self, _: &Namespace) -> bool {
-        true
-    }
 }
 
 #[tokio::test]

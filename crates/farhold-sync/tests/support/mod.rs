@@ -14,9 +14,9 @@ use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
     ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLevel, LogLine, LogNames, LogRenderer,
-    MakeManifest, Removed, SeenGroup, Source, SourceError, SourceFault, SourceSnapshot, StoredFile, StoredManifest,
-    SyncError, SyncEvent, SyncOptions, SyncReport, Target, TargetError, TargetGroup, TargetSnapshot, Unrestricted,
-    Visibility,
+    MakeManifest, OwnerDenied, OwnerRights, Removed, SeenGroup, Source, SourceError, SourceFault, SourceSnapshot,
+    StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions, SyncReport, Target, TargetError, TargetGroup,
+    TargetSnapshot, Unrestricted, Visibility,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, CryptMode, Digest, Epoch, Group, MANIFEST_NAME, Namespace,
@@ -819,4 +819,21 @@ pub async fn sync_until(
 
 pub fn lost() -> SourceError {
     SourceError::new(SourceFault::ConnectionLost, "connection reset")
+}
+
+/// Rights of an owner who may create and remove no namespace.
+pub struct NoModify;
+
+impl OwnerRights for NoModify {
+    fn may_backup(&self, _: &Namespace) -> Result<(), OwnerDenied> {
+        Ok(())
+    }
+
+    fn may_modify(&self, _: &Namespace) -> Result<(), OwnerDenied> {
+        Err(OwnerDenied { missing: "Datastore.Modify".into(), path: "/datastore/dst".into() })
+    }
+
+    fn may_see(&self, _: &Namespace) -> bool {
+        true
+    }
 }
