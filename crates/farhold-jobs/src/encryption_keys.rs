@@ -9,7 +9,7 @@ use farhold_crypto::{CryptConfig, EncryptionKey};
 use farhold_format::key_file::{KeyFile, KeyFileError, LocalTime};
 use farhold_rules::acl::AclPath;
 use farhold_settings::{KeyStoreError, KeyUse};
-use farhold_sync::DecryptionKey;
+use farhold_sync::SyncKey;
 use farhold_types::{Authid, KeyId, Privileges, Secret};
 use thiserror::Error;
 
@@ -92,14 +92,14 @@ pub fn decryption_keys(
     access: &AccessSnapshot,
     owner: &Authid,
     ids: &[KeyId],
-) -> Result<Vec<DecryptionKey>, KeyAccessError> {
-    let mut keys: Vec<DecryptionKey> = Vec::with_capacity(ids.len());
+) -> Result<Vec<SyncKey>, KeyAccessError> {
+    let mut keys: Vec<SyncKey> = Vec::with_capacity(ids.len());
     for id in ids {
         if keys.iter().any(|key| key.id == *id) {
             continue;
         }
         let config = Arc::new(load_key(app, access, owner, id, KeyUse::Decrypt)?);
-        keys.push(DecryptionKey { id: id.clone(), config });
+        keys.push(SyncKey { id: id.clone(), config });
     }
     Ok(keys)
 }

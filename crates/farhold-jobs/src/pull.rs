@@ -11,7 +11,7 @@ use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_sync::{
-    DecryptionKey, LocalSource, LocalTarget, LogNames, RemoteSource, SyncError, SyncOptions, SyncReport, closing,
+    LocalSource, LocalTarget, LogNames, RemoteSource, SyncError, SyncKey, SyncOptions, SyncReport, closing,
     removed_summary, summary,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
@@ -95,7 +95,7 @@ impl PullRequest {
         }
     }
 
-    pub(crate) fn options(&self, app: &App, decryption_keys: Vec<DecryptionKey>) -> SyncOptions {
+    pub(crate) fn options(&self, app: &App, decryption_keys: Vec<SyncKey>) -> SyncOptions {
         SyncOptions {
             source_anchor: self.remote_ns.clone(),
             target_anchor: self.ns.clone(),
@@ -341,7 +341,7 @@ pub(crate) struct Opened {
     pub(crate) target: LocalTarget,
     pub(crate) origin: Origin,
     pub(crate) rights: AclRights,
-    pub(crate) keys: Vec<DecryptionKey>,
+    pub(crate) keys: Vec<SyncKey>,
 }
 
 pub(crate) fn open(app: &App, request: &PullRequest) -> Result<Opened, PullError> {

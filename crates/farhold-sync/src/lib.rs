@@ -50,7 +50,7 @@ pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, Sync
 pub use local::source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local::target::LocalTarget;
 pub use log::lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
-pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, DecryptionKey, SyncOptions};
+pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncKey, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, RemovedCounts, SyncError, SyncReport};
 pub use plan::explain::explain;
 pub use plan::planner::plan;

@@ -22,16 +22,16 @@ pub const DEFAULT_BUDGET_BYTES: u32 = 80 << 20;
 /// carry 150 MiB/s, which two cores can check; measured in `docs/benchmarks.md` (`docs/spec/sync.md` C.2 W11).
 pub const DEFAULT_SESSIONS_PER_ARCHIVE: usize = 12;
 
-/// A key with which a pull decrypts snapshots. `Debug` shows only its fingerprint.
+/// A key with which a pull decrypts snapshots or a push encrypts them. `Debug` shows only its fingerprint.
 #[derive(Debug, Clone)]
-pub struct DecryptionKey {
+pub struct SyncKey {
     /// Id of the key in the configuration; the log names it.
     pub id: KeyId,
     /// The key, ready for use.
     pub config: Arc<CryptConfig>,
 }
 
-impl DecryptionKey {
+impl SyncKey {
     /// Returns the key as events name it.
     pub fn name(&self) -> KeyName {
         KeyName { id: self.id.clone(), fingerprint: self.config.fingerprint() }
@@ -70,7 +70,9 @@ pub struct SyncOptions {
     /// Makes the pauses before another attempt differ between runs.
     pub pause_seed: u64,
     /// Keys whose fully encrypted snapshots are decrypted. The first one with the fingerprint of a snapshot is used.
-    pub decryption_keys: Vec<DecryptionKey>,
+    pub decryption_keys: Vec<SyncKey>,
+    /// The active key, with which a push encrypts snapshots that are not encrypted yet. A pull does not look at it.
+    pub encryption_key: Option<SyncKey>,
     /// Where hashing and decoding run; sources and targets have their own.
     pub blocking: Blocking,
 }
@@ -94,6 +96,7 @@ impl SyncOptions {
             patience: DEFAULT_PATIENCE,
             pause_seed: 0,
             decryption_keys: Vec::new(),
+            encryption_key: None,
             blocking: Blocking::Threads,
         }
     }

@@ -29,7 +29,7 @@ use crate::chunks::fetch::{Archive, Fetching};
 use crate::context::RunContext;
 use crate::event::GroupEvent;
 use crate::group::GroupState;
-use crate::options::DecryptionKey;
+use crate::options::SyncKey;
 use crate::outcome::{ArchiveFailure, GroupFailure, chain};
 use crate::snapshot::{SnapshotOutcome, Transfer};
 use crate::source::Source;
@@ -39,7 +39,7 @@ use crate::target::{StoredManifest, Target, TargetSnapshot};
 /// digest seen there says nothing about an unencrypted chunk.
 #[derive(Debug)]
 pub(crate) struct Decryption {
-    key: DecryptionKey,
+    key: SyncKey,
     pairs: Pairs,
 }
 
@@ -47,7 +47,7 @@ impl Decryption {
     async fn load<S: Source, T: Target>(
         run: &RunContext<S, T>,
         group: &GroupState,
-        key: &DecryptionKey,
+        key: &SyncKey,
     ) -> Result<Self, ArchiveFailure> {
         let fingerprint = key.config.fingerprint();
         let scope = run.journal.as_ref();
@@ -62,7 +62,7 @@ impl GroupState {
     async fn take_decryption<S: Source, T: Target>(
         &mut self,
         run: &RunContext<S, T>,
-        key: &DecryptionKey,
+        key: &SyncKey,
     ) -> Result<Decryption, ArchiveFailure> {
         let fingerprint = key.config.fingerprint();
         match self.decryption.take().filter(|known| known.key.config.fingerprint() == fingerprint) {
@@ -93,7 +93,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
     }
 
     /// Refuses to replace a bad copy that says that it is another backup.
-    async fn check_repairable_by(&self, source: &Manifest, key: &DecryptionKey) -> Result<(), GroupFailure> {
+    async fn check_repairable_by(&self, source: &Manifest, key: &SyncKey) -> Result<(), GroupFailure> {
         if self.is_corrupt
             && let StoredManifest::Present { manifest, .. } = self.target.manifest().await?
         {
@@ -106,7 +106,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
     pub(crate) async fn decrypt(
         &mut self,
         prepared: &mut Prepared<S>,
-        key: &DecryptionKey,
+        key: &SyncKey,
     ) -> Result<SnapshotOutcome, GroupFailure> {
         self.check_repairable_by(&prepared.manifest, key).await?;
         let crashed = |_| GroupFailure::Crashed;
@@ -194,7 +194,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
     pub(crate) async fn complete_decrypted_client_log(
         &mut self,
         prepared: &mut Prepared<S>,
-        key: &DecryptionKey,
+        key: &SyncKey,
     ) -> Result<(), GroupFailure> {
         if self.is_client_log_missing().await?
             && let Some(log) = self.received_client_log(prepared).await
@@ -205,7 +205,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
     }
 
     /// Puts the client log in place without its encryption. One that cannot be read is left out with a warning.
-    async fn put_decrypted_client_log(&self, log: Bytes, key: &DecryptionKey) -> Result<(), GroupFailure> {
+    async fn put_decrypted_client_log(&self, log: Bytes, key: &SyncKey) -> Result<(), GroupFailure> {
         let (time, config, received) = (self.time, key.config.clone(), log.clone());
         let decrypted = self.run.pool.run(move |bench| decrypt_client_log(bench, &received, &config)).await;
         match decrypted.map_err(|_| GroupFailure::Crashed)? {

@@ -8,7 +8,7 @@
 use farhold_format::manifest::{Manifest, ManifestError, ManifestFile};
 use farhold_types::{ArchiveKind, Digest, Snapshot};
 
-use crate::options::DecryptionKey;
+use crate::options::SyncKey;
 use crate::outcome::GroupFailure;
 
 /// What the decision rests on.
@@ -28,9 +28,9 @@ pub(crate) enum Plan<'a> {
     /// Pull it as it is.
     AsItIs(KeyNote<'a>),
     /// Decrypt it.
-    Decrypt(&'a DecryptionKey),
+    Decrypt(&'a SyncKey),
     /// The local copy was decrypted from it.
-    NothingChanged(&'a DecryptionKey),
+    NothingChanged(&'a SyncKey),
 }
 
 /// What the log says about keys when a snapshot is pulled as it is.
@@ -41,7 +41,7 @@ pub(crate) enum KeyNote<'a> {
     /// There are keys, but not the one of the snapshot.
     NoneMatches,
     /// The key is there, but some files are not encrypted.
-    NotFullyEncrypted(&'a DecryptionKey),
+    NotFullyEncrypted(&'a SyncKey),
 }
 
 /// Why nothing may be done.
@@ -70,10 +70,7 @@ impl From<ManifestError> for Obstacle {
 }
 
 /// Returns the key with which the source snapshot was made, if the job has it.
-pub(crate) fn matching_key<'a>(
-    source: &Manifest,
-    keys: &'a [DecryptionKey],
-) -> Result<Option<&'a DecryptionKey>, ManifestError> {
+pub(crate) fn matching_key<'a>(source: &Manifest, keys: &'a [SyncKey]) -> Result<Option<&'a SyncKey>, ManifestError> {
     let fingerprint = source.key_fingerprint()?;
     Ok(fingerprint.and_then(|wanted| keys.iter().find(|key| key.config.fingerprint() == wanted)))
 }
@@ -81,7 +78,7 @@ pub(crate) fn matching_key<'a>(
 /// Decides about one snapshot. Local and source manifest are known to differ in their bytes.
 ///
 /// `keys`: those of the job.
-pub(crate) fn plan<'a>(facts: &Facts<'_>, keys: &'a [DecryptionKey]) -> Result<Plan<'a>, Obstacle> {
+pub(crate) fn plan<'a>(facts: &Facts<'_>, keys: &'a [SyncKey]) -> Result<Plan<'a>, Obstacle> {
     let Facts { source, local, .. } = *facts;
     let is_encrypted = source.is_fully_encrypted();
     let key_of_source = source.key_fingerprint()?;
@@ -134,7 +131,7 @@ fn same_content(source: &Manifest, local: Option<&Manifest>) -> Result<(), Obsta
 }
 
 /// Succeeds if the unencrypted local copy has the content of the source, which is encrypted with `key`.
-fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &DecryptionKey) -> Result<(), Obstacle> {
+fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &SyncKey) -> Result<(), Obstacle> {
     let source = facts.source;
     let (of_encryption, of_decryption) = (source.sync_source_signature()?, local.sync_source_signature()?);
     let is_same = match (of_encryption, of_decryption, source.signature) {
@@ -159,7 +156,7 @@ fn is_made_from(facts: &Facts<'_>, local: &Manifest, key: &DecryptionKey) -> Res
 }
 
 /// Returns whether the source was made by encrypting the local copy, or that by decrypting the source.
-fn is_signed_for(source: &Manifest, local: &Manifest, key: &DecryptionKey) -> Result<bool, ManifestError> {
+fn is_signed_for(source: &Manifest, local: &Manifest, key: &SyncKey) -> Result<bool, ManifestError> {
     let (of_encryption, of_decryption) = (source.sync_source_signature()?, local.sync_source_signature()?);
     Ok((of_encryption.is_some() && of_encryption == Some(local.compute_signature(&key.config)))
         || (of_decryption.is_some() && of_decryption == source.signature))
@@ -170,7 +167,7 @@ fn is_signed_for(source: &Manifest, local: &Manifest, key: &DecryptionKey) -> Re
 ///
 /// # Errors
 /// The obstacle.
-pub(crate) fn may_repair(source: &Manifest, local: &Manifest, key: &DecryptionKey) -> Result<(), Obstacle> {
+pub(crate) fn may_repair(source: &Manifest, local: &Manifest, key: &SyncKey) -> Result<(), Obstacle> {
     match local.key_fingerprint() {
         Err(_) => return Err(Obstacle::Refused("the key of the local snapshot is unknown")),
         Ok(Some(other)) if other != key.config.fingerprint() => {

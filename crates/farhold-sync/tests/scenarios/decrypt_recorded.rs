@@ -11,7 +11,7 @@ use farhold_format::blob::BlobDecoder;
 use farhold_format::index::Index;
 use farhold_format::key_file::KeyFile;
 use farhold_format::manifest::Manifest;
-use farhold_sync::{DecryptionKey, SyncError, SyncOptions};
+use farhold_sync::{SyncError, SyncKey, SyncOptions};
 use farhold_types::{ArchiveKind, ArchiveName, Authid, MANIFEST_NAME};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,9 @@ use crate::stores::{Stores, by_namespace, chunks, comparable, golden_path, recor
 
 const MAX_BYTES: usize = 16 << 20;
 
-fn key(id: &str, file: &str) -> DecryptionKey {
+fn key(id: &str, file: &str) -> SyncKey {
     let key = KeyFile::parse(&fs::read(golden_path(file)).unwrap()).unwrap().decrypt(None).unwrap();
-    DecryptionKey { id: id.parse().unwrap(), config: Arc::new(CryptConfig::new(key)) }
+    SyncKey { id: id.parse().unwrap(), config: Arc::new(CryptConfig::new(key)) }
 }
 
 /// The recorded encrypted store as the source.

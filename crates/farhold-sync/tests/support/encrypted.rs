@@ -9,9 +9,7 @@ use farhold_crypto::{CryptConfig, EncryptionKey, sha256};
 use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression};
 use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index};
 use farhold_format::manifest::Manifest;
-use farhold_sync::{
-    DecryptionKey, LogLevel, LogNames, SyncError, SyncOptions, SyncReport, Unrestricted, closing, summary,
-};
+use farhold_sync::{LogLevel, LogNames, SyncError, SyncKey, SyncOptions, SyncReport, Unrestricted, closing, summary};
 use farhold_types::{ArchiveKind, CryptMode, Digest, Epoch, MANIFEST_NAME};
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +20,9 @@ const MAX_BYTES: usize = 16 << 20;
 pub const CHUNK: usize = 64 << 10;
 
 /// A key whose fingerprint nobody else has; `seed` is also its number in the id.
-pub fn key(seed: u8) -> DecryptionKey {
+pub fn key(seed: u8) -> SyncKey {
     let config = Arc::new(CryptConfig::new(EncryptionKey::new([seed; 32])));
-    DecryptionKey { id: format!("key{seed}").parse().unwrap(), config }
+    SyncKey { id: format!("key{seed}").parse().unwrap(), config }
 }
 
 /// Options of the recorded jobs, with these keys.

@@ -8,9 +8,9 @@ use farhold_types::CryptMode::{self, Encrypt, None as Plain, SignOnly};
 
 use super::*;
 
-fn key(seed: u8) -> DecryptionKey {
+fn key(seed: u8) -> SyncKey {
     let config = Arc::new(CryptConfig::new(EncryptionKey::new([seed; 32])));
-    DecryptionKey { id: format!("key{seed}").parse().unwrap(), config }
+    SyncKey { id: format!("key{seed}").parse().unwrap(), config }
 }
 
 /// A manifest with one image and one configuration.
@@ -74,8 +74,8 @@ enum Verdict {
 use Verdict::*;
 
 fn verdict(source: &Manifest, local: Option<&Manifest>, keys: &[u8], made_from: Option<Digest>) -> Verdict {
-    let keys: Vec<DecryptionKey> = keys.iter().map(|seed| key(*seed)).collect();
-    let named = |found: &DecryptionKey| {
+    let keys: Vec<SyncKey> = keys.iter().map(|seed| key(*seed)).collect();
+    let named = |found: &SyncKey| {
         assert_eq!(found.config.fingerprint(), source.key_fingerprint().unwrap().unwrap(), "the key of the source");
     };
     match plan(&Facts { source, local, made_from }, &keys) {
@@ -199,7 +199,7 @@ fn a_bad_copy_is_replaced_unless_it_says_that_it_is_another_backup() {
 
 #[test]
 fn of_two_ids_for_one_key_the_first_is_used() {
-    let keys = [key(2), key(1), DecryptionKey { id: "again".parse().unwrap(), ..key(1) }];
+    let keys = [key(2), key(1), SyncKey { id: "again".parse().unwrap(), ..key(1) }];
     let source = encrypted(1, 1);
     let facts = Facts { source: &source, local: None, made_from: None };
     let Ok(Plan::Decrypt(found)) = plan(&facts, &keys) else { panic!("not decrypted") };
