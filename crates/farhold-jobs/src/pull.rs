@@ -10,10 +10,7 @@ use farhold_format::upid::Upid;
 use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
-use farhold_sync::{
-    LocalSource, LocalTarget, LogNames, RemoteSource, SyncError, SyncKey, SyncOptions, SyncReport, closing,
-    removed_summary, summary,
-};
+use farhold_sync::{LocalSource, LocalTarget, LogNames, RemoteSource, SyncError, SyncKey, SyncOptions, SyncReport};
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{
@@ -89,6 +86,7 @@ impl PullRequest {
 
     fn log_names(&self) -> LogNames {
         LogNames {
+            direction: SyncDirection::Pull,
             remote: self.remote.clone(),
             source_store: self.remote_store.clone(),
             target_store: self.store.clone(),
@@ -278,11 +276,9 @@ pub async fn start_job(
             }
             context.log(&ends);
             let report = run(&app, &request, &context).await?;
-            context.log(&summary(&report));
-            if let Some(removed) = removed_summary(&report) {
-                context.log(&removed);
+            for line in request.log_names().ending(&worker_id, &report) {
+                context.log(&line);
             }
-            context.log(&closing(&worker_id));
             Ok::<(), TaskFailure>(())
         }
     };

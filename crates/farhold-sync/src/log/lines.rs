@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::{SkipClass, SkipReason};
-use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, format_bytes};
+use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, SyncDirection, format_bytes};
 
 use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 use crate::log::buffer::GroupBuffers;
 use crate::outcome::SyncReport;
-use crate::removal::event::removing_snapshot;
+use crate::removal::event::{removed_summary, removing_snapshot};
 
 /// Lines of later namespaces that are kept back before order gives way to memory.
 const MAX_HELD_LINES: usize = 4096;
@@ -53,6 +53,8 @@ impl LogLine {
 /// Where data comes from and goes to, as the log names it.
 #[derive(Debug, Clone)]
 pub struct LogNames {
+    /// Which side the remote is on.
+    pub direction: SyncDirection,
     /// The remote, none for a local sync.
     pub remote: Option<RemoteName>,
     /// Datastore on the source.
@@ -65,10 +67,21 @@ impl LogNames {
     /// Returns the first lines of a job's log. The line of a schedule goes between them.
     pub fn opening(&self, worker_id: &str) -> [String; 2] {
         let remote = self.remote.as_ref().map(|r| format!("{r}/")).unwrap_or_default();
-        [
-            format!("Starting datastore sync job '{worker_id}'"),
-            format!("sync datastore '{}' from '{remote}{}'", self.target_store, self.source_store),
-        ]
+        let ends = match self.direction {
+            SyncDirection::Pull => {
+                format!("sync datastore '{}' from '{remote}{}'", self.target_store, self.source_store)
+            }
+            SyncDirection::Push => format!("sync datastore '{}' to '{remote}{}'", self.source_store, self.target_store),
+        };
+        [format!("Starting datastore sync job '{worker_id}'"), ends]
+    }
+
+    /// Returns the last lines of the log of a job that did not fail: what it did, what it removed, and the end.
+    pub fn ending(&self, worker_id: &str, report: &SyncReport) -> Vec<String> {
+        let mut lines = vec![summary(self.direction, report)];
+        lines.extend(removed_summary(self.direction, report));
+        lines.push(closing(worker_id));
+        lines
     }
 
     fn pair(&self, pair: &NamespacePair) -> String {
@@ -83,12 +96,18 @@ impl LogNames {
 }
 
 /// Returns the summary line of a run that did not fail.
-pub fn summary(report: &SyncReport) -> String {
-    let chunks = if report.chunks == 0 {
-        "Summary: sync job found no new data to pull".to_owned()
+///
+/// A push counts what it is about, blobs and manifests included, so that one without any chunk has data, too.
+pub fn summary(direction: SyncDirection, report: &SyncReport) -> String {
+    let (verb, done, has_data) = match direction {
+        SyncDirection::Pull => ("pull", "pulled", 0 < report.chunks),
+        SyncDirection::Push => ("push", "pushed", 0 < report.bytes),
+    };
+    let chunks = if !has_data {
+        format!("Summary: sync job found no new data to {verb}")
     } else {
         format!(
-            "Summary: sync job pulled {} in {} chunks (average rate: {}/s)",
+            "Summary: sync job {done} {} in {} chunks (average rate: {}/s)",
             format_bytes(report.bytes),
             report.chunks,
             rate(report.bytes, report.elapsed)
@@ -391,11 +410,13 @@ fn skip_text(class: &SkipClass) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::RemovedCounts;
 
     #[test]
     fn failed_connections_do_not_fill_the_log() {
         let store = |s: &str| s.parse::<DatastoreName>().unwrap();
-        let names = LogNames { remote: None, source_store: store("src"), target_store: store("dst") };
+        let direction = SyncDirection::Pull;
+        let names = LogNames { direction, remote: None, source_store: store("src"), target_store: store("dst") };
         let mut renderer = LogRenderer::new(names, 1);
         let event = SyncEvent::Retry { attempt: 1, pause: Duration::from_millis(64), error: "reset".to_owned() };
         let lines: Vec<_> = (0..1000).flat_map(|_| renderer.render(&event)).collect();
@@ -419,7 +440,8 @@ mod tests {
     #[test]
     fn lines_of_a_later_namespace_wait_for_the_earlier_one() {
         let store = |s: &str| s.parse::<DatastoreName>().unwrap();
-        let names = LogNames { remote: None, source_store: store("src"), target_store: store("dst") };
+        let direction = SyncDirection::Pull;
+        let names = LogNames { direction, remote: None, source_store: store("src"), target_store: store("dst") };
         let mut renderer = LogRenderer::new(names, 4);
         let pair = |ns: &str| NamespacePair { source: ns.parse().unwrap(), target: ns.parse().unwrap() };
         let finished =
@@ -438,5 +460,25 @@ mod tests {
                 "Finished syncing namespace a, current progress: 0 groups, 0 snapshots",
             ]
         );
+    }
+
+    #[test]
+    fn a_push_names_its_ends_and_its_result_in_its_own_words() {
+        let store = |name: &str| name.parse().unwrap();
+        let (direction, remote) = (SyncDirection::Push, Some("rwan".parse().unwrap()));
+        let names = LogNames { direction, remote, source_store: store("dst"), target_store: store("src2") };
+        assert_eq!(names.opening("w")[1], "sync datastore 'dst' to 'rwan/src2'");
+        let mut report = SyncReport { removed: Some(RemovedCounts::default()), ..SyncReport::default() };
+        let nothing = ["Summary: sync job found no new data to push", "sync job 'w' end"];
+        assert_eq!(names.ending("w", &report), nothing);
+        report.bytes = 617;
+        report.elapsed = Duration::from_secs(1);
+        report.removed = Some(RemovedCounts { snapshots: 3, groups: 0, namespaces: 4 });
+        let something = [
+            "Summary: sync job pushed 617 B in 0 chunks (average rate: 617 B/s)",
+            "Summary: removed vanished: snapshots: 3, groups: 0, namespaces: 4",
+            "sync job 'w' end",
+        ];
+        assert_eq!(names.ending("w", &report), something);
     }
 }

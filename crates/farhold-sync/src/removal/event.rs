@@ -3,11 +3,11 @@
 //! Source: `docs/spec/sync.md` 8, 14.1 steps 9, 11 and 13; recordings `pull-remove-vanished*.log`.
 
 use farhold_rules::removal_plan::{GroupKeep, NamespaceKeep};
-use farhold_types::{DatastoreName, Epoch, Group, Namespace};
+use farhold_types::{DatastoreName, Epoch, Group, Namespace, SyncDirection};
 
 use crate::event::NamespaceIndex;
 use crate::log::lines::{LogLevel, LogLine};
-use crate::outcome::SyncReport;
+use crate::outcome::{RemovedCounts, SyncReport};
 
 /// One thing that happened to something vanished, or why nothing happens.
 #[derive(Debug, Clone)]
@@ -256,9 +256,13 @@ pub(crate) fn removing_snapshot(location: Option<&str>) -> Option<LogLine> {
     location.map(|location| info(format!("removing backup snapshot \"{location}\"")))
 }
 
-/// Returns the line about what was removed, for a run that did not fail; none if the job does not remove.
-pub fn removed_summary(report: &SyncReport) -> Option<String> {
+/// Returns the line about what was removed, for a run that did not fail; none if the job does not remove, and none for
+/// a push that had nothing to remove.
+pub fn removed_summary(direction: SyncDirection, report: &SyncReport) -> Option<String> {
     let removed = report.removed?;
+    if direction == SyncDirection::Push && removed == RemovedCounts::default() {
+        return None;
+    }
     Some(format!(
         "Summary: removed vanished: snapshots: {}, groups: {}, namespaces: {}",
         removed.snapshots, removed.groups, removed.namespaces

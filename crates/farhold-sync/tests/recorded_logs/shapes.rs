@@ -8,7 +8,7 @@ mod removal;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_sync::{KeyName, LogNames, LogRenderer, SyncError, SyncEvent, SyncReport, closing, summary};
-use farhold_types::{Epoch, Namespace};
+use farhold_types::{Epoch, Namespace, SyncDirection};
 use regex::{Captures, Regex};
 
 use crate::group_shapes;
@@ -101,7 +101,8 @@ pub fn names(source: &str, target: &str) -> LogNames {
         Some((remote, store)) => (Some(remote.parse().unwrap()), store),
         None => (None, source),
     };
-    LogNames { remote, source_store: source.parse().unwrap(), target_store: target.parse().unwrap() }
+    let (source_store, target_store) = (source.parse().unwrap(), target.parse().unwrap());
+    LogNames { direction: SyncDirection::Pull, remote, source_store, target_store }
 }
 
 /// Returns the last line that our renderer writes for an event.
@@ -198,13 +199,15 @@ fn run_lines() -> Vec<Row> {
             Ours::Line(lines[0].text.clone())
         }),
         ("compat-hint", r"Either make backwards-compat mode explicit .*", |_| run_event(&SyncEvent::CompatibilityMode)),
-        ("nothing", r"Summary: sync job found no new data to pull", |_| Ours::Line(summary(&SyncReport::default()))),
+        ("nothing", r"Summary: sync job found no new data to pull", |_| {
+            Ours::Line(summary(SyncDirection::Pull, &SyncReport::default()))
+        }),
         (
             "summary",
             r"Summary: sync job pulled (?<size>[0-9.]+ [A-Za-z]+) in (?<n>\d+) chunks \(average rate: .*/s\)",
             |found| {
                 let (bytes, chunks) = (bytes_of(&found["size"]), part(found, "n"));
-                Ours::Line(summary(&SyncReport { bytes, chunks, ..SyncReport::default() }))
+                Ours::Line(summary(SyncDirection::Pull, &SyncReport { bytes, chunks, ..SyncReport::default() }))
             },
         ),
         ("end", r"sync job '(?<id>.*)' end", |found| Ours::Line(closing(&found["id"]))),

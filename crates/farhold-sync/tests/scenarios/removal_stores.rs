@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use farhold_datastore::Datastore;
-use farhold_sync::{
-    LocalSource, LocalTarget, Source, SyncError, SyncOptions, SyncReport, Unrestricted, closing, removed_summary,
-    summary,
-};
+use farhold_sync::{LocalSource, LocalTarget, Source, SyncError, SyncOptions, SyncReport, Unrestricted};
 use farhold_types::{Authid, Group, Namespace, Snapshot};
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +94,7 @@ async fn the_recorded_run_with_vanished_snapshots_and_groups_reads_the_same() {
     }
     let options = SyncOptions { job: "rsrc:src:dst::jvox".into(), ..removing() };
     let names = farhold_sync::LogNames {
+        direction: farhold_types::SyncDirection::Pull,
         remote: Some("rsrc".parse().unwrap()),
         source_store: "src".parse().unwrap(),
         target_store: "dst".parse().unwrap(),
@@ -105,7 +103,7 @@ async fn the_recorded_run_with_vanished_snapshots_and_groups_reads_the_same() {
     let (report, log) = disk.pull(options.clone(), Shared(source)).await;
     let report = report.unwrap();
     lines.extend(log);
-    lines.extend([summary(&report), removed_summary(&report).unwrap(), closing(&options.job)]);
+    lines.extend(names.ending(&options.job, &report));
     let place = disk.path("").display().to_string();
     let ours = comparable(lines.into_iter().map(|line| line.replace(place.trim_end_matches('/'), "/srv/pbs/dst")));
     let theirs = recorded("pull-remove-vanished.log");

@@ -8,7 +8,9 @@ use farhold_format::blob::BlobDecoder;
 use farhold_format::index::Index;
 use farhold_format::manifest::Manifest;
 use farhold_sync::{SyncError, SyncOptions, SyncReport, summary};
-use farhold_types::{ArchiveKind, Authid, CLIENT_LOG_NAME, Digest, MANIFEST_NAME, VerificationItem, VerifyState};
+use farhold_types::{
+    ArchiveKind, Authid, CLIENT_LOG_NAME, Digest, MANIFEST_NAME, SyncDirection, VerificationItem, VerifyState,
+};
 
 use super::stores::golden_path;
 use super::support::{Content, Files, MemorySource, MemoryTarget, encode, options, snapshot, sync};
@@ -82,7 +84,7 @@ fn masked(lines: impl IntoIterator<Item = String>) -> Vec<String> {
 
 /// Asserts that a run wrote the recorded lines from the first namespace to the summary.
 pub fn assert_log_is_like(result: &Result<SyncReport, SyncError>, mut log: Vec<String>, file: &str) {
-    log.extend(result.iter().map(summary));
+    log.extend(result.iter().map(|report| summary(SyncDirection::Pull, report)));
     let text = std::fs::read_to_string(golden_path("task-logs").join(file)).unwrap();
     let lines = text.lines().map(|line| line.split_once("+00:00: ").map_or(line, |(_, text)| text).to_owned());
     let is_rest = |line: &String| {
@@ -115,8 +117,16 @@ async fn scenario_37_one_snapshot_comes_over_identical_and_belongs_to_the_owner_
     let others: usize = files.values().map(|file| file.len()).sum();
     assert_eq!((report.chunks, report.bytes, report.snapshots), (3, received as u64, 1));
     assert_eq!((report.files, report.file_bytes), (4, others as u64));
-    assert!(summary(&report).ends_with(" other file(s)"), "{}", summary(&report));
-    assert!(summary(&report).starts_with("Summary: sync job pulled "), "{}", summary(&report));
+    assert!(
+        summary(SyncDirection::Pull, &report).ends_with(" other file(s)"),
+        "{}",
+        summary(SyncDirection::Pull, &report)
+    );
+    assert!(
+        summary(SyncDirection::Pull, &report).starts_with("Summary: sync job pulled "),
+        "{}",
+        summary(SyncDirection::Pull, &report)
+    );
 }
 
 #[tokio::test]
@@ -127,7 +137,7 @@ async fn scenario_38_a_second_run_finds_nothing_new_and_asks_for_no_chunk() {
     source.chunk_requests();
     let asked = watch(&source);
     let (result, log) = sync(options(), &source, &target).await;
-    assert_eq!(summary(&result.unwrap()), "Summary: sync job found no new data to pull");
+    assert_eq!(summary(SyncDirection::Pull, &result.unwrap()), "Summary: sync job found no new data to pull");
     assert_eq!(source.chunk_requests(), 0);
     assert!(log.contains(&"[vm/1]: 2026-01-01T10:00:00Z: no data changes".to_owned()), "{log:#?}");
     assert!(!asked.lock().unwrap().iter().any(|what| what.starts_with("open")), "no session: {asked:?}");

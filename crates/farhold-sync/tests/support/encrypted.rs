@@ -186,6 +186,7 @@ impl Run {
 
 pub async fn run(options: SyncOptions, source: &Arc<MemorySource>, target: &Arc<MemoryTarget>) -> Run {
     let names = LogNames {
+        direction: farhold_types::SyncDirection::Pull,
         remote: Some("rsrc".parse().unwrap()),
         source_store: "src".parse().unwrap(),
         target_store: "dst".parse().unwrap(),
@@ -199,7 +200,7 @@ pub async fn run(options: SyncOptions, source: &Arc<MemorySource>, target: &Arc<
     log.extend(events.texts());
     match &result {
         Ok(report) => {
-            log.extend([summary(report), closing(&job)]);
+            log.extend([summary(farhold_types::SyncDirection::Pull, report), closing(&job)]);
             log.push(match events.count(LogLevel::Warning) {
                 0 => "TASK OK".to_owned(),
                 count => format!("TASK WARNINGS: {count}"),

@@ -764,6 +764,7 @@ pub struct Log {
 impl Log {
     pub fn new(workers: usize) -> Arc<Self> {
         let names = LogNames {
+            direction: farhold_types::SyncDirection::Pull,
             remote: Some("rsrc".parse().unwrap()),
             source_store: "src".parse().unwrap(),
             target_store: "dst".parse().unwrap(),

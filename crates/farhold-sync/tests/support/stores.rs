@@ -64,6 +64,7 @@ impl Stores {
         fs::create_dir_all(dir.path().join("target/.chunks")).unwrap();
         let target = Datastore::open(open_options("target", &dir.path().join("target"), &locks)).unwrap();
         let names = LogNames {
+            direction: farhold_types::SyncDirection::Pull,
             remote: Some(names[0].parse().unwrap()),
             source_store: names[1].parse().unwrap(),
             target_store: names[2].parse().unwrap(),
@@ -116,7 +117,7 @@ impl Stores {
                 .await;
         log.append(&mut state.0.lock().unwrap().1);
         if let Ok(report) = &result {
-            log.extend([summary(report), closing(&job)]);
+            log.extend([summary(farhold_types::SyncDirection::Pull, report), closing(&job)]);
         }
         Run { result, log }
     }

@@ -4,7 +4,7 @@ use farhold_sync::{
     GroupEvent, GroupStep, KeptBecause, NamespaceStep, RemovalEvent, RemovedCounts, SyncEvent, SyncReport,
     removed_summary,
 };
-use farhold_types::Namespace;
+use farhold_types::{Namespace, SyncDirection};
 use regex::Captures;
 
 use super::{Ours, Row, names, part, rendered, run_event, time};
@@ -43,7 +43,7 @@ pub fn lines() -> Vec<Row> {
                     namespaces: part(found, "n"),
                 };
                 let report = SyncReport { removed: Some(removed), ..SyncReport::default() };
-                Ours::Line(removed_summary(&report).unwrap())
+                Ours::Line(removed_summary(SyncDirection::Pull, &report).unwrap())
             },
         ),
         ("removed-group", r"Delete vanished group '(?<g>{group})'", |found| {
