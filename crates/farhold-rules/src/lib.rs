@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod namespace_map;
+pub mod peer_version;
 pub mod rate;
 pub mod removal_plan;
 pub mod sync_plan;
