@@ -2,6 +2,7 @@
 
 pub mod acl_file;
 pub mod blob;
+pub mod chunker;
 pub mod config_error;
 pub mod config_schema;
 pub mod index;

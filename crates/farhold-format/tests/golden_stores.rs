@@ -13,10 +13,11 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use farhold_crypto::{CryptConfig, Sha256, sha256};
 use farhold_format::blob::{self, BlobDecoder, BlobEncoder, Compression, MAX_CHUNK_BYTES};
+use farhold_format::chunker::{ChunkSize, Chunker, ContentChunker};
 use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index, fixed_index_bytes, max_index_bytes};
 use farhold_format::key_file::KeyFile;
 use farhold_format::manifest::{Manifest, ManifestFile, SignatureState};
-use farhold_types::{ArchiveKind, Authid, CryptMode, Digest, Fingerprint};
+use farhold_types::{ArchiveKind, Authid, CATALOG_NAME, CryptMode, Digest, Fingerprint};
 
 /// The all-zero chunk that garbage collection keeps in every store, referenced or not.
 const ZERO_CHUNK: &str = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
@@ -328,4 +329,43 @@ fn syncs_with_a_key_noted_the_signature_of_their_source() {
         compared += 1;
     }
     assert_eq!(compared, 20);
+}
+
+/// Cuts the content of every recorded archive again. The recorded cuts of payload streams lie at suggested places, so
+/// there only the rule is checked that none may be later than ours. Archives of more than one content-defined chunk are
+/// not among the recordings; the documented counters (unit tests of the chunker) stand for those.
+#[test]
+fn recorded_archives_are_cut_again_at_the_recorded_places() {
+    let (mut walk, mut tested_bytes) = (Walk::default(), 0);
+    for snapshot in GOLDEN.snapshots() {
+        let manifest = GOLDEN.manifest(snapshot);
+        let key = manifest.key_fingerprint().unwrap().map(key_with);
+        for file in manifest.files.iter().filter(|file| file.name.kind() == ArchiveKind::DynamicIndex) {
+            let name = file.name.as_str();
+            let size = if name == CATALOG_NAME { ChunkSize::CATALOG } else { ChunkSize::ARCHIVE };
+            let index = Index::parse(ArchiveKind::DynamicIndex, GOLDEN.file(&format!("{snapshot}/{name}")).clone());
+            let index = index.unwrap();
+            let key = key.filter(|_| file.crypt_mode == CryptMode::Encrypt);
+            let mut chunker = ContentChunker::new(size);
+            let mut begun = Vec::new();
+            for chunk in index.chunks() {
+                let encoded = GOLDEN.file(&format!(".chunks/{}/{}", &chunk.digest.to_string()[..4], chunk.digest));
+                begun.extend(walk.decoder.decode(encoded, key, MAX_CHUNK_BYTES).unwrap());
+                let end = chunker.end(&begun);
+                let is_last = chunk.end == index.size_bytes();
+                assert!(
+                    end.is_none_or(|end| end == begun.len()),
+                    "{snapshot}/{name} was cut too late at {}",
+                    chunk.end
+                );
+                let is_suggested = name.ends_with(".ppxar.didx");
+                assert!(end.is_some() || is_last || is_suggested, "{snapshot}/{name} was cut at {}", chunk.end);
+                tested_bytes += begun.len().saturating_sub(size.min_bytes());
+                begun.clear();
+                chunker = ContentChunker::new(size);
+            }
+        }
+    }
+    // The places at which a cut was possible.
+    assert!(5 << 20 < tested_bytes, "{tested_bytes}");
 }
