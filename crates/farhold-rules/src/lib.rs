@@ -1,6 +1,7 @@
 //! Pure decisions: what to sync, who may do what. No IO, no clock, no logging: facts come in, plans go out.
 
 pub mod acl;
+pub mod encrypt_plan;
 pub mod namespace_map;
 pub mod peer_version;
 pub mod rate;
