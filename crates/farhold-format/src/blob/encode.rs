@@ -6,7 +6,7 @@ use farhold_crypto::{CryptConfig, IV_BYTES, Iv};
 use zstd::bulk::Compressor;
 
 use super::decode::OUTPUT_FULL;
-use super::{BlobError, BlobKind, MAGIC_BYTES, MAX_INPUT_BYTES, PLAIN_HEADER_BYTES};
+use super::{BlobError, BlobKind, MAGIC_BYTES, MAX_INPUT_BYTES, PLAIN_HEADER_BYTES, kind};
 
 /// Level at which the reference compresses. Source: `docs/spec/datastore-format.md` 25.
 const ZSTD_LEVEL: i32 = 1;
@@ -49,8 +49,7 @@ impl BlobEncoder {
         if MAX_INPUT_BYTES < size_bytes {
             return Err(BlobError::InputTooLong { size_bytes });
         }
-        let is_encrypted = encryption.is_some();
-        let header_bytes = BlobKind::new(is_encrypted, false).header_bytes();
+        let header_bytes = BlobKind::new(encryption.is_some(), false).header_bytes();
         let mut encoded = Vec::with_capacity(header_bytes + size_bytes);
         encoded.resize(header_bytes, 0);
         let is_compressed = compression == Compression::On && self.compress(plain, &mut encoded)?;
@@ -58,15 +57,32 @@ impl BlobEncoder {
             encoded.truncate(header_bytes);
             encoded.extend_from_slice(plain);
         }
-        let (header, payload) = encoded.split_at_mut(header_bytes);
-        if let Some((key, iv)) = encryption {
-            let tag = key.encrypt_in_place(&iv, payload).map_err(|source| BlobError::Crypt { source })?;
-            header[PLAIN_HEADER_BYTES..][..IV_BYTES].copy_from_slice(&iv);
-            header[PLAIN_HEADER_BYTES + IV_BYTES..].copy_from_slice(&tag);
+        finish(encoded, is_compressed, encryption)
+    }
+
+    /// Puts the encryption layer on a blob that has none: returns an encrypted one with the same content. Content that
+    /// was compressed keeps its compressed form, other content is compressed if that does not make it longer.
+    ///
+    /// `stored`: the blob, which a decoder has read without an error. `plain`: the content that it found. `iv`: random
+    /// and fresh for every blob. The opposite of [`super::BlobDecoder::decrypt_into`].
+    ///
+    /// # Errors
+    /// As [`Self::encode`]. [`BlobError::IsEncrypted`] if it is encrypted already.
+    pub fn encrypt(&mut self, stored: &[u8], plain: &[u8], key: &CryptConfig, iv: Iv) -> Result<Vec<u8>, BlobError> {
+        let kind = kind(stored)?;
+        if kind.is_encrypted() {
+            return Err(BlobError::IsEncrypted);
         }
-        header[..MAGIC_BYTES].copy_from_slice(&BlobKind::new(is_encrypted, is_compressed).magic());
-        header[MAGIC_BYTES..PLAIN_HEADER_BYTES].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
-        Ok(encoded)
+        let payload = &stored[kind.header_bytes()..];
+        // No reader takes a compressed form that is longer than the content.
+        if !kind.is_compressed() || plain.len() < payload.len() {
+            return self.encode(plain, Compression::On, Some((key, iv)));
+        }
+        let header_bytes = BlobKind::EncryptedZstd.header_bytes();
+        let mut encoded = Vec::with_capacity(header_bytes + payload.len());
+        encoded.resize(header_bytes, 0);
+        encoded.extend_from_slice(payload);
+        finish(encoded, true, Some((key, iv)))
     }
 
     /// Appends the compressed form of `plain` to `encoded` and returns whether it is at most as long as `plain`.
@@ -85,6 +101,24 @@ impl BlobEncoder {
             Err(source) => Err(BlobError::Compression { source }),
         }
     }
+}
+
+/// Encrypts the payload behind the room for a header, if that is wanted, and fills in the header.
+fn finish(
+    mut encoded: Vec<u8>,
+    is_compressed: bool,
+    encryption: Option<(&CryptConfig, Iv)>,
+) -> Result<Vec<u8>, BlobError> {
+    let kind = BlobKind::new(encryption.is_some(), is_compressed);
+    let (header, payload) = encoded.split_at_mut(kind.header_bytes());
+    if let Some((key, iv)) = encryption {
+        let tag = key.encrypt_in_place(&iv, payload).map_err(|source| BlobError::Crypt { source })?;
+        header[PLAIN_HEADER_BYTES..][..IV_BYTES].copy_from_slice(&iv);
+        header[PLAIN_HEADER_BYTES + IV_BYTES..].copy_from_slice(&tag);
+    }
+    header[..MAGIC_BYTES].copy_from_slice(&kind.magic());
+    header[MAGIC_BYTES..PLAIN_HEADER_BYTES].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    Ok(encoded)
 }
 
 /// Returns an unencrypted blob around a payload that is there already.

@@ -125,6 +125,9 @@ pub enum BlobError {
     /// It was expected to be encrypted and is not.
     #[error("blob is not encrypted")]
     NotEncrypted,
+    /// It was expected not to be encrypted and is.
+    #[error("blob is encrypted already")]
+    IsEncrypted,
     /// Decryption or encryption failed.
     #[error("blob encryption layer failed")]
     Crypt {

@@ -177,6 +177,37 @@ fn taking_the_encryption_off_keeps_content_and_compressed_form() {
     assert_eq!(plain, [7; 5000]);
 }
 
+#[test]
+fn putting_the_encryption_on_keeps_content_and_compressed_form() {
+    let (key, mut decoder, mut encoder) = (counting_key(), BlobDecoder::new(), BlobEncoder::new());
+    for (kind, stored, content) in samples() {
+        let result = encoder.encrypt(&stored, &content, &key, SAMPLE_IV);
+        if kind.is_encrypted() {
+            assert!(matches!(result, Err(BlobError::IsEncrypted)), "{kind:?}");
+            continue;
+        }
+        let sealed = result.unwrap();
+        let expected = if kind.is_compressed() { BlobKind::EncryptedZstd } else { BlobKind::Encrypted };
+        assert_eq!(check(&sealed).unwrap(), expected);
+        assert_eq!(decoder.decode(&sealed, Some(&key), LIMIT).unwrap(), content);
+        assert_eq!(sealed[12..28], SAMPLE_IV);
+        assert_eq!(decoder.decrypt_into(&sealed, &key, LIMIT, &mut Vec::new(), &mut encoder).unwrap(), stored);
+    }
+    // Content that was stored without compression is compressed now.
+    let stored = encoder.encode(&[7; 5000], Compression::Off, None).unwrap();
+    let sealed = encoder.encrypt(&stored, &[7; 5000], &key, SAMPLE_IV).unwrap();
+    assert_eq!((check(&sealed).unwrap(), sealed.len() < 200), (BlobKind::EncryptedZstd, true));
+    // A compressed form that is longer than the content, as no reader would take it, is not kept.
+    let content: Vec<u8> = (0..50).collect();
+    let stored = container(BlobKind::Zstd, &zstd::bulk::compress(&content, 1).unwrap());
+    assert!(12 + content.len() < stored.len());
+    let sealed = encoder.encrypt(&stored, &content, &key, SAMPLE_IV).unwrap();
+    assert_eq!((check(&sealed).unwrap(), sealed.len()), (BlobKind::Encrypted, 44 + content.len()));
+    for broken in [&stored[..11], b"no blob at all, but long enough to be one"] {
+        assert!(encoder.encrypt(broken, &content, &key, SAMPLE_IV).is_err());
+    }
+}
+
 /// Wraps a payload in an unencrypted container with a right CRC.
 fn container(kind: BlobKind, payload: &[u8]) -> Vec<u8> {
     super::encode::wrap(kind, payload)
