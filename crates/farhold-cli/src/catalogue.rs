@@ -17,6 +17,7 @@ pub(crate) use node::LOCAL_NODE;
 
 use std::collections::BTreeMap;
 
+use farhold_api::declare::Declaration;
 use farhold_api::schema::{Param, ParamKind, named};
 
 use crate::command::{Action, Command, Origin, ParamSource};
@@ -124,12 +125,7 @@ impl Catalogue {
     ///
     /// `pass_through`: words that the program itself handles.
     pub fn new(source: &dyn ParamSource, pass_through: &[PassThrough]) -> Catalogue {
-        let help = Command::special(&["help"], Action::Help, "Show how commands are used")
-            .positional(&["command"])
-            .extra(Param::optional("command", ParamKind::List(&named::ANY_TEXT), "Command words, as far as wanted"))
-            .extra(named::flag("verbose", "Show descriptions and options of each command"));
         let commands = [
-            vec![help],
             remotes::commands(),
             jobs::commands(),
             keys::commands(),
@@ -140,6 +136,25 @@ impl Catalogue {
         .into_iter()
         .flatten()
         .chain(NOT_OFFERED.iter().map(|words| Command::not_offered(words)));
+        Catalogue::of(commands, source, pass_through)
+    }
+
+    /// Returns the commands of a program that carries all of them out itself, and `help`.
+    pub fn of_own(commands: impl IntoIterator<Item = Command>) -> Catalogue {
+        let no_endpoints: Vec<Declaration> = Vec::new();
+        Catalogue::of(commands, &no_endpoints, &[])
+    }
+
+    fn of(
+        commands: impl IntoIterator<Item = Command>,
+        source: &dyn ParamSource,
+        pass_through: &[PassThrough],
+    ) -> Catalogue {
+        let help = Command::special(&["help"], Action::Help, "Show how commands are used")
+            .positional(&["command"])
+            .extra(Param::optional("command", ParamKind::List(&named::ANY_TEXT), "Command words, as far as wanted"))
+            .extra(named::flag("verbose", "Show descriptions and options of each command"));
+        let commands = std::iter::once(help).chain(commands);
         let mut entries = Vec::new();
         let mut mismatches = Vec::new();
         for mut command in commands {

@@ -43,6 +43,8 @@ pub struct Command {
     pub route: Option<Route>,
     /// How the answer is shown.
     pub output: Output,
+    /// Lines to type, shown by its help.
+    pub examples: &'static [&'static str],
     /// Whether the reference has it.
     pub origin: Origin,
 }
@@ -61,6 +63,8 @@ pub enum Action {
     FollowTask,
     /// Prints usage.
     Help,
+    /// Is carried out by the program that has the command; all its parameters are its own.
+    Own,
     /// A word of the reference that this program does not offer. It takes part in the look-up, so that an
     /// abbreviation that is ambiguous there never gets another meaning here.
     NotOffered,
@@ -203,6 +207,7 @@ impl Command {
             files: &[],
             route: None,
             output: Output::Plain,
+            examples: &[],
             origin: Origin::Reference,
         }
     }
@@ -212,6 +217,11 @@ impl Command {
         let mut command = Command::call(words, Method::GET, "/", summary);
         command.action = action;
         command
+    }
+
+    /// Makes a command that the program itself carries out.
+    pub fn own(words: &'static [&'static str], summary: &'static str) -> Command {
+        Command::special(words, Action::Own, summary)
     }
 
     /// Makes a word of the reference that this program does not offer.
@@ -287,6 +297,13 @@ impl Command {
         self.output(Output::Object(ObjectSpec { first, groups, renderers: &[] }))
     }
 
+    /// Returns the command with lines to type, which its help shows.
+    #[must_use]
+    pub fn examples(mut self, lines: &'static [&'static str]) -> Command {
+        self.examples = lines;
+        self
+    }
+
     /// Returns the command as one that the reference does not have.
     #[must_use]
     pub fn extension(mut self) -> Command {
@@ -317,7 +334,7 @@ impl Command {
         let declared = match &self.action {
             Action::Call { method, path } => source.params(method, path)?,
             Action::FollowTask => source.params(&Method::GET, TASK_LOG_PATH)?,
-            Action::Help => Vec::new(),
+            Action::Help | Action::Own => Vec::new(),
             Action::NotOffered => return None,
         };
         let mut params: Vec<Param> = declared

@@ -6,12 +6,15 @@
 //! Source: `docs/spec/cli.md` 1.7.
 
 use farhold_api::schema::{Param, ParamKind};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::caller::{ApiCall, ApiCaller};
 use crate::catalogue::{Catalogue, Entry, Found};
 use crate::command::Action;
+use crate::shell_words;
 
 /// First word of a command line that asks for candidates.
 pub const COMPLETE_WORD: &str = "bashcomplete";
@@ -31,13 +34,31 @@ enum Place<'a> {
     Value { entry: &'a Entry, param: &'a Param, positionals: Vec<String> },
 }
 
+/// Where values come from that the command line itself does not know.
+pub trait ValueSource: Sync {
+    /// Returns what the parameter may have as value; nothing if that is not known. Never fails.
+    ///
+    /// `words`: of the command; `positionals`: what was given by position in front of the cursor.
+    fn values<'a>(
+        &'a self,
+        words: &'a [&'static str],
+        param: &'a Param,
+        positionals: &'a [String],
+    ) -> BoxFuture<'a, Vec<String>>;
+}
+
 /// Returns the candidates for the word at the cursor, sorted.
 ///
 /// `line`: the whole command line; `point`: characters in front of the cursor; `caller`: asked for names of
 /// configured things, if there is one.
 pub async fn complete(catalogue: &Catalogue, line: &str, point: usize, caller: Option<&dyn ApiCaller>) -> Vec<String> {
+    complete_with(catalogue, line, point, &ConfiguredNames(caller)).await
+}
+
+/// Returns the candidates for the word at the cursor, sorted, as [`complete`] does, with values from `source`.
+pub async fn complete_with(catalogue: &Catalogue, line: &str, point: usize, source: &dyn ValueSource) -> Vec<String> {
     let before: String = line.chars().take(point).collect();
-    let mut words = split_line(&before);
+    let mut words = shell_words::split(&before).words;
     let Some(last) = words.pop() else { return Vec::new() };
     // The first word is the program; while it is typed there is nothing to offer.
     if words.is_empty() {
@@ -47,7 +68,7 @@ pub async fn complete(catalogue: &Catalogue, line: &str, point: usize, caller: O
     let mut candidates = match place(catalogue, &words, &last) {
         Place::Nothing => Vec::new(),
         Place::Words(words) => words,
-        Place::Value { entry, param, positionals } => values(entry, param, &positionals, caller).await,
+        Place::Value { entry, param, positionals } => values(entry, param, &positionals, source).await,
     };
     candidates.retain(|candidate| candidate.starts_with(&last));
     candidates.sort();
@@ -113,7 +134,7 @@ fn option_name(argument: &str) -> Option<&str> {
     Some(name.split_once('=').map_or(name, |(name, _)| name))
 }
 
-async fn values(entry: &Entry, param: &Param, positionals: &[String], caller: Option<&dyn ApiCaller>) -> Vec<String> {
+async fn values(entry: &Entry, param: &Param, positionals: &[String], source: &dyn ValueSource) -> Vec<String> {
     let kind = if let ParamKind::List(element) = param.kind { *element } else { param.kind };
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     match kind {
@@ -125,9 +146,26 @@ async fn values(entry: &Entry, param: &Param, positionals: &[String], caller: Op
     if param.name == "group-filter" {
         return owned(&GROUP_FILTER_HINTS);
     }
-    match (caller, names_of(entry, param)) {
-        (Some(caller), Some(names)) => names.fetch(positionals, caller).await,
-        _ => Vec::new(),
+    source.values(entry.command.words, param, positionals).await
+}
+
+/// Names of configured things, asked for through the API.
+struct ConfiguredNames<'a>(Option<&'a dyn ApiCaller>);
+
+impl ValueSource for ConfiguredNames<'_> {
+    fn values<'a>(
+        &'a self,
+        words: &'a [&'static str],
+        param: &'a Param,
+        positionals: &'a [String],
+    ) -> BoxFuture<'a, Vec<String>> {
+        async move {
+            match (self.0, names_of(words, param)) {
+                (Some(caller), Some(names)) => names.fetch(positionals, caller).await,
+                _ => Vec::new(),
+            }
+        }
+        .boxed()
     }
 }
 
@@ -157,8 +195,7 @@ impl Names {
     }
 }
 
-fn names_of(entry: &Entry, param: &Param) -> Option<Names> {
-    let words = entry.command.words;
+fn names_of(words: &[&'static str], param: &Param) -> Option<Names> {
     // What a command makes has no name yet.
     let is_new = matches!(words.last(), Some(&("create" | "import" | "generate-token")));
     let names = |path, property| Some(Names { path, params: json!({}), property });
@@ -190,35 +227,6 @@ fn names_of(entry: &Entry, param: &Param) -> Option<Names> {
         }
         _ => None,
     }
-}
-
-/// Splits a line into words as a shell does; the last one is the one being typed, perhaps empty. Quotes may be open.
-fn split_line(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote: Option<char> = None;
-    // An empty pair of quotes is a word as well.
-    let mut is_inside = false;
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (Some(open), _) if open == character => quote = None,
-            (Some('\''), _) => word.push(character),
-            (_, '\\') => word.extend(characters.next()),
-            (Some(_), _) => word.push(character),
-            (None, '"' | '\'') => quote = Some(character),
-            (None, ' ' | '\t' | '\n') if is_inside => {
-                words.push(std::mem::take(&mut word));
-                is_inside = false;
-                continue;
-            }
-            (None, ' ' | '\t' | '\n') => continue,
-            (None, _) => word.push(character),
-        }
-        is_inside = true;
-    }
-    words.push(word);
-    words
 }
 
 #[cfg(test)]

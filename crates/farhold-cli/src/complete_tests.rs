@@ -11,20 +11,6 @@ fn candidates(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_line_is_split_like_a_shell_splits_it() {
-    for (line, words) in [
-        ("a b", &["a", "b"][..]),
-        ("a  b ", &["a", "b", ""]),
-        ("a 'b c", &["a", "b c"]),
-        (r#"a "b\" c" d"#, &["a", "b\" c", "d"]),
-        (r"a b\ c '' ", &["a", "b c", "", ""]),
-        ("", &[""]),
-    ] {
-        assert_eq!(split_line(line), words, "{line:?}");
-    }
-}
-
-#[test]
 fn words_options_and_values_are_offered_where_they_belong() {
     for (line, expected) in [
         ("farhold se", &["server"][..]),

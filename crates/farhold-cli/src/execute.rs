@@ -2,7 +2,6 @@
 //!
 //! Source: `docs/spec/cli.md` 1.3, 1.4, 2.
 
-use std::error::Error as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -101,8 +100,10 @@ pub async fn execute(request: Request, caller: &dyn ApiCaller, console: &mut Con
     }
 }
 
-/// Returns the error and, indented below it, what caused it.
-fn error_text(error: &ExecuteError) -> String {
+/// Returns the error and, indented below it, what caused it, each line ending with a line break.
+///
+/// Source: `docs/spec/cli.md` 1.3.
+pub fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = format!("Error: {error}\n");
     let mut cause = error.source();
     if cause.is_some() {
@@ -150,7 +151,9 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
         Action::FollowTask => {
             return follow(&text_param(&params, "upid"), OnInterrupt::Leave, None, caller, console).await;
         }
-        Action::Help | Action::NotOffered => return Err(ExecuteError::Answer { problem: "the command calls nothing" }),
+        Action::Help | Action::Own | Action::NotOffered => {
+            return Err(ExecuteError::Answer { problem: "the command calls nothing" });
+        }
     };
     let call = caller.call(ApiCall::new(method, path, params));
     let data = tokio::select! {

@@ -18,6 +18,7 @@ pub mod parse;
 pub mod plan;
 pub mod progress;
 pub mod render;
+pub mod shell_words;
 pub mod socket;
 pub mod table;
 pub mod usage;

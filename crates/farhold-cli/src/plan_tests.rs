@@ -3,6 +3,7 @@
 use super::*;
 use crate::PassThrough;
 use crate::fixture::{arguments, endpoints};
+use farhold_api::schema::{Param, ParamKind, named};
 
 fn printed(line: &[&str]) -> Printed {
     let own = [PassThrough { word: "server", usage: "[OPTIONS]" }, PassThrough { word: "demo", usage: "" }];
@@ -78,4 +79,34 @@ fn missing_words_name_what_is_possible() {
 fn words_of_the_reference_that_are_missing_here_say_so() {
     let error = printed(&["acme", "account", "list"]);
     assert_eq!((error.exit, error.err.as_str()), (FAILURE, "Error: this program has no command 'acme'\n"));
+}
+
+#[test]
+fn a_program_with_commands_of_its_own_gets_requests_help_with_examples_and_the_same_refusals() {
+    let fetch = Command::own(&["shelf", "fetch"], "Fetch a book")
+        .positional(&["book", "page"])
+        .extra(Param::required("book", named::ANY_TEXT, "Title"))
+        .extra(Param::optional("page", ParamKind::Integer { min: Some(1), max: None }, "Page"))
+        .examples(&["library shelf fetch Emma 7"]);
+    let catalogue = Catalogue::of_own([fetch, Command::not_offered(&["shelf", "burn"])]);
+    let plan_of = |line: &[&str]| plan(&catalogue, "library", &arguments(line));
+    match plan_of(&["sh", "f", "Emma", "7"]) {
+        Plan::Run(request) => {
+            assert_eq!(request.command.words, ["shelf", "fetch"]);
+            assert_eq!(Value::Object(request.params), serde_json::json!({ "book": "Emma", "page": 7 }));
+        }
+        other => panic!("{other:?}"),
+    }
+    match plan_of(&["help", "shelf", "fetch"]) {
+        Plan::Print(printed) => insta::assert_snapshot!("help_with_example", printed.out),
+        other => panic!("{other:?}"),
+    }
+    match plan_of(&["shelf", "fetch"]) {
+        Plan::Print(printed) => assert!(
+            printed.err.starts_with("Error: parameter verification failed - 'book': missing argument\nUsage: library shelf fetch <book> [<page>]\n"),
+            "{}",
+            printed.err
+        ),
+        other => panic!("{other:?}"),
+    }
 }

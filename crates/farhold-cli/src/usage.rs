@@ -69,6 +69,13 @@ pub fn command_usage(words: &str, entry: &Entry, detail: Detail) -> String {
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
+    if detail == Detail::Full && !entry.command.examples.is_empty() {
+        let plural = if entry.command.examples.len() == 1 { "" } else { "s" };
+        let _ = write!(text, "\nExample{plural}:\n\n");
+        for line in entry.command.examples {
+            let _ = writeln!(text, " {line}");
+        }
+    }
     text
 }
 

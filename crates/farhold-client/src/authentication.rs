@@ -48,8 +48,18 @@ impl AuthHeaders {
     }
 }
 
+/// What a login gave: a proof of identity that lasts for two hours. Not for display.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// The ticket. As [`Credentials::Password`]'s secret it is good for a renewal.
+    pub ticket: Secret,
+    /// What must accompany it in calls that change something.
+    pub csrf_token: Option<Secret>,
+}
+
 struct Login {
     ticket: String,
+    csrf_token: Option<Secret>,
     headers: AuthHeaders,
     issued: Instant,
     renew_at: Instant,
@@ -147,6 +157,14 @@ impl Authentication {
         }
     }
 
+    /// Returns the present ticket, if there is one.
+    pub(crate) async fn ticket(&self) -> Option<Ticket> {
+        let Self::Password { state, .. } = self else { return None };
+        let state = state.lock().await;
+        let login = state.login.as_ref()?;
+        Some(Ticket { ticket: Secret::new(login.ticket.as_str()), csrf_token: login.csrf_token.clone() })
+    }
+
     /// Forgets the ticket of `headers` after a 401; returns whether a new login may help.
     pub(crate) async fn forget(&self, headers: &AuthHeaders) -> bool {
         let (Self::Password { state, .. }, Some(issued)) = (self, headers.issued) else {
@@ -214,7 +232,8 @@ async fn log_in(client: &Client, userid: &Userid, password: &str) -> Result<Logi
     }
     let issued = Instant::now();
     let headers = AuthHeaders { headers: auth, issued: Some(issued), ..AuthHeaders::default() };
-    Ok(Login { ticket, headers, issued, renew_at: issued + TICKET_RENEWAL })
+    let csrf_token = reply.data.csrf_token.map(Secret::new);
+    Ok(Login { ticket, csrf_token, headers, issued, renew_at: issued + TICKET_RENEWAL })
 }
 
 /// Returns the ticket that newer servers set as a cookie. Source: `docs/spec/wire-protocol.md` 3.4.

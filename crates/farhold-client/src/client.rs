@@ -13,7 +13,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
-use crate::authentication::{AuthHeaders, Authentication};
+use crate::authentication::{AuthHeaders, Authentication, Ticket};
 use crate::config::{ClientConfig, ClientLimits};
 use crate::connection::{Http1, Pool, buffered};
 use crate::dial::{DialError, Dialer, TcpDialer};
@@ -160,6 +160,15 @@ impl Client {
     #[must_use]
     pub fn with_single_attempts(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), attempts: Attempts::One }
+    }
+
+    /// Logs in now, if that has not happened yet, and returns the ticket; none for an API token, which needs no login.
+    ///
+    /// # Errors
+    /// Connection, certificate, [`ClientError::LoginRefused`].
+    pub async fn log_in(&self) -> Result<Option<Ticket>, ClientError> {
+        self.inner.authentication.headers(self).await?;
+        Ok(self.inner.authentication.ticket().await)
     }
 
     /// Returns bytes and connections so far.

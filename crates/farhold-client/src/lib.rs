@@ -21,6 +21,7 @@ mod session_driver;
 mod silence;
 mod tls;
 
+pub use authentication::Ticket;
 pub use client::Client;
 pub use config::{ClientConfig, ClientLimits, Credentials, DEFAULT_USER_AGENT, Trust};
 pub use dial::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};

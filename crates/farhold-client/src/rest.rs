@@ -52,6 +52,16 @@ impl Client {
         self.data(&self.query_call(Method::GET, path, query)).await
     }
 
+    /// Reads the list at `path` (below `/api2/json`) item by item as the remote sent it, with the time and space of
+    /// large listings. Repeated when the connection breaks.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn list(&self, path: &str, query: &Query) -> Result<Vec<serde_json::Value>, ClientError> {
+        let listing = self.listing(self.listing_call(path, query), |_: &serde_json::Value| Ok(())).await?;
+        Ok(listing.items)
+    }
+
     /// Calls `path` with a JSON object. Never sent twice.
     ///
     /// # Errors

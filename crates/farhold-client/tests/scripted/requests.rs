@@ -442,3 +442,32 @@ async fn a_stored_file_can_be_fetched_without_a_session() {
     let error = client.download_file(&store, &ns, &snapshot(), &manifest, 9).await.unwrap_err();
     assert!(matches!(error, ClientError::TooLarge { limit_bytes: 9, .. }), "{error:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_ahead_gives_the_ticket_that_the_calls_then_use_and_is_nothing_for_a_token() {
+    let peer = Peer::new(answer_all);
+    let mut config = peer.config();
+    config.credentials = password();
+    let client = peer.client_with(config);
+    let ticket = client.log_in().await.unwrap().unwrap();
+    assert_eq!(ticket.ticket.expose(), "PBS:sync@pbs:6B035D89::s<1>");
+    assert_eq!(ticket.csrf_token.as_ref().unwrap().expose(), "c:1");
+    assert!(!format!("{ticket:?}").contains("6B035D89"));
+    client.version().await.unwrap();
+    assert_eq!(peer.seen().iter().filter(|seen| seen.is_login()).count(), 1);
+
+    let token = Peer::new(answer_all);
+    assert!(token.client().log_in().await.unwrap().is_none());
+    assert!(token.seen().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_can_be_had_as_it_was_sent() {
+    let peer = Peer::new(|mut connection: Connection| async move {
+        while connection.request().await.is_some() {
+            connection.data(r#"[{"ns":"a","new-member":7},{"ns":"../x"}]"#).await;
+        }
+    });
+    let items = peer.client().list("/admin/datastore/tank/namespace", &Query::new()).await.unwrap();
+    assert_eq!(serde_json::to_string(&items).unwrap(), r#"[{"new-member":7,"ns":"a"},{"ns":"../x"}]"#);
+}
