@@ -32,6 +32,7 @@ mod outcome;
 mod phases;
 mod plan;
 mod progress;
+mod push;
 mod readers;
 mod received;
 mod remote_source;
@@ -59,6 +60,9 @@ pub use plan::report::{
     PlannedReason, PlannedSnapshotRemoval, RunPlan, SnapshotPlan,
 };
 pub use progress::{CurrentGroup, Progress, ProgressSnapshot};
+pub use push::remote::RemoteTarget;
+pub use push::rights::PushRights;
+pub use push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError, RemoteFault};
 pub use remote_source::RemoteSource;
 pub use removal::event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};
 pub use retry::DEFAULT_PATIENCE;

@@ -10,6 +10,7 @@ use farhold_rules::namespace_map::MapError;
 use farhold_types::{ArchiveName, Digest, Epoch, Group, Namespace, Snapshot};
 use thiserror::Error;
 
+use crate::push::target::RemoteError;
 use crate::rights::OwnerDenied;
 use crate::source::{SourceError, SourceFault};
 use crate::target::TargetError;
@@ -86,6 +87,9 @@ pub enum SyncError {
     /// The namespaces of the source could not be listed.
     #[error("querying namespaces failed")]
     Namespaces(#[source] SourceError),
+    /// The target of a push could not be asked for its version or its namespaces.
+    #[error("querying the target failed")]
+    Target(#[source] RemoteError),
     /// The namespaces do not fit.
     #[error(transparent)]
     Map(#[from] MapError),

@@ -1,6 +1,6 @@
-//! Asking a source again after the connection broke: how often, with which pauses, and when to give up.
+//! Asking the other side again after the connection broke: how often, with which pauses, and when to give up.
 //!
-//! The only place that decides it: whoever talks to the source tries once. One `Retry` serves a whole run, so that all
+//! The only place that decides it: whoever talks to the source of a pull or the target of a push tries once. One `Retry` serves a whole run, so that all
 //! its groups share what is known about the line. A run gives up after a time without any answer, not after a number
 //! of attempts; pauses double and are a little random, so that many servers do not come back to one source at the same
 //! moment. Once the run gave up, nobody waits any more: the remaining requests fail at once, except for a probe now and
@@ -8,6 +8,7 @@
 //!
 //! Source: `docs/spec/sync.md` C.2 W29.
 
+use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +17,37 @@ use tokio::time::Instant;
 
 use crate::event::{EventSink, SyncEvent};
 use crate::outcome::chain;
+use crate::push::target::{RemoteError, RemoteFault};
 use crate::source::{SourceError, SourceFault};
+
+/// A failed request to the other side of a run.
+pub(crate) trait RequestError: Error + Sized {
+    /// Returns whether the connection broke, so that the same request may succeed.
+    fn is_connection_lost(&self) -> bool;
+
+    /// Returns the error of a request that was not even sent, since the run gave up with `text`.
+    fn given_up(text: String) -> Self;
+}
+
+impl RequestError for SourceError {
+    fn is_connection_lost(&self) -> bool {
+        self.fault == SourceFault::ConnectionLost
+    }
+
+    fn given_up(text: String) -> Self {
+        Self::new(SourceFault::ConnectionLost, text)
+    }
+}
+
+impl RequestError for RemoteError {
+    fn is_connection_lost(&self) -> bool {
+        self.fault == RemoteFault::ConnectionLost
+    }
+
+    fn given_up(text: String) -> Self {
+        Self::new(RemoteFault::ConnectionLost, text)
+    }
+}
 
 /// How long a run goes on without any answer of a source that answered before. Survives a restart of the source and a
 /// line that is down for half a minute, also when that shows only after a connection was silent for a minute.
@@ -95,8 +126,8 @@ impl Retry {
 
     /// Waits before the next attempt, or returns the error when it is not worth one. Requests that fail while a pause
     /// lasts were lost with the same connection: they wait for its end and count once.
-    pub(crate) async fn failed(&self, tries: &mut Tries, error: SourceError) -> Result<(), SourceError> {
-        if error.fault != SourceFault::ConnectionLost {
+    pub(crate) async fn failed<E: RequestError>(&self, tries: &mut Tries, error: E) -> Result<(), E> {
+        if !error.is_connection_lost() {
             return Err(error);
         }
         let Some((pause_end, began)) = self.next_pause(Instant::now(), tries, &error) else {
@@ -114,7 +145,7 @@ impl Retry {
         &self,
         now: Instant,
         tries: &mut Tries,
-        error: &SourceError,
+        error: &impl RequestError,
     ) -> Option<(Instant, Option<(u32, Duration)>)> {
         let mut state = self.state();
         if tries.answers != state.answers {
@@ -143,10 +174,10 @@ impl Retry {
     }
 
     /// Runs `request` until it succeeds, fails for another reason than a lost connection, or the run gives up.
-    pub(crate) async fn run<T, F: Future<Output = Result<T, SourceError>>>(
+    pub(crate) async fn run<T, E: RequestError, F: Future<Output = Result<T, E>>>(
         &self,
         request: impl Fn() -> F,
-    ) -> Result<T, SourceError> {
+    ) -> Result<T, E> {
         self.look_whether_given_up()?;
         let mut tries = Tries::default();
         loop {
@@ -161,11 +192,9 @@ impl Retry {
     }
 
     /// Returns the error that the run gave up with, unless it is time for another probe.
-    pub(crate) fn look_whether_given_up(&self) -> Result<(), SourceError> {
+    pub(crate) fn look_whether_given_up<E: RequestError>(&self) -> Result<(), E> {
         match &self.state().given_up {
-            Some((at, text)) if at.elapsed() < PROBE_AFTER => {
-                Err(SourceError::new(SourceFault::ConnectionLost, text.clone()))
-            }
+            Some((at, text)) if at.elapsed() < PROBE_AFTER => Err(E::given_up(text.clone())),
             _ => Ok(()),
         }
     }
@@ -254,14 +283,14 @@ mod tests {
             assert_eq!(begin.elapsed(), patience);
             // A thousand groups that are still to come do not even ask.
             for _ in 0..1000 {
-                assert!(retry.run(|| async { Ok(()) }).await.is_err());
+                assert!(retry.run(|| async { Ok::<(), SourceError>(()) }).await.is_err());
             }
             assert_eq!(begin.elapsed(), patience);
             tokio::time::advance(PROBE_AFTER).await;
             assert!(retry.run(|| async { Err::<(), _>(lost()) }).await.is_err());
             assert_eq!(begin.elapsed(), patience + PROBE_AFTER, "a probe that fails is not repeated");
             tokio::time::advance(PROBE_AFTER).await;
-            assert!(retry.run(|| async { Ok(()) }).await.is_ok());
+            assert!(retry.run(|| async { Ok::<(), SourceError>(()) }).await.is_ok());
             assert!(retry.failed(&mut Tries::default(), lost()).await.is_ok(), "it is back");
         }
     }

@@ -108,6 +108,12 @@ pub trait Source: Send + Sync + 'static {
     /// only before something is removed because it was not listed.
     fn visibility(&self, ns: &Namespace) -> impl Future<Output = Result<Visibility, SourceError>> + Send;
 
+    /// Returns whether a namespace that is listed is hidden from the job's owner. Asked by a push only: a pull takes what
+    /// the listings of groups show.
+    fn hides(&self, _ns: &Namespace) -> bool {
+        false
+    }
+
     /// Lists all snapshots of a group, unfinished ones too, in any order.
     fn snapshots(
         &self,

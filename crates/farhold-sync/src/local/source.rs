@@ -1,4 +1,4 @@
-//! Pulling from another datastore of the same server.
+//! A datastore of this server as a source: of a pull into another one, and of a push.
 
 use std::sync::Arc;
 
@@ -15,6 +15,12 @@ use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Vi
 pub trait SourceRights: Send + Sync + 'static {
     /// Returns whether the owner of the job may read a group of `ns` that belongs to `group_owner`.
     fn may_read(&self, ns: &Namespace, group_owner: &Authid) -> bool;
+
+    /// Returns whether the owner of a push job has `Datastore.Read` or `Datastore.Backup` on `ns`. Without, the namespace
+    /// is not pushed.
+    fn may_see(&self, _ns: &Namespace) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(&Namespace, &Authid) -> bool + Send + Sync + 'static> SourceRights for F {
@@ -23,7 +29,7 @@ impl<F: Fn(&Namespace, &Authid) -> bool + Send + Sync + 'static> SourceRights fo
     }
 }
 
-/// A local datastore to pull from.
+/// A local datastore that is synced to somewhere else.
 pub struct LocalSource {
     store: Datastore,
     rights: Arc<dyn SourceRights>,
@@ -113,6 +119,10 @@ impl Source for LocalSource {
 
     async fn visibility(&self, _: &Namespace) -> Result<Visibility, SourceError> {
         Ok(Visibility::Everything)
+    }
+
+    fn hides(&self, ns: &Namespace) -> bool {
+        !self.rights.may_see(ns)
     }
 
     async fn snapshots(&self, ns: &Namespace, group: &Group) -> Result<Listed<SnapshotItem>, SourceError> {

@@ -1,0 +1,10 @@
+//! Pushing: the local store is the source, and a datastore of another server is written to through backup sessions.
+//!
+//! What is decided is decided by the same pure functions as in a pull. What differs: the target keeps the locks and
+//! accepts snapshots of a group only in ascending order of time, so order and failures matter more (`docs/adr/0009`).
+//!
+//! Source: `docs/spec/sync.md` 10 and 11.
+
+pub(crate) mod remote;
+pub(crate) mod rights;
+pub(crate) mod target;
