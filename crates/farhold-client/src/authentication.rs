@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::client::{Answer, Call, Client, Wait};
+use crate::client::{Answer, Call, Client, Content, Wait};
 use crate::config::Credentials;
 use crate::error::{ClientError, peer_text};
 
@@ -198,7 +198,7 @@ async fn log_in(client: &Client, userid: &Userid, password: &str) -> Result<Logi
     let call = Call {
         method: Method::POST,
         target: LOGIN_PATH.to_owned(),
-        body: Some(body.into()),
+        content: Content::Json(body.into()),
         is_repeatable: true,
         wait: Wait::Normal,
         max_bytes: limits.answer_bytes,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use farhold_protocol::{CONTENT_TYPE_FORM, CONTENT_TYPE_JSON};
+use farhold_protocol::{CONTENT_TYPE_BYTES, CONTENT_TYPE_FORM, CONTENT_TYPE_JSON};
+use futures::future::join_all;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -15,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::authentication::{AuthHeaders, Authentication, Ticket};
 use crate::config::{ClientConfig, ClientLimits};
-use crate::connection::{Http1, Pool, buffered};
+use crate::connection::{Http1, MAX_IDLE, Pool, buffered};
 use crate::dial::{DialError, Dialer, TcpDialer};
 use crate::error::{ClientError, peer_text};
 use crate::metered::{Metered, Traffic, TrafficCounts};
@@ -62,6 +63,8 @@ struct Inner {
     pool: Pool,
     /// Held while a large body is read.
     large_bodies: Semaphore,
+    /// Held while connections are opened ahead.
+    warming: tokio::sync::Mutex<()>,
 }
 
 /// How long to wait for a response head.
@@ -72,13 +75,22 @@ pub(crate) enum Wait {
     Long,
 }
 
+/// The body of a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    None,
+    /// A JSON object.
+    Json(Bytes),
+    /// A file.
+    Raw(Bytes),
+}
+
 /// One request, ready to be sent and sent again.
 pub(crate) struct Call {
     pub(crate) method: Method,
     /// Path and query, as sent.
     pub(crate) target: String,
-    /// A JSON object.
-    pub(crate) body: Option<Bytes>,
+    pub(crate) content: Content,
     /// Whether sending it twice is the same as sending it once.
     pub(crate) is_repeatable: bool,
     pub(crate) wait: Wait,
@@ -86,6 +98,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Returns a call that only reads: `target` is path and query.
+    pub(crate) fn get(target: String, max_bytes: usize) -> Self {
+        let (wait, content) = (Wait::Normal, Content::None);
+        Self { method: Method::GET, target, content, is_repeatable: true, wait, max_bytes }
+    }
+
     fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
@@ -149,9 +167,19 @@ impl Client {
         let authentication =
             Authentication::new(&config.credentials).ok_or_else(|| wrong("the secret holds a forbidden character"))?;
         let traffic = Arc::new(Traffic::new(&config.rates));
-        let (tls, pool, large_bodies) = (OnceCell::new(), Pool::default(), Semaphore::new(LARGE_BODIES));
-        let inner =
-            Inner { config, peer, host_header, user_agent, dialer, traffic, tls, authentication, pool, large_bodies };
+        let inner = Inner {
+            config,
+            peer,
+            host_header,
+            user_agent,
+            dialer,
+            traffic,
+            tls: OnceCell::new(),
+            authentication,
+            pool: Pool::default(),
+            large_bodies: Semaphore::new(LARGE_BODIES),
+            warming: tokio::sync::Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner), attempts: Attempts::Several })
     }
 
@@ -169,6 +197,30 @@ impl Client {
     pub async fn log_in(&self) -> Result<Option<Ticket>, ClientError> {
         self.inner.authentication.headers(self).await?;
         Ok(self.inner.authentication.ticket().await)
+    }
+
+    /// Opens connections until `count` are idle, so that as many requests and sessions begin without a handshake. At most
+    /// 32 are kept, for a minute. Returns how many are idle then.
+    ///
+    /// # Errors
+    /// As [`Self::get`] for connections, when none could be opened that was asked for. Nothing is tried twice.
+    pub async fn warm(&self, count: usize) -> Result<usize, ClientError> {
+        // One at a time, or two callers would open twice as many.
+        let _turn = self.inner.warming.lock().await;
+        let missing = count.min(MAX_IDLE).saturating_sub(self.inner.pool.idle_count());
+        let opened = join_all((0..missing).map(|_| self.connect())).await;
+        let mut last = None;
+        for connection in opened {
+            match connection {
+                Ok(connection) => self.inner.pool.put(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        let idle = self.inner.pool.idle_count();
+        match last {
+            Some(error) if idle == 0 => Err(error),
+            _ => Ok(idle),
+        }
     }
 
     /// Returns bytes and connections so far.
@@ -307,7 +359,12 @@ impl Client {
                     (failed.into_error(), was_not_sent)
                 })
             };
-            match within(&activity, limit, SignOfLife::EventOnly, sent).await {
+            // Sending a file may take long; an ordinary request is gone at once.
+            let sign = match call.content {
+                Content::Raw(_) => SignOfLife::Connection,
+                Content::None | Content::Json(_) => SignOfLife::EventOnly,
+            };
+            match within(&activity, limit, sign, sent).await {
                 Ok(Ok(response)) => return Ok((connection, response)),
                 // The peer closed an idle connection: use another one at once, pooled ones run out.
                 Ok(Err((error, was_not_sent)))
@@ -397,11 +454,12 @@ impl Client {
         auth: &AuthHeaders,
         more: &[(HeaderName, HeaderValue)],
     ) -> Result<Request<Full<Bytes>>, ClientError> {
-        let content_type = if call.body.is_some() { CONTENT_TYPE_JSON } else { CONTENT_TYPE_FORM };
-        let request = Request::builder()
-            .method(call.method.clone())
-            .uri(call.target.as_str())
-            .body(Full::new(call.body.clone().unwrap_or_default()));
+        let (content_type, body) = match &call.content {
+            Content::None => (CONTENT_TYPE_FORM, Bytes::new()),
+            Content::Json(body) => (CONTENT_TYPE_JSON, body.clone()),
+            Content::Raw(body) => (CONTENT_TYPE_BYTES, body.clone()),
+        };
+        let request = Request::builder().method(call.method.clone()).uri(call.target.as_str()).body(Full::new(body));
         let mut request = request
             .map_err(|e| ClientError::Configuration { peer: self.peer(), reason: format!("wrong request: {e}") })?;
         // The order is that of the recordings.
@@ -451,10 +509,15 @@ impl Client {
         ClientError::Silent { peer: self.peer(), waited, during }
     }
 
+    /// Returns the error for a peer that breaks the rules.
+    pub(crate) fn wrong(&self, reason: impl Into<String>) -> ClientError {
+        ClientError::Protocol { peer: self.peer(), reason: reason.into() }
+    }
+
     /// Returns the error for an HTTP/1.1 failure: broken rules, or a broken connection.
     pub(crate) fn transport_error(&self, error: hyper::Error, during: &'static str) -> ClientError {
         if error.is_parse() || error.is_user() {
-            return ClientError::Protocol { peer: self.peer(), reason: format!("{error} {during}") };
+            return self.wrong(format!("{error} {during}"));
         }
         ClientError::Broken { peer: self.peer(), during, source: Arc::new(error) }
     }

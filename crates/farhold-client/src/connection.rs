@@ -1,6 +1,6 @@
 //! HTTP/1.1 connections and the pool of idle ones.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::metered::{Activity, Metered};
 
 /// Most idle connections that are kept: as many as a sync looks ahead with, so that a request after the first round finds
 /// one and needs no handshake.
-const MAX_IDLE: usize = 32;
+pub(crate) const MAX_IDLE: usize = 32;
 /// Idle connections older than this are not used again; firewalls forget them silently after some minutes.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Largest response head, in bytes.
@@ -41,7 +41,7 @@ pub(crate) fn buffered(stream: Metered<Box<dyn ByteStream>>) -> TcpIo {
 pub(crate) struct Http1 {
     pub(crate) sender: SendRequest<Full<Bytes>>,
     pub(crate) activity: Arc<Activity>,
-    /// Whether it already answered a request, so that the peer may have closed it meanwhile.
+    /// Whether it lay idle, so that the peer may have closed it meanwhile.
     pub(crate) is_used: bool,
     idle_since: Instant,
     _driver: AbortOnDropHandle<()>,
@@ -72,12 +72,21 @@ pub(crate) struct Pool {
 impl Pool {
     /// Returns the connection used last, if one is open and fresh enough.
     pub(crate) fn take(&self) -> Option<Http1> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|c| !c.sender.is_closed() && c.idle_since.elapsed() < IDLE_LIMIT);
-        idle.pop()
+        self.usable().pop()
     }
 
-    /// Keeps a connection whose answer was read to its end.
+    /// Returns how many connections [`Self::take`] could return now.
+    pub(crate) fn idle_count(&self) -> usize {
+        self.usable().len()
+    }
+
+    fn usable(&self) -> MutexGuard<'_, Vec<Http1>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|c| !c.sender.is_closed() && c.idle_since.elapsed() < IDLE_LIMIT);
+        idle
+    }
+
+    /// Keeps a connection that is new or whose answer was read to its end.
     pub(crate) fn put(&self, mut connection: Http1) {
         connection.is_used = true;
         connection.idle_since = Instant::now();

@@ -1,11 +1,11 @@
-//! Talking to a remote: TLS with a pinned certificate, login, REST calls, and reader sessions.
+//! Talking to a remote: TLS with a pinned certificate, login, REST calls, reader and backup sessions.
 //!
-//! [`Client`] is the way in. It keeps a few HTTP/1.1 connections for REST calls; each [`ReaderSession`] takes one over
-//! for good and speaks HTTP/2 on it. Every wait and every answer has a bound ([`ClientLimits`]), bytes are counted and
+//! [`Client`] is the way in. It keeps a few HTTP/1.1 connections for REST calls; each [`ReaderSession`] and each
+//! [`BackupSession`] takes one over for good and speaks HTTP/2 on it. Every wait and every answer has a bound ([`ClientLimits`]), bytes are counted and
 //! limited below TLS, and requests that change nothing are repeated when a connection breaks under them.
 //! [`Dialer`] is where the outside begins: tests and simulations put their own byte streams under it.
 //!
-//! Not here: writing backup sessions, proxies, and any decision about what to fetch.
+//! Not here: proxies, and any decision about what to fetch or send.
 
 mod authentication;
 mod client;
@@ -17,9 +17,13 @@ mod listing;
 mod metered;
 mod reader;
 mod rest;
+mod rest_changes;
+mod session;
 mod session_driver;
 mod silence;
 mod tls;
+mod upload;
+mod writer;
 
 pub use authentication::Ticket;
 pub use client::Client;
@@ -30,3 +34,5 @@ pub use listing::{Listing, MAX_SKIPPED, SkippedItem};
 pub use metered::TrafficCounts;
 pub use reader::ReaderSession;
 pub use rest::RemoteDatastore;
+pub use rest_changes::StoreStatus;
+pub use writer::{BackupSession, BackupSessionOptions, WriterId};

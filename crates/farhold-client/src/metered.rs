@@ -80,11 +80,23 @@ impl Traffic {
     }
 }
 
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Bytes received and sent.
+    pub(crate) bytes: u64,
+    /// Requests of a session that were answered.
+    pub(crate) answers: u64,
+}
+
 /// What one connection did last, for telling a silent peer from a busy or throttled connection.
 #[derive(Debug)]
 pub(crate) struct Activity {
     start: Instant,
-    received: AtomicU64,
+    /// Bytes in both directions.
+    bytes: AtomicU64,
+    /// Requests that were answered.
+    answers: AtomicU64,
     /// Milliseconds after `start` at which the last bytes came.
     received_at: AtomicU64,
     /// Milliseconds after `start` of the end of our own last pause.
@@ -93,13 +105,18 @@ pub(crate) struct Activity {
 
 impl Activity {
     fn new() -> Self {
-        let (received, received_at, paused_until) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self { start: Instant::now(), received, received_at, paused_until }
+        let [bytes, answers, received_at, paused_until] = [const { AtomicU64::new(0) }; 4];
+        Self { start: Instant::now(), bytes, answers, received_at, paused_until }
     }
 
-    /// Returns the number of bytes received on this connection.
-    pub(crate) fn received_bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+    /// Returns how far this connection has come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { bytes: self.bytes.load(Ordering::Relaxed), answers: self.answers.load(Ordering::Relaxed) }
+    }
+
+    /// Takes note that a request was answered.
+    pub(crate) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns since when nothing came although we were listening; may lie in the future during a pause of our own.
@@ -113,9 +130,13 @@ impl Activity {
         self.start + Duration::from_millis(self.paused_until.load(Ordering::Relaxed))
     }
 
-    fn count(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    fn received(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.received_at.store(self.milliseconds(Instant::now()), Ordering::Relaxed);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn pause(&self, until: Instant) {
@@ -150,6 +171,7 @@ impl<S> Metered<S> {
 
     fn wrote(&mut self, bytes: usize) {
         self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.activity.sent(bytes);
         if let Some(until) = self.traffic.register(self.traffic.limit_out.as_ref(), bytes) {
             self.activity.pause(until);
             self.write_pause = Some(Box::pin(sleep_until(until)));
@@ -181,7 +203,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         let bytes = buf.filled().len() - before;
         this.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
-        this.activity.count(bytes);
+        this.activity.received(bytes);
         if let Some(until) = this.traffic.register(this.traffic.limit_in.as_ref(), bytes) {
             this.activity.pause(until);
             this.read_pause = Some(Box::pin(sleep_until(until)));

@@ -13,7 +13,7 @@ use http::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Call, Client, Wait};
+use crate::client::{Call, Client, Content, Wait};
 use crate::error::ClientError;
 use crate::listing::{Listing, read_data, read_listing};
 
@@ -70,7 +70,7 @@ impl Client {
         let body = serde_json::to_vec(body)
             .map_err(|e| ClientError::Configuration { peer: self.peer(), reason: e.to_string() })?;
         let mut call = self.query_call(Method::POST, path, &Query::new());
-        call.body = Some(body.into());
+        call.content = Content::Json(body.into());
         self.data(&call).await
     }
 
@@ -226,14 +226,14 @@ impl Client {
         self.success(&Call { max_bytes, ..self.query_call(Method::GET, &path, &query) }).await
     }
 
-    fn query_call(&self, method: Method, path: &str, query: &Query) -> Call {
+    pub(crate) fn query_call(&self, method: Method, path: &str, query: &Query) -> Call {
         let mark = if query.is_empty() { "" } else { "?" };
         let is_repeatable = method == Method::GET;
         let target = format!("{PREFIX}{path}{mark}{query}");
-        Call { method, target, body: None, is_repeatable, wait: Wait::Normal, max_bytes: self.limits().answer_bytes }
+        Call { method, is_repeatable, ..Call::get(target, self.limits().answer_bytes) }
     }
 
-    fn listing_call(&self, path: &str, query: &Query) -> Call {
+    pub(crate) fn listing_call(&self, path: &str, query: &Query) -> Call {
         let max_bytes = self.limits().listing_bytes;
         Call { wait: Wait::Long, max_bytes, ..self.query_call(Method::GET, path, query) }
     }
@@ -243,12 +243,12 @@ impl Client {
         if answer.status.is_success() { Ok(answer.body) } else { Err(call.status_error(answer.status, &answer.body)) }
     }
 
-    async fn data<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
+    pub(crate) async fn data<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ClientError> {
         let body = self.success(call).await?;
         read_data(&body).map_err(|error| self.unreadable(call, &error))
     }
 
-    async fn listing<T, F>(&self, call: Call, check: F) -> Result<Listing<T>, ClientError>
+    pub(crate) async fn listing<T, F>(&self, call: Call, check: F) -> Result<Listing<T>, ClientError>
     where
         T: DeserializeOwned + Send + 'static,
         F: Fn(&T) -> Result<(), &'static str> + Send + 'static,
@@ -258,14 +258,14 @@ impl Client {
             read_listing(&body, check)
         } else {
             let decoded = tokio::task::spawn_blocking(move || read_listing(&body, check)).await;
-            decoded.map_err(|e| ClientError::Protocol { peer: self.peer(), reason: e.to_string() })?
+            decoded.map_err(|e| self.wrong(e.to_string()))?
         };
         listing.map_err(|error| self.unreadable(&call, &error))
     }
 
     fn unreadable(&self, call: &Call, error: &serde_json::Error) -> ClientError {
         let path = call.target.split('?').next().unwrap_or_default();
-        ClientError::Protocol { peer: self.peer(), reason: format!("the answer to {path} cannot be read: {error}") }
+        self.wrong(format!("the answer to {path} cannot be read: {error}"))
     }
 }
 
@@ -273,6 +273,6 @@ fn has_time(item: &SnapshotItem) -> Result<(), &'static str> {
     if (1..=Epoch::MAX.0).contains(&item.backup_time.0) { Ok(()) } else { Err("backup time is out of range") }
 }
 
-fn not_root(ns: &Namespace) -> Option<&Namespace> {
+pub(crate) fn not_root(ns: &Namespace) -> Option<&Namespace> {
     Some(ns).filter(|ns| !ns.is_root())
 }

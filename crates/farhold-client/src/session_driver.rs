@@ -13,7 +13,6 @@ use tokio::time::sleep_until;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::metered::Activity;
-use crate::reader::DURING;
 use crate::silence::{SignOfLife, Silence, within};
 
 /// Moves the connection until it ends, and ends it when the peer is gone without a word.
@@ -21,6 +20,7 @@ pub(crate) async fn drive(
     connection: Connection<TokioIo<Upgraded>, Bytes>,
     pings: Option<PingPong>,
     client: Client,
+    during: &'static str,
     activity: Arc<Activity>,
     ending: Arc<OnceLock<ClientError>>,
 ) {
@@ -33,7 +33,7 @@ pub(crate) async fn drive(
         }
         () = watch(pings, &activity, limit) => {
             // Set before the connection is dropped, so that every request sees this reason.
-            let _ = ending.set(client.silent(limit * 2, DURING));
+            let _ = ending.set(client.silent(limit * 2, during));
         }
     }
 }
@@ -50,7 +50,7 @@ async fn watch(pings: Option<PingPong>, activity: &Activity, limit: Duration) {
             continue;
         }
         // An error means that the connection is ending, which the other branch reports.
-        match within(activity, limit, SignOfLife::ConnectionData, pings.ping(Ping::opaque())).await {
+        match within(activity, limit, SignOfLife::Connection, pings.ping(Ping::opaque())).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return std::future::pending().await,
             Err(Silence) => return,

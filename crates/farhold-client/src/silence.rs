@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::metered::Activity;
+use crate::metered::{Activity, Progress};
 
-/// Bytes that must arrive within the limit to count as a sign of life: more than a handful of pings and their answers.
+/// Bytes that must pass within the limit to count as a sign of life: more than a handful of pings and their answers.
+/// What we send counts as well: it passes only as long as the peer's system takes it.
 const SIGN_OF_LIFE_BYTES: u64 = 4096;
 
 /// What counts as a sign of life besides the awaited event.
@@ -15,8 +16,9 @@ const SIGN_OF_LIFE_BYTES: u64 = 4096;
 pub(crate) enum SignOfLife {
     /// Nothing.
     EventOnly,
-    /// Data for others on the same connection: while streams share a slow line, each may wait long for its turn.
-    ConnectionData,
+    /// Data in either direction or a complete answer, for any request on the same connection: while streams share a slow
+    /// line or a slow disk, each may wait long for its turn.
+    Connection,
 }
 
 /// The peer was silent for too long.
@@ -32,21 +34,25 @@ pub(crate) async fn within<F: Future>(
 ) -> Result<F::Output, Silence> {
     let mut event = pin!(event);
     let mut since = Instant::now();
-    let mut seen = activity.received_bytes();
+    let mut seen = activity.progress();
     loop {
         tokio::select! {
             biased;
             output = &mut event => return Ok(output),
             () = sleep_until(since + limit) => {}
         }
-        let received = activity.received_bytes();
+        let progress = activity.progress();
         if since < activity.paused_until() {
             since = activity.paused_until();
-        } else if sign == SignOfLife::ConnectionData && SIGN_OF_LIFE_BYTES <= received - seen {
+        } else if sign == SignOfLife::Connection && is_sign_of_life(seen, progress) {
             since = Instant::now();
         } else {
             return Err(Silence);
         }
-        seen = received;
+        seen = progress;
     }
+}
+
+fn is_sign_of_life(seen: Progress, now: Progress) -> bool {
+    SIGN_OF_LIFE_BYTES <= now.bytes - seen.bytes || seen.answers < now.answers
 }

@@ -10,6 +10,7 @@ pub mod http2;
 pub mod query;
 pub mod reader;
 pub mod upgrade;
+pub mod writer_request;
 
 /// Port a server listens on unless told otherwise. Source: `docs/spec/wire-protocol.md` 1.1.
 pub const DEFAULT_PORT: u16 = 8007;
