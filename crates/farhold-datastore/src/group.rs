@@ -13,6 +13,14 @@ const MAX_OWNER_BYTES: u64 = 4096;
 /// Largest notes file that is read, in bytes. The reference limits a request to 512 KiB; this leaves room.
 const MAX_NOTES_BYTES: u64 = 1 << 20;
 
+/// A locked group.
+pub(crate) struct OpenedGroup {
+    pub(crate) owner: Authid,
+    pub(crate) lock: GroupLock,
+    /// Whether its directory was made for this.
+    pub(crate) is_new: bool,
+}
+
 impl Datastore {
     pub(crate) fn small_file_durability(&self) -> Durability {
         match self.sync_level() {
@@ -78,6 +86,17 @@ impl Datastore {
         group: &Group,
         owner: &Authid,
     ) -> Result<(Authid, GroupLock), DatastoreError> {
+        let opened = self.open_group(namespace, group, owner)?;
+        Ok((opened.owner, opened.lock))
+    }
+
+    /// Does what [`Self::create_group`] does, and tells whether the group is new.
+    pub(crate) fn open_group(
+        &self,
+        namespace: &Namespace,
+        group: &Group,
+        owner: &Authid,
+    ) -> Result<OpenedGroup, DatastoreError> {
         self.check_namespace(namespace)?;
         // The lock comes first, so that nobody sees or removes the group while it has no owner.
         let lock = self.inner.locks.group(namespace, group)?;
@@ -89,7 +108,7 @@ impl Datastore {
             self.remove_group_leftovers(&directory)?;
         }
         match self.owner(namespace, group) {
-            Ok(found) => return Ok((found, lock)),
+            Ok(owner) => return Ok(OpenedGroup { owner, lock, is_new }),
             Err(error @ DatastoreError::OwnerUnreadable { .. }) => {
                 if !is_new && self.has_finished_snapshot(namespace, group)? {
                     return Err(error);
@@ -103,7 +122,7 @@ impl Datastore {
             }
             return Err(error);
         }
-        Ok((owner.clone(), lock))
+        Ok(OpenedGroup { owner: owner.clone(), lock, is_new })
     }
 
     fn has_finished_snapshot(&self, namespace: &Namespace, group: &Group) -> Result<bool, DatastoreError> {

@@ -13,6 +13,7 @@
 //! Source: `docs/spec/datastore-format.md`.
 
 mod access_time;
+pub mod backup;
 mod chunk;
 mod chunk_repair;
 mod cleaning;

@@ -90,28 +90,7 @@ impl Datastore {
     ) -> Result<(), DatastoreError> {
         let _lock = self.lock_manifest(namespace, snapshot)?;
         let raw = self.read_file(namespace, snapshot, &ArchiveName::manifest())?;
-        let unreadable = |source| DatastoreError::Manifest { snapshot: snapshot.clone(), source };
-        Manifest::from_blob(&raw).map_err(unreadable)?;
-        let text = BlobDecoder::new()
-            .decode(&raw, None, MAX_MANIFEST_BYTES)
-            .map_err(|source| unreadable(ManifestError::Blob { source }))?;
-        let mut manifest: Map<String, Value> =
-            serde_json::from_slice(&text).map_err(|source| unreadable(ManifestError::Json { source }))?;
-        let unprotected = manifest.entry("unprotected").or_insert_with(|| Value::Object(Map::new()));
-        if !unprotected.is_object() {
-            // Only null gets here: the manifest was parsed, and null reads as absent.
-            *unprotected = Value::Object(Map::new());
-        }
-        if let Value::Object(members) = unprotected {
-            change(members);
-        }
-        let text =
-            serde_json::to_string_pretty(&manifest).map_err(|source| unreadable(ManifestError::Json { source }))?;
-        let encoded = BlobEncoder::new()
-            .encode(text.as_bytes(), Compression::On, None)
-            .map_err(|source| DatastoreError::ManifestEncoding { snapshot: snapshot.clone(), source })?;
-        // What is written must read back, or the snapshot would be lost with the old file.
-        Manifest::from_blob(&encoded).map_err(unreadable)?;
+        let encoded = change_unprotected(snapshot, &raw, change)?;
         let path = layout::snapshot_file(namespace, snapshot, MANIFEST_NAME);
         self.storage().write_atomic(&path, &encoded, self.small_file_durability(), Staging::Beside)?;
         Ok(())
@@ -190,4 +169,34 @@ impl Datastore {
         }
         Ok(())
     }
+}
+
+/// Returns a manifest in its stored form after a change of its unsigned part; everything else stays as it is.
+pub(crate) fn change_unprotected(
+    snapshot: &Snapshot,
+    raw: &[u8],
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> Result<Vec<u8>, DatastoreError> {
+    let unreadable = |source| DatastoreError::Manifest { snapshot: snapshot.clone(), source };
+    Manifest::from_blob(raw).map_err(unreadable)?;
+    let text = BlobDecoder::new()
+        .decode(raw, None, MAX_MANIFEST_BYTES)
+        .map_err(|source| unreadable(ManifestError::Blob { source }))?;
+    let mut manifest: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|source| unreadable(ManifestError::Json { source }))?;
+    let unprotected = manifest.entry("unprotected").or_insert_with(|| Value::Object(Map::new()));
+    if !unprotected.is_object() {
+        // Only null gets here: the manifest was parsed, and null reads as absent.
+        *unprotected = Value::Object(Map::new());
+    }
+    if let Value::Object(members) = unprotected {
+        change(members);
+    }
+    let text = serde_json::to_string_pretty(&manifest).map_err(|source| unreadable(ManifestError::Json { source }))?;
+    let encoded = BlobEncoder::new()
+        .encode(text.as_bytes(), Compression::On, None)
+        .map_err(|source| DatastoreError::ManifestEncoding { snapshot: snapshot.clone(), source })?;
+    // What is written must read back, or the snapshot would be lost with the old file.
+    Manifest::from_blob(&encoded).map_err(unreadable)?;
+    Ok(encoded)
 }

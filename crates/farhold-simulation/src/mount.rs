@@ -9,7 +9,7 @@ use std::sync::MutexGuard;
 use bytes::Bytes;
 use farhold_storage::{
     Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, NoOtherProcess, Operation, RecordLock, Staging, Stat,
-    Storage, StorageError, StorePath, stem,
+    Storage, StorageError, StorePath, WorkingFile, stem,
 };
 
 use crate::disk::{Change, Crash, Disk, State};
@@ -62,8 +62,14 @@ impl Mount {
             }
             *calls -= 1;
         }
-        let takes_space =
-            matches!(operation, Operation::WriteAtomic | Operation::CreateExclusive | Operation::CreateDir);
+        let takes_space = matches!(
+            operation,
+            Operation::WriteAtomic
+                | Operation::CreateExclusive
+                | Operation::CreateWorking
+                | Operation::WriteAt
+                | Operation::CreateDir
+        );
         if takes_space && let Some(left) = &mut state.space_for {
             if *left == 0 {
                 return Err(failure(operation, path, io::ErrorKind::StorageFull));
@@ -208,6 +214,16 @@ impl Storage for Mount {
         Ok(())
     }
 
+    fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError> {
+        let mut state = self.change(Operation::CreateWorking, path)?;
+        let (directory, name) = state.place(path)?;
+        if state.entry(directory, &name).is_some() {
+            return Err(StorageError::AlreadyExists { path: path.to_string() });
+        }
+        let number = state.add(directory, name, Some(Bytes::new()), FILE_MODE, &self.disk.clock);
+        Ok(Box::new(Working { mount: self.clone(), number, path: path.clone() }))
+    }
+
     fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), StorageError> {
         let mut state = self.change(Operation::CreateDir, path)?;
         if path.is_root() {
@@ -319,6 +335,60 @@ impl Storage for Mount {
 
     fn local_root(&self) -> Option<&Path> {
         None
+    }
+}
+
+/// Longest file that is filled piece by piece, in bytes.
+const MAX_WORKING_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+struct Working {
+    mount: Mount,
+    number: u64,
+    path: StorePath,
+}
+
+impl Working {
+    fn with_content(&self, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), StorageError> {
+        let mut state = self.mount.change(Operation::WriteAt, &self.path)?;
+        let now = state.time(&self.mount.disk.clock);
+        let node = state.nodes.get_mut(&self.number).ok_or_else(|| State::missing(&self.path))?;
+        let mut content = node.content.as_deref().unwrap_or_default().to_vec();
+        change(&mut content);
+        node.content = Some(content.into());
+        node.modified = now;
+        node.is_durable = false;
+        Ok(())
+    }
+
+    fn checked(&self, length_bytes: u64) -> Result<usize, StorageError> {
+        match usize::try_from(length_bytes) {
+            Ok(length) if length <= MAX_WORKING_BYTES => Ok(length),
+            _ => Err(failure(Operation::WriteAt, &self.path, io::ErrorKind::FileTooLarge)),
+        }
+    }
+}
+
+impl WorkingFile for Working {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StorageError> {
+        let end = self.checked(offset.saturating_add(content.len() as u64))?;
+        self.with_content(|whole| {
+            whole.resize(whole.len().max(end), 0);
+            whole[end - content.len()..end].copy_from_slice(content);
+        })
+    }
+
+    fn read_at(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, StorageError> {
+        let state = self.mount.look(Operation::Read, &self.path)?;
+        let node = state.nodes.get(&self.number).ok_or_else(|| State::missing(&self.path))?;
+        let content = node.content.as_deref().unwrap_or_default();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        Ok(content[start..start.saturating_add(max_bytes).min(content.len())].to_vec())
+    }
+
+    fn set_length(&self, length_bytes: u64) -> Result<(), StorageError> {
+        let length = self.checked(length_bytes)?;
+        self.with_content(|whole| whole.resize(length, 0))
     }
 }
 

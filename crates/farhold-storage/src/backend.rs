@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::error::StorageError;
 use crate::path::StorePath;
+use crate::working_file::WorkingFile;
 
 /// Mode of new regular files. Source: `docs/spec/datastore-format.md` 3.
 pub const FILE_MODE: u32 = 0o644;
@@ -166,6 +167,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`StorageError::AlreadyExists`]; the file is removed again after any other failure.
     fn create_exclusive(&self, path: &StorePath, content: &[u8]) -> Result<(), StorageError>;
+
+    /// Creates an empty file that must not exist, mode 0644, to be filled piece by piece.
+    ///
+    /// # Errors
+    /// [`StorageError::AlreadyExists`], or the directory is missing.
+    fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError>;
 
     /// Creates a directory with this mode, whatever the process' umask.
     ///

@@ -20,6 +20,10 @@ pub enum Operation {
     WriteAtomic,
     /// Create a file that must not exist.
     CreateExclusive,
+    /// Create a file to be filled piece by piece.
+    CreateWorking,
+    /// Write a piece of a file, or change its length.
+    WriteAt,
     /// Create a directory.
     CreateDir,
     /// Rename an entry.
@@ -48,6 +52,8 @@ impl fmt::Display for Operation {
             Self::List => "list",
             Self::WriteAtomic => "write",
             Self::CreateExclusive => "create",
+            Self::CreateWorking => "create",
+            Self::WriteAt => "write to",
             Self::CreateDir => "create directory",
             Self::Rename => "rename",
             Self::RemoveFile => "remove",
@@ -149,7 +155,7 @@ impl StorageError {
             Kind::NotADirectory => Self::NotADirectory { path },
             Kind::DirectoryNotEmpty => Self::NotEmpty { path },
             Kind::IsADirectory => Self::NotAFile { path },
-            Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace { operation, path, source },
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::NoSpace { operation, path, source },
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Denied { operation, path, source },
             _ => Self::Io { operation, path, source },
         }

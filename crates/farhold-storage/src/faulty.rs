@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::backend::{Durability, Entry, FileHold, RecordLock, Staging, Stat, Storage};
 use crate::error::{Operation, StorageError};
 use crate::path::StorePath;
+use crate::working_file::WorkingFile;
 
 /// What a planned fault does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +179,12 @@ impl Storage for FaultyStorage {
         self.inner.create_exclusive(path, content)
     }
 
+    fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError> {
+        self.check(Operation::CreateWorking, path)?;
+        let inner = self.inner.create_working(path)?;
+        Ok(Box::new(FaultyWorkingFile { inner, storage: self.clone(), path: path.clone() }))
+    }
+
     fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), StorageError> {
         self.check(Operation::CreateDir, path)?;
         self.inner.create_dir(path, mode)
@@ -230,6 +237,35 @@ impl Storage for FaultyStorage {
 
     fn local_root(&self) -> Option<&Path> {
         self.inner.local_root()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyWorkingFile {
+    inner: Box<dyn WorkingFile>,
+    storage: FaultyStorage,
+    path: StorePath,
+}
+
+impl WorkingFile for FaultyWorkingFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StorageError> {
+        if let Err((error, dies)) = self.storage.enter(Operation::WriteAt, &self.path) {
+            if dies {
+                let _ = self.inner.write_at(offset, &content[..content.len() / 2]);
+            }
+            return Err(error);
+        }
+        self.inner.write_at(offset, content)
+    }
+
+    fn read_at(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, StorageError> {
+        self.storage.check(Operation::Read, &self.path)?;
+        self.inner.read_at(offset, max_bytes)
+    }
+
+    fn set_length(&self, length_bytes: u64) -> Result<(), StorageError> {
+        self.storage.check(Operation::WriteAt, &self.path)?;
+        self.inner.set_length(length_bytes)
     }
 }
 

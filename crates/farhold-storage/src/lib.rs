@@ -13,6 +13,7 @@ mod path;
 mod record_lock;
 mod space;
 mod temporary;
+mod working_file;
 
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
@@ -29,6 +30,7 @@ pub use local::LocalStorage;
 pub use path::{PathError, StorePath};
 pub use space::{FileSystemSpace, file_system_space};
 pub use temporary::{is_random_temporary, stem};
+pub use working_file::WorkingFile;
 
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultKind, FaultyStorage};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::error::{Operation, StorageError};
 use crate::path::StorePath;
 use crate::record_lock::LocalRecordLock;
 use crate::temporary::random_temporary;
+use crate::working_file::WorkingFile;
 
 /// How many temporary names are tried before giving up. One suffices unless the random source repeats itself.
 const TEMPORARY_NAME_ATTEMPTS: usize = 100;
@@ -257,6 +258,18 @@ impl Storage for LocalStorage {
         Ok(())
     }
 
+    fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError> {
+        let full = self.resolve(Operation::CreateWorking, path)?;
+        let failed = |source| StorageError::from_io(Operation::CreateWorking, &full, source);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(&full).map_err(failed)?;
+        if let Err(source) = file.set_permissions(Permissions::from_mode(FILE_MODE)) {
+            let _ = fs::remove_file(&full);
+            return Err(failed(source));
+        }
+        Ok(Box::new(LocalWorkingFile { file, path: full }))
+    }
+
     fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), StorageError> {
         let full = self.resolve(Operation::CreateDir, path)?;
         let failed = |source| StorageError::from_io(Operation::CreateDir, &full, source);
@@ -350,6 +363,44 @@ impl Storage for LocalStorage {
 struct LocalHold(#[expect(dead_code, reason = "closing it gives the lock back")] File);
 
 impl FileHold for LocalHold {}
+
+#[derive(Debug)]
+struct LocalWorkingFile {
+    file: File,
+    /// Where it was created, for messages.
+    path: PathBuf,
+}
+
+impl LocalWorkingFile {
+    fn failed(&self, operation: Operation, source: io::Error) -> StorageError {
+        StorageError::from_io(operation, &self.path, source)
+    }
+}
+
+impl WorkingFile for LocalWorkingFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StorageError> {
+        self.file.write_all_at(content, offset).map_err(|source| self.failed(Operation::WriteAt, source))
+    }
+
+    fn read_at(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, StorageError> {
+        let mut content = vec![0; max_bytes];
+        let mut filled = 0;
+        while filled < max_bytes {
+            match self.file.read_at(&mut content[filled..], offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.failed(Operation::Read, source)),
+            }
+        }
+        content.truncate(filled);
+        Ok(content)
+    }
+
+    fn set_length(&self, length_bytes: u64) -> Result<(), StorageError> {
+        self.file.set_len(length_bytes).map_err(|source| self.failed(Operation::WriteAt, source))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The in-memory twin of the local file system, for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,12 +10,40 @@ use bytes::Bytes;
 use crate::backend::{
     DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, RecordLock, Staging, Stat, Storage,
 };
-use crate::error::StorageError;
+use crate::error::{Operation, StorageError};
 use crate::path::StorePath;
+use crate::working_file::WorkingFile;
+
+/// Longest file that is filled piece by piece, in bytes: the longest index, and room to test beyond.
+const MAX_WORKING_BYTES: u64 = 1 << 30;
+
+/// The content of a file.
+#[derive(Debug, Clone)]
+enum Content {
+    Whole(Bytes),
+    /// Shared with whoever fills it.
+    Working(Arc<Mutex<Vec<u8>>>),
+}
+
+impl Content {
+    fn bytes(&self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes.clone(),
+            Self::Working(content) => Bytes::copy_from_slice(&content.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Working(content) => content.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 struct Node {
-    content: Option<Bytes>,
+    content: Option<Content>,
     mode: u32,
     inode: u64,
     accessed: u64,
@@ -64,12 +93,15 @@ impl Tree {
         }
     }
 
-    fn file(&self, path: &StorePath) -> Result<&Bytes, StorageError> {
+    fn file(&self, path: &StorePath) -> Result<Bytes, StorageError> {
         self.check_parents(path)?;
         match self.nodes.get(path) {
             None if path.is_root() => Err(StorageError::NotAFile { path: path.to_string() }),
             None => Err(Self::missing(path)),
-            Some(node) => node.content.as_ref().ok_or_else(|| StorageError::NotAFile { path: path.to_string() }),
+            Some(node) => match &node.content {
+                Some(content) => Ok(content.bytes()),
+                None => Err(StorageError::NotAFile { path: path.to_string() }),
+            },
         }
     }
 
@@ -77,7 +109,7 @@ impl Tree {
         self.nodes.keys().any(|other| other.is_below(path))
     }
 
-    fn insert(&mut self, path: &StorePath, content: Option<Bytes>, mode: u32) {
+    fn insert(&mut self, path: &StorePath, content: Option<Content>, mode: u32) {
         let now = self.tick();
         self.nodes.insert(path.clone(), Node { content, mode, inode: now, accessed: now, modified: now });
     }
@@ -107,7 +139,7 @@ impl Storage for MemoryStorage {
         if max_bytes < content.len() as u64 {
             return Err(StorageError::TooLarge { path: path.to_string(), max_bytes });
         }
-        Ok(content.clone())
+        Ok(content)
     }
 
     fn read_start(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
@@ -129,7 +161,7 @@ impl Storage for MemoryStorage {
         let time = |ticks: u64| FileTime { seconds: 0, nanoseconds: i64::try_from(ticks).unwrap_or(i64::MAX) };
         Ok(Stat {
             kind: if node.content.is_some() { EntryKind::File } else { EntryKind::Directory },
-            size_bytes: node.content.as_ref().map_or(0, |content| content.len() as u64),
+            size_bytes: node.content.as_ref().map_or(0, Content::length),
             mode: node.mode,
             inode: node.inode,
             accessed: time(node.accessed),
@@ -168,7 +200,7 @@ impl Storage for MemoryStorage {
         if path.is_root() || tree.nodes.get(path).is_some_and(|node| node.content.is_none()) {
             return Err(StorageError::NotAFile { path: path.to_string() });
         }
-        tree.insert(path, Some(Bytes::copy_from_slice(content)), FILE_MODE);
+        tree.insert(path, Some(Content::Whole(Bytes::copy_from_slice(content))), FILE_MODE);
         Ok(())
     }
 
@@ -178,8 +210,15 @@ impl Storage for MemoryStorage {
         if path.is_root() || tree.nodes.contains_key(path) {
             return Err(StorageError::AlreadyExists { path: path.to_string() });
         }
-        tree.insert(path, Some(Bytes::copy_from_slice(content)), FILE_MODE);
+        tree.insert(path, Some(Content::Whole(Bytes::copy_from_slice(content))), FILE_MODE);
         Ok(())
+    }
+
+    fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError> {
+        self.create_exclusive(path, b"")?;
+        let content = Arc::new(Mutex::new(Vec::new()));
+        self.lock().insert(path, Some(Content::Working(Arc::clone(&content))), FILE_MODE);
+        Ok(Box::new(MemoryWorkingFile { content, path: path.clone() }))
     }
 
     fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), StorageError> {
@@ -295,6 +334,51 @@ impl RecordLock for NoOtherProcess {
     }
 
     fn unlock(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemoryWorkingFile {
+    content: Arc<Mutex<Vec<u8>>>,
+    path: StorePath,
+}
+
+impl MemoryWorkingFile {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file system has its limits, too.
+    fn checked(&self, length_bytes: u64) -> Result<usize, StorageError> {
+        if length_bytes <= MAX_WORKING_BYTES {
+            return Ok(usize::try_from(length_bytes).unwrap_or(usize::MAX));
+        }
+        let source = io::ErrorKind::FileTooLarge.into();
+        Err(StorageError::from_io(Operation::WriteAt, Path::new(self.path.as_str()), source))
+    }
+}
+
+impl WorkingFile for MemoryWorkingFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), StorageError> {
+        let end = self.checked(offset.saturating_add(content.len() as u64))?;
+        let mut whole = self.lock();
+        if whole.len() < end {
+            whole.resize(end, 0);
+        }
+        whole[end - content.len()..end].copy_from_slice(content);
+        Ok(())
+    }
+
+    fn read_at(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, StorageError> {
+        let whole = self.lock();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+        Ok(whole[start..start.saturating_add(max_bytes).min(whole.len())].to_vec())
+    }
+
+    fn set_length(&self, length_bytes: u64) -> Result<(), StorageError> {
+        let length = self.checked(length_bytes)?;
+        self.lock().resize(length, 0);
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ fn path(text: &str) -> StorePath {
 /// # Panics
 /// A guarantee of [`Storage`] does not hold.
 pub fn run(make: Make<'_>) {
-    let checks: [fn(&dyn Storage); 9] = [
+    let checks: [fn(&dyn Storage); 10] = [
         missing_entries_are_not_found,
         atomic_writes_replace_and_leave_nothing_else,
         staged_writes_land_at_the_target,
@@ -54,6 +54,7 @@ pub fn run(make: Make<'_>) {
         removals_remove_exactly_what_they_name,
         reads_are_bounded,
         touching_moves_the_access_time_alone,
+        working_files_are_filled_anywhere_and_outlive_their_name,
     ];
     for check in checks {
         let (storage, _alive) = make();
@@ -196,6 +197,28 @@ fn touching_moves_the_access_time_alone(storage: &dyn Storage) {
     let after = storage.stat(&path("f")).expect("exists");
     assert!(before.accessed <= after.accessed);
     assert_eq!((before.modified, before.inode), (after.modified, after.inode));
+}
+
+fn working_files_are_filled_anywhere_and_outlive_their_name(storage: &dyn Storage) {
+    assert!(storage.create_working(&path("missing/f")).expect_err("must fail").is_not_found());
+    let file = storage.create_working(&path("f.tmp")).expect("created");
+    assert!(matches!(storage.create_working(&path("f.tmp")), Err(StorageError::AlreadyExists { .. })));
+    assert_eq!(storage.stat(&path("f.tmp")).expect("exists").mode, FILE_MODE);
+    file.write_at(6, b"gh").expect("written");
+    file.write_at(0, b"ab").expect("written");
+    assert_eq!(storage.read(&path("f.tmp"), 10).expect("read"), &b"ab\0\0\0\0gh"[..]);
+    assert_eq!((file.read_at(6, 9).expect("read"), file.read_at(9, 9).expect("read")), (b"gh".to_vec(), Vec::new()));
+    file.set_length(7).expect("cut");
+    file.set_length(9).expect("extended");
+    storage.rename(&path("f.tmp"), &path("f")).expect("renamed");
+    file.write_at(1, b"B").expect("written");
+    assert_eq!(storage.read(&path("f"), 10).expect("read"), &b"aB\0\0\0\0g\0\0"[..]);
+    assert_eq!(storage.stat(&path("f")).expect("exists").size_bytes, 9);
+    storage.remove_file(&path("f")).expect("removed");
+    file.write_at(2, b"c").expect("written");
+    assert_eq!(file.read_at(0, 3).expect("read"), b"aBc");
+    assert!(file.set_length(u64::MAX / 2).is_err());
+    assert!(names(storage, "").is_empty());
 }
 
 fn holds_exclude_each_other(storage: &dyn Storage) {

@@ -115,6 +115,37 @@ impl DynamicIndexBuilder {
     }
 }
 
+/// Returns the header of a fixed index whose entries are written elsewhere. `size_bytes`: of the content; `checksum`:
+/// SHA-256 over the entries.
+pub fn fixed_index_header(
+    uuid: [u8; 16],
+    created: Epoch,
+    size_bytes: u64,
+    chunk_size_bytes: u64,
+    checksum: &Digest,
+) -> Vec<u8> {
+    let mut header = header(FIXED_MAGIC, uuid, created);
+    header[CHECKSUM..][..DIGEST_BYTES].copy_from_slice(checksum.as_bytes());
+    header[SIZE..][..8].copy_from_slice(&size_bytes.to_le_bytes());
+    header[CHUNK_SIZE..][..8].copy_from_slice(&chunk_size_bytes.to_le_bytes());
+    header
+}
+
+/// Returns the header of a dynamic index whose entries are written elsewhere. `checksum`: SHA-256 over the entries.
+pub fn dynamic_index_header(uuid: [u8; 16], created: Epoch, checksum: &Digest) -> Vec<u8> {
+    let mut header = header(DYNAMIC_MAGIC, uuid, created);
+    header[CHECKSUM..][..DIGEST_BYTES].copy_from_slice(checksum.as_bytes());
+    header
+}
+
+/// Returns the entry of a dynamic index for a chunk that ends at content offset `end`.
+pub fn dynamic_index_entry(end: u64, digest: &Digest) -> [u8; DYNAMIC_ENTRY_BYTES] {
+    let mut entry = [0; DYNAMIC_ENTRY_BYTES];
+    entry[..8].copy_from_slice(&end.to_le_bytes());
+    entry[8..].copy_from_slice(digest.as_bytes());
+    entry
+}
+
 fn header(magic: [u8; 8], uuid: [u8; 16], created: Epoch) -> Vec<u8> {
     let mut header = vec![0; HEADER_BYTES];
     header[..8].copy_from_slice(&magic);

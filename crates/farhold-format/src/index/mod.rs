@@ -24,7 +24,9 @@ use farhold_crypto::sha256;
 use farhold_types::{ArchiveKind, Digest, Epoch};
 use thiserror::Error;
 
-pub use builder::{DynamicIndexBuilder, FixedIndexBuilder};
+pub use builder::{
+    DynamicIndexBuilder, FixedIndexBuilder, dynamic_index_entry, dynamic_index_header, fixed_index_header,
+};
 
 /// Length of an index header in bytes.
 pub const HEADER_BYTES: usize = 4096;
@@ -38,8 +40,10 @@ pub const MAX_INDEX_BYTES: u64 = 512 << 20;
 const MIN_FIXED_CHUNK_BYTES: u64 = 64 << 10;
 
 const DIGEST_BYTES: usize = 32;
-const FIXED_ENTRY_BYTES: usize = DIGEST_BYTES;
-const DYNAMIC_ENTRY_BYTES: usize = 8 + DIGEST_BYTES;
+/// Length of an entry of a fixed index in bytes.
+pub const FIXED_ENTRY_BYTES: usize = DIGEST_BYTES;
+/// Length of an entry of a dynamic index in bytes.
+pub const DYNAMIC_ENTRY_BYTES: usize = 8 + DIGEST_BYTES;
 
 /// First 8 bytes of SHA-256 of `Proxmox Backup fixed sized chunk index v1.0`.
 const FIXED_MAGIC: [u8; 8] = [0x2f, 0x7f, 0x41, 0xed, 0x91, 0xfd, 0x0f, 0xcd];
@@ -263,7 +267,8 @@ impl Index {
         &self.bytes
     }
 
-    fn entries(&self) -> &[u8] {
+    /// Returns the entries as they are stored, without the header.
+    pub fn entries(&self) -> &[u8] {
         &self.bytes[HEADER_BYTES..]
     }
 
