@@ -21,7 +21,7 @@ use farhold_format::manifest::{
 };
 use farhold_types::{ArchiveKind, CryptMode, Digest};
 
-use self::pairs::{MadeFrom, Pairs};
+use self::pairs::Pairs;
 use self::plan::{Facts, Plan, content_hash, matching_key, may_repair, plan};
 use crate::ahead::prepare::{Prepared, max_file_bytes};
 use crate::chunks::check_pool::Bench;
@@ -29,6 +29,7 @@ use crate::chunks::fetch::{Archive, Fetching};
 use crate::context::RunContext;
 use crate::event::GroupEvent;
 use crate::group::GroupState;
+use crate::notes::pair_file::MadeFrom;
 use crate::options::SyncKey;
 use crate::outcome::{ArchiveFailure, GroupFailure, chain};
 use crate::snapshot::{SnapshotOutcome, Transfer};

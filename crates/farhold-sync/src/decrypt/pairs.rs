@@ -10,43 +10,32 @@
 //! both digests again. As with plain pulls, a chunk that merely happens to be in the store is never enough: the pairs are
 //! what this source delivered for this group to this job.
 //!
-//! | Offset | Length | Settled pairs, replaced as a whole |
-//! |---|---|---|
-//! | 0 | 8 | magic `FHPAIR01` |
-//! | 8 | 32 | SHA-256 of job, owner, peer, namespace, group and key fingerprint |
-//! | 40 | 8 | time of the newest decrypted snapshot, little-endian |
-//! | 48 | 32 | SHA-256 of the signed content of its source manifest |
-//! | 80 | 32 | SHA-256 of the pairs |
-//! | 112 | 68 n | pairs |
+//! The settled pairs lie in a [`pair_file`]. Notes are appended to, and cleared with the journals:
 //!
-//! | Offset | Length | Notes, appended to, cleared with the journals |
+//! | Offset | Length | Meaning |
 //! |---|---|---|
 //! | 0 | 8 | magic `FHPNOT01` |
-//! | 8 | 32 | as above |
+//! | 8 | 32 | binding, as in the other file |
 //! | 40 | 68 n | pairs |
 //!
-//! A pair: encrypted digest (32), unencrypted digest (32), content length (4, little-endian). A missing, foreign or
-//! damaged file costs downloads, nothing else.
+//! A pair leads from the encrypted to the unencrypted digest. A missing, foreign or damaged file costs downloads,
+//! nothing else.
 //!
 //! Source: `docs/spec/sync.md` C.2 W1, W3 and W46.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use farhold_crypto::Sha256;
 use farhold_types::{Digest, Epoch};
 
+use crate::notes::pair_file::{self, FilePair, MAX_PAIRS, MadeFrom, PAIR_BYTES, create_folder_of, read_pairs};
+
 const SETTLED_MAGIC: &[u8; 8] = b"FHPAIR01";
-const SETTLED_HEADER_BYTES: usize = 112;
 const NOTES_MAGIC: &[u8; 8] = b"FHPNOT01";
 const NOTES_HEADER_BYTES: usize = 40;
-const PAIR_BYTES: usize = 68;
-
-/// Pairs that are kept: what an archive of 4 TiB needs, in some 100 MiB of memory. The rest is fetched again.
-const MAX_PAIRS: usize = 1 << 20;
 
 /// Where the pairs of a group are kept.
 #[derive(Debug, Clone)]
@@ -81,14 +70,6 @@ pub(crate) struct Pair {
     used_by: Option<Epoch>,
 }
 
-/// From which content of the source the newest decrypted snapshot was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MadeFrom {
-    pub(crate) time: Epoch,
-    /// Hash of what the signature of the source manifest covers.
-    pub(crate) content: Digest,
-}
-
 /// The pairs of one group and key, by encrypted digest.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
@@ -116,17 +97,9 @@ impl Pairs {
     }
 
     fn read_settled(&mut self, place: &PairPlace) -> io::Result<()> {
-        let mut file = BufReader::new(File::open(&place.settled)?);
-        let mut header = [0; SETTLED_HEADER_BYTES];
-        if file.read_exact(&mut header).is_err() || header[..8] != *SETTLED_MAGIC || header[8..40] != place.binding.0 {
-            return Ok(());
-        }
-        let mut hasher = Sha256::new();
-        self.read_pairs(file, Trust::Settled, |pair| hasher.update(pair));
-        if hasher.finish().0 == header[80..] {
-            let (time, content) = (Epoch(i64::from_le_bytes(array(&header, 40))), Digest(array(&header, 48)));
-            self.made_from = Some(MadeFrom { time, content });
-        } else {
+        let read = pair_file::read(&place.settled, SETTLED_MAGIC, &place.binding, |pair| self.add(pair, Trust::Settled));
+        self.made_from = read?;
+        if self.made_from.is_none() {
             self.pairs.clear();
         }
         Ok(())
@@ -136,25 +109,16 @@ impl Pairs {
         let mut file = BufReader::new(File::open(&place.notes)?);
         let mut header = [0; NOTES_HEADER_BYTES];
         if file.read_exact(&mut header).is_ok() && header == notes_header(place) {
-            let count = self.read_pairs(file, Trust::Noted, |_| {});
+            let count = read_pairs(file, |_| {}, |pair| self.add(pair, Trust::Noted));
             self.notes_bytes = Some((NOTES_HEADER_BYTES + count * PAIR_BYTES) as u64);
         }
         Ok(())
     }
 
-    /// Adds the pairs of a file; returns how many whole ones it has, as far as it was read.
-    fn read_pairs(&mut self, mut file: impl Read, trust: Trust, mut each: impl FnMut(&[u8])) -> usize {
-        let (mut pair, mut count) = ([0; PAIR_BYTES], 0);
-        while count < MAX_PAIRS && file.read_exact(&mut pair).is_ok() {
-            count += 1;
-            each(&pair);
-            let (encrypted, plain) = (Digest(array(&pair, 0)), Digest(array(&pair, 32)));
-            let length = u32::from_le_bytes(array(&pair, 64));
-            if length != 0 && self.pairs.len() < MAX_PAIRS {
-                self.pairs.entry(encrypted).or_insert(Pair { plain, length, trust, used_by: None });
-            }
+    fn add(&mut self, FilePair { source, target, length }: FilePair, trust: Trust) {
+        if self.pairs.len() < MAX_PAIRS {
+            self.pairs.entry(source).or_insert(Pair { plain: target, length, trust, used_by: None });
         }
-        count
     }
 
     /// Returns the pair of an encrypted chunk.
@@ -208,26 +172,13 @@ impl Pairs {
         }
         self.made_from = Some(made);
         let Some(place) = &self.place else { return Ok(()) };
-        create_folder_of(&place.settled)?;
         let used = self.pairs.iter().filter(|(_, pair)| pair.used_by == Some(made.time));
-        let mut settled: Vec<[u8; PAIR_BYTES]> =
-            used.take(MAX_PAIRS).map(|(encrypted, pair)| to_bytes(encrypted, &pair.plain, pair.length)).collect();
-        // The same state gives the same file, whatever the order in memory.
-        settled.sort_unstable();
-        let mut hasher = Sha256::new();
-        settled.iter().for_each(|pair| hasher.update(pair));
-        let mut header = [0; SETTLED_HEADER_BYTES];
-        header[..8].copy_from_slice(SETTLED_MAGIC);
-        header[8..40].copy_from_slice(place.binding.as_bytes());
-        header[40..48].copy_from_slice(&made.time.0.to_le_bytes());
-        header[48..80].copy_from_slice(made.content.as_bytes());
-        header[80..].copy_from_slice(hasher.finish().as_bytes());
-        let temporary = place.settled.with_extension("tmp");
-        let mut file = BufWriter::new(File::create(&temporary)?);
-        file.write_all(&header)?;
-        settled.iter().try_for_each(|pair| file.write_all(pair))?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        std::fs::rename(&temporary, &place.settled)
+        let used = used.map(|(encrypted, pair)| FilePair {
+            source: *encrypted,
+            target: pair.plain,
+            length: pair.length,
+        });
+        pair_file::write(&place.settled, SETTLED_MAGIC, &place.binding, made, used.collect())
     }
 }
 
@@ -238,17 +189,9 @@ pub(crate) struct PairNotes(Mutex<File>);
 impl PairNotes {
     /// Notes a pair whose unencrypted chunk was checked and stored. Blocks.
     pub(crate) fn add(&self, encrypted: &Digest, plain: &Digest, length: u32) -> io::Result<()> {
-        let pair = to_bytes(encrypted, plain, length);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&pair)
+        let pair = FilePair { source: *encrypted, target: *plain, length };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&pair.to_bytes())
     }
-}
-
-fn to_bytes(encrypted: &Digest, plain: &Digest, length: u32) -> [u8; PAIR_BYTES] {
-    let mut pair = [0; PAIR_BYTES];
-    pair[..32].copy_from_slice(encrypted.as_bytes());
-    pair[32..64].copy_from_slice(plain.as_bytes());
-    pair[64..].copy_from_slice(&length.to_le_bytes());
-    pair
 }
 
 fn notes_header(place: &PairPlace) -> [u8; NOTES_HEADER_BYTES] {
@@ -256,15 +199,6 @@ fn notes_header(place: &PairPlace) -> [u8; NOTES_HEADER_BYTES] {
     header[..8].copy_from_slice(NOTES_MAGIC);
     header[8..].copy_from_slice(place.binding.as_bytes());
     header
-}
-
-fn create_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)
-}
-
-/// Returns the `N` bytes at `offset`, which the caller knows to be there.
-fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
-    std::array::from_fn(|i| bytes[offset + i])
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What survives from one run to the next, and what damage costs.
 
 use std::fs;
+use std::path::Path;
 
 use super::*;
 
