@@ -268,6 +268,24 @@ pub enum ArchiveFailure {
         #[source]
         source: BlobError,
     },
+    /// A file cannot be encrypted.
+    #[error("file '{archive}' cannot be encrypted")]
+    BlobEncryption {
+        /// The file.
+        archive: ArchiveName,
+        /// The cause.
+        #[source]
+        source: BlobError,
+    },
+    /// A chunk cannot be encrypted.
+    #[error("chunk {digest} cannot be encrypted")]
+    ChunkEncryption {
+        /// The chunk, as the source names it.
+        digest: Digest,
+        /// The cause.
+        #[source]
+        source: BlobError,
+    },
     /// A chunk is not a blob, or its CRC is wrong.
     #[error("chunk {digest} cannot be decoded")]
     Chunk {

@@ -25,7 +25,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { decoder: BlobDecoder::new(), encoder: BlobEncoder::new(), plain: Vec::new() }
     }
 }

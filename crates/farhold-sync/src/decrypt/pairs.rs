@@ -97,7 +97,8 @@ impl Pairs {
     }
 
     fn read_settled(&mut self, place: &PairPlace) -> io::Result<()> {
-        let read = pair_file::read(&place.settled, SETTLED_MAGIC, &place.binding, |pair| self.add(pair, Trust::Settled));
+        let read =
+            pair_file::read(&place.settled, SETTLED_MAGIC, &place.binding, |pair| self.add(pair, Trust::Settled));
         self.made_from = read?;
         if self.made_from.is_none() {
             self.pairs.clear();
@@ -173,11 +174,8 @@ impl Pairs {
         self.made_from = Some(made);
         let Some(place) = &self.place else { return Ok(()) };
         let used = self.pairs.iter().filter(|(_, pair)| pair.used_by == Some(made.time));
-        let used = used.map(|(encrypted, pair)| FilePair {
-            source: *encrypted,
-            target: pair.plain,
-            length: pair.length,
-        });
+        let used =
+            used.map(|(encrypted, pair)| FilePair { source: *encrypted, target: pair.plain, length: pair.length });
         pair_file::write(&place.settled, SETTLED_MAGIC, &place.binding, made, used.collect())
     }
 }

@@ -22,6 +22,7 @@ use farhold_crypto::Sha256;
 use farhold_types::{Authid, Digest, Fingerprint, Group, Namespace, Snapshot};
 
 use crate::decrypt::pairs::PairPlace;
+use crate::encrypt::digests::KeyedPlace;
 
 const MAGIC: &[u8; 8] = b"FHJRNL01";
 const HEADER_BYTES: usize = 40;
@@ -77,6 +78,13 @@ impl JournalScope {
         let name = binding.to_string();
         let notes = self.folder.join(format!("{name}.pairs"));
         PairPlace { settled: self.pairs.join(name), notes, binding }
+    }
+
+    /// Returns the place of the pairs of a group of the source that is pushed with one key.
+    #[expect(dead_code, reason = "the sender of snapshots comes next")]
+    pub(crate) fn keyed_place(&self, ns: &Namespace, group: &Group, key: &Fingerprint) -> KeyedPlace {
+        let binding = self.binding(ns, group, &Digest(key.0));
+        KeyedPlace { path: self.pairs.join(format!("{binding}.push")), binding }
     }
 
     /// Returns the path of the mark on a snapshot of the target that was begun.
