@@ -17,6 +17,7 @@ pub mod backup;
 mod chunk;
 mod chunk_repair;
 mod cleaning;
+mod client_log;
 mod destroy;
 mod error;
 mod gc_status;
@@ -37,7 +38,9 @@ mod store;
 
 pub use access_time::AccessTimeError;
 pub use chunk::Inserted;
+pub use client_log::MAX_CLIENT_LOG_BYTES;
 pub use error::{ChunkError, DatastoreError, ErrorKind};
+pub use farhold_storage::WorkingFile;
 pub use gc_status::{CacheStats, GcStatus};
 pub use listing::{GroupInfo, SnapshotInfo};
 pub use lock::{GroupLock, LockError, ManifestLock, SharedSnapshotLock, SnapshotLock};

@@ -7,16 +7,18 @@ use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_ENCODED_BL
 use farhold_format::index::{Index, IndexError, MAX_INDEX_BYTES};
 use farhold_format::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use farhold_storage::{Staging, StorageError};
-use farhold_types::{ArchiveKind, ArchiveName, MANIFEST_NAME, Namespace, Snapshot, SyncLevel};
+use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, Snapshot, SyncLevel};
 use serde_json::{Map, Value};
 
+use crate::client_log::MAX_CLIENT_LOG_BYTES;
 use crate::error::DatastoreError;
 use crate::layout::{self, PROTECTED};
 use crate::lock::SnapshotLock;
 use crate::store::Datastore;
 
 impl Datastore {
-    /// Returns a file of a snapshot as it is stored: a blob of at most 16,777,260 bytes or an index of at most 512 MiB.
+    /// Returns a file of a snapshot as it is stored: a blob of at most 16,777,260 bytes, an index of at most 512 MiB or the
+    /// client's log.
     ///
     /// # Errors
     /// Missing snapshot or file; [`DatastoreError::Storage`] for larger files and what is not a regular file.
@@ -27,6 +29,7 @@ impl Datastore {
         archive: &ArchiveName,
     ) -> Result<Bytes, DatastoreError> {
         let max_bytes = match archive.kind() {
+            ArchiveKind::Blob if archive.as_str() == CLIENT_LOG_NAME => MAX_CLIENT_LOG_BYTES as u64,
             ArchiveKind::Blob => MAX_ENCODED_BLOB_BYTES as u64,
             ArchiveKind::FixedIndex | ArchiveKind::DynamicIndex => MAX_INDEX_BYTES,
         };

@@ -1,4 +1,4 @@
-//! What both ends of a connection agree on: names, limits, messages, and the state of a reader session.
+//! What both ends of a connection agree on: names, limits, messages, and the state of reader and backup sessions.
 //!
 //! Values in, values out: no sockets, no files, no clock. The client builds requests with these types and the server
 //! reads them with the same ones, so that the two cannot drift apart.
@@ -10,6 +10,7 @@ pub mod http2;
 pub mod query;
 pub mod reader;
 pub mod upgrade;
+pub mod writer;
 pub mod writer_request;
 
 /// Port a server listens on unless told otherwise. Source: `docs/spec/wire-protocol.md` 1.1.

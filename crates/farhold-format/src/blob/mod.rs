@@ -176,6 +176,17 @@ pub fn check(encoded: &[u8]) -> Result<BlobKind, BlobError> {
     if expected == found { Ok(kind) } else { Err(BlobError::Damaged { expected, found }) }
 }
 
+/// Writes the CRC of a blob's payload into its header, whatever stood there; returns its kind. Decodes nothing.
+///
+/// # Errors
+/// As [`kind`].
+pub fn seal(encoded: &mut [u8]) -> Result<BlobKind, BlobError> {
+    let kind = kind(encoded)?;
+    let (header, payload) = encoded.split_at_mut(kind.header_bytes());
+    header[MAGIC_BYTES..PLAIN_HEADER_BYTES].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    Ok(kind)
+}
+
 /// Returns the `N` header bytes at `offset`; the caller has checked that the header is complete.
 fn array<const N: usize>(header: &[u8], offset: usize) -> [u8; N] {
     std::array::from_fn(|i| header[offset + i])

@@ -3,7 +3,7 @@
 use farhold_crypto::{CryptConfig, CryptError, EncryptionKey, Iv};
 use proptest::prelude::*;
 
-use super::{BlobDecoder, BlobEncoder, BlobError, BlobKind, Compression, MAX_INPUT_BYTES, check, kind};
+use super::{BlobDecoder, BlobEncoder, BlobError, BlobKind, Compression, MAX_INPUT_BYTES, check, kind, seal};
 
 const LIMIT: usize = 1 << 20;
 
@@ -121,6 +121,18 @@ fn every_flipped_byte_is_noticed_by_the_layer_that_covers_it() {
             assert!(decoder.decode(&damaged, Some(&key), LIMIT).is_err(), "{kind:?} {position}");
         }
     }
+}
+
+#[test]
+fn sealing_writes_the_crc_whatever_stood_there_and_changes_nothing_else() {
+    for (kind, right, _) in samples() {
+        let mut blob = right.clone();
+        blob[8..12].fill(0xff);
+        assert_eq!(seal(&mut blob).unwrap(), kind);
+        assert_eq!(blob, right);
+    }
+    assert!(matches!(seal(&mut [0; 20]), Err(BlobError::UnknownMagic { .. })));
+    assert!(matches!(seal(&mut BlobKind::Plain.magic()), Err(BlobError::TooShort { .. })));
 }
 
 #[test]
