@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farhold_protocol::http2::SERVER;
 use futures::future::BoxFuture;
@@ -91,6 +92,19 @@ impl<S> fmt::Debug for SessionEndpoint<S> {
 /// Receives one line for each answer of a session that is no success, for its task log.
 pub type RefusalLog = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Whether a session sends PING frames, which any live peer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pings {
+    /// None, as the reference.
+    None,
+    /// One after this time without anything from the peer. Nothing happens here if no answer comes: whoever wants to
+    /// know watches what is read.
+    Every(Duration),
+}
+
+/// Stands for "never": the answer to a PING may be far behind other data on a slow line.
+const NO_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// The endpoints of one kind of session.
 #[derive(Debug)]
 pub struct SessionRouter<S> {
@@ -158,6 +172,26 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
     where
         T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
+        self.serve_with(io, state, log, Pings::None).await
+    }
+
+    /// Serves a session as [`Self::serve`] does, and asks the peer for signs of life.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::serve`].
+    pub async fn serve_with<T>(
+        self: Arc<Self>,
+        io: T,
+        state: Arc<S>,
+        log: RefusalLog,
+        pings: Pings,
+    ) -> Result<(), hyper::Error>
+    where
+        T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
         let requests = TaskTracker::new();
         let service = service_fn(move |request: Request<Incoming>| {
             let (router, state, log) = (self.clone(), state.clone(), log.clone());
@@ -175,6 +209,10 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
             .max_send_buf_size(SERVER.max_frame_bytes as usize);
         if let Some(bytes) = SERVER.max_header_list_bytes {
             builder.max_header_list_size(bytes);
+        }
+        if let Pings::Every(interval) = pings {
+            builder.timer(hyper_util::rt::TokioTimer::new());
+            builder.keep_alive_interval(interval).keep_alive_timeout(NO_TIMEOUT);
         }
         let result = builder.serve_connection(io, service).await;
         requests.close();

@@ -3,6 +3,7 @@
 //! [`schema`] says what parameters look like, [`declare`] what an endpoint is, [`Router`] takes a request to its endpoint.
 //! Nothing here listens on a socket or opens a file.
 
+pub mod backup;
 mod context;
 pub mod declare;
 mod dispatch;

@@ -6,6 +6,7 @@
 mod access;
 mod admin_datastore;
 mod admin_sync;
+mod backup;
 mod config_datastore;
 mod config_encryption_keys;
 mod config_remote;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(access::endpoints());
     all.extend(admin_datastore::endpoints());
     all.extend(admin_sync::endpoints());
+    all.extend(backup::endpoints());
     all.extend(config_datastore::endpoints());
     all.extend(config_encryption_keys::endpoints());
     all.extend(config_remote::endpoints());

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use farhold_api::declare::{Body, ConnectionInfo, full_body};
 use farhold_api::{Router, endpoints};
@@ -109,9 +111,12 @@ impl Replayed {
     /// Makes the call of an exchange.
     pub async fn call(&self, exchange: &Exchange) -> Answer {
         let body = match &exchange.body {
-            None => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(json) => json.to_string(),
+            None => Vec::new(),
+            Some(Value::String(text)) => text.clone().into_bytes(),
+            Some(json) => match json.get("$base64").and_then(Value::as_str) {
+                Some(encoded) => STANDARD.decode(encoded).unwrap(),
+                None => json.to_string().into_bytes(),
+            },
         };
         let mut request =
             Request::builder().method(Method::from_bytes(exchange.method.as_bytes()).unwrap()).uri(&exchange.path);

@@ -9,6 +9,7 @@ mod place;
 mod protection;
 mod snapshots;
 mod status;
+mod upload_log;
 
 use farhold_jobs::App;
 use farhold_types::Privileges;
@@ -35,6 +36,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         notes::endpoints(),
         protection::endpoints(),
         download::endpoints(),
+        upload_log::endpoints(),
     ];
     areas.into_iter().flatten().collect()
 }

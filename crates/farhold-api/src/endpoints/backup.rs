@@ -1,0 +1,205 @@
+//! `/backup`: the upgrade to a session that writes one snapshot. Source: `docs/spec/wire-protocol.md` 4 and 5.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhold_datastore::backup::{BackupKind, BackupWriter, BeginBackupError};
+use farhold_jobs::{App, Operation, StoreHandle};
+use farhold_protocol::upgrade::BACKUP_PROTOCOL;
+use farhold_rules::acl::AclPath;
+use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
+use farhold_types::{Authid, BackupType, DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
+use http::StatusCode;
+use hyper::upgrade::Upgraded;
+use tokio::sync::oneshot;
+
+use super::blocking;
+use super::errors::forbidden;
+use crate::backup::{BackupSession, SessionEnd, SessionLog, UPGRADE_PARAMS, WriteBudget, relative_path, serve};
+use crate::declare::{Access, Answer, Endpoint, Reply, Request};
+use crate::error::ApiError;
+
+/// Memory for bodies of all backup sessions of a server: two sessions at full speed. More go on with less, and with
+/// their disk.
+const WRITE_BUDGET_BYTES: u64 = 128 << 20;
+
+/// How long a session's task waits for the connection to be switched after the answer was given.
+const UPGRADE_WAIT: Duration = Duration::from_secs(60);
+
+pub fn endpoints() -> Vec<Endpoint<App>> {
+    // Twice the cores: a thread that waits for the disk leaves its core to another.
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let budget = WriteBudget::new(WRITE_BUDGET_BYTES, (2 * cores).clamp(4, 32));
+    vec![
+        Endpoint::get("/backup", "Open a session that writes a snapshot", move |app, request| {
+            open(app, request, budget.clone())
+        })
+        .params(UPGRADE_PARAMS)
+        .access(Access::InHandler("Datastore.Backup, and ownership of the group"))
+        .answer(Answer::Upgrade(BACKUP_PROTOCOL)),
+    ]
+}
+
+/// What a client wants to write.
+struct Wanted {
+    caller: Authid,
+    store: DatastoreName,
+    ns: Namespace,
+    snapshot: Snapshot,
+    kind: BackupKind,
+    is_verbose: bool,
+    peer: Option<SocketAddr>,
+}
+
+impl Wanted {
+    fn of(request: &Request<App>) -> Result<Self, ApiError> {
+        let params = &request.params;
+        let group = Group::new(params.require::<BackupType>("backup-type")?, params.require("backup-id")?);
+        let time = Epoch(params.integer("backup-time").unwrap_or_default());
+        let is_benchmark = params.boolean_or_default("benchmark");
+        Ok(Self {
+            caller: request.caller()?.clone(),
+            store: params.require("store")?,
+            ns: params.parse("ns")?.unwrap_or_default(),
+            snapshot: group.at(time),
+            kind: if is_benchmark { BackupKind::Benchmark } else { BackupKind::Normal },
+            is_verbose: params.boolean_or_default("debug"),
+            peer: request.connection.peer,
+        })
+    }
+
+    fn task_kind(&self) -> TaskKind {
+        let worker_type = match self.kind {
+            BackupKind::Normal => "backup",
+            BackupKind::Benchmark => "benchmark",
+        };
+        TaskKind::new(worker_type, Some(format!("{}:{}", self.store, self.snapshot.group)))
+    }
+}
+
+async fn open(app: Arc<App>, request: Request<App>, budget: WriteBudget) -> Result<Reply, ApiError> {
+    let wanted = Wanted::of(&request)?;
+    let (handle, wanted) = {
+        let app = Arc::clone(&app);
+        blocking(move || {
+            let path = AclPath::datastore(&wanted.store, &wanted.ns);
+            let access = app.access.snapshot()?;
+            access
+                .require_all(&wanted.caller, &path, Privileges::DATASTORE_BACKUP)
+                .map_err(|denied| forbidden(&denied))?;
+            Ok::<_, ApiError>((app.stores.open(&wanted.store, Operation::Write)?, wanted))
+        })
+        .await?
+    };
+    request.check_upgrade(BACKUP_PROTOCOL)?;
+    let (writer, handle, wanted) = blocking(move || {
+        let writer = handle.begin_backup(&wanted.ns, &wanted.snapshot, &wanted.caller, wanted.kind);
+        let writer = writer.map_err(|error| refused(&error))?;
+        Ok::<_, ApiError>((writer, handle, wanted))
+    })
+    .await?;
+
+    let (upgraded, connection) = oneshot::channel();
+    let (kind, caller) = (wanted.task_kind(), wanted.caller.clone());
+    let worker_app = Arc::clone(&app);
+    let worker = move |context: TaskContext| run(worker_app, context, wanted, writer, handle, budget, connection);
+    let upid = app.tasks.spawn(kind, &caller, worker).await?;
+    let tasks = app.tasks.clone();
+    // The session runs inside its task, so that stopping the task ends it. The router waits for both.
+    Ok(Reply::upgrade(BACKUP_PROTOCOL, move |io| async move {
+        if upgraded.send(io).is_ok() {
+            let _ = tasks.wait(&upid).await;
+        }
+    }))
+}
+
+fn refused(error: &BeginBackupError) -> ApiError {
+    let answer = ApiError::from_chain(error);
+    match error {
+        BeginBackupError::NamespaceMissing { .. } => answer.with_status(StatusCode::NOT_FOUND),
+        _ => answer,
+    }
+}
+
+/// Runs a session to its end; what is not finished then is removed.
+async fn run(
+    app: Arc<App>,
+    context: TaskContext,
+    wanted: Wanted,
+    writer: BackupWriter,
+    handle: StoreHandle,
+    budget: WriteBudget,
+    connection: oneshot::Receiver<Upgraded>,
+) -> Result<(), TaskFailure> {
+    let peer = wanted.peer.map_or_else(|| "local socket".to_owned(), |peer| peer.ip().to_canonical().to_string());
+    let path = relative_path(&wanted.ns, &wanted.snapshot, None);
+    let begin = match wanted.kind {
+        BackupKind::Normal => "starting new backup",
+        BackupKind::Benchmark => "starting benchmark",
+    };
+    context.log(&format!("{begin} on datastore '{}' from {peer}: \"{path}\"", wanted.store));
+    let log = {
+        let context = context.clone();
+        SessionLog::new(Arc::new(move |line: &str| context.log(line)), wanted.is_verbose)
+    };
+    let session = Arc::new(BackupSession::new(writer, &budget, log.clone()));
+    let failure = tokio::select! {
+        biased;
+        failure = converse(&app, &wanted, &session, &log, connection) => failure,
+        () = context.cancelled() => "task aborted".to_owned(),
+    };
+    let result = if session.is_finished() {
+        log.line(&format!("{} finished successfully", context_word(wanted.kind)));
+        Ok(())
+    } else if wanted.kind == BackupKind::Benchmark && !context.is_cancelled() {
+        log.line("benchmark finished successfully");
+        Ok(())
+    } else {
+        log.line(&format!("backup failed: {failure}"));
+        log.line("removing failed backup");
+        log.line(&format!("removing backup snapshot \"{path}\""));
+        Err(TaskFailure::new(failure))
+    };
+    // Waits for requests that are being worked on, and gives the locks back.
+    let discarded = tokio::task::spawn_blocking(move || {
+        let discarded = session.writer().discard();
+        drop((session, handle));
+        discarded
+    })
+    .await;
+    match discarded {
+        Ok(Ok(())) => result,
+        Ok(Err(error)) => {
+            context.warn(&format!("the snapshot could not be removed: {}", ApiError::from_chain(&error)));
+            result
+        }
+        Err(_) => Err(TaskFailure::new("removing the snapshot failed unexpectedly")),
+    }
+}
+
+const fn context_word(kind: BackupKind) -> &'static str {
+    match kind {
+        BackupKind::Normal => "backup",
+        BackupKind::Benchmark => "benchmark",
+    }
+}
+
+/// Serves the connection until it is over; returns what to say if the backup is not finished then.
+async fn converse(
+    _app: &Arc<App>,
+    _wanted: &Wanted,
+    session: &Arc<BackupSession>,
+    log: &SessionLog,
+    connection: oneshot::Receiver<Upgraded>,
+) -> String {
+    let Ok(Ok(io)) = tokio::time::timeout(UPGRADE_WAIT, connection).await else {
+        return "connection error: the client went away before the session began".to_owned();
+    };
+    log.debug("protocol upgrade done");
+    match serve(io, Arc::clone(session)).await {
+        SessionEnd::Closed => "connection closed before the backup was finished".to_owned(),
+        SessionEnd::Broken(error) => format!("connection error: {}", ApiError::from_chain(&error)),
+        SessionEnd::Dead(reason) => format!("connection error: {reason}"),
+    }
+}
