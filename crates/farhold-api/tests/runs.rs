@@ -170,7 +170,7 @@ async fn only_who_may_run_a_job_learns_what_it_would_do() {
         json!({ "id": "push", "store": "dst", "remote": "rec2", "remote-store": "far", "sync-direction": "push" });
     site.call("root@pam", Method::POST, "/config/sync", push).await.unwrap();
     let error = site.call("root@pam", Method::GET, PLAN, json!({ "id": "push" })).await.unwrap_err();
-    assert!(error.text().contains("push"), "{error}");
+    assert!(error.text().contains("no such remote 'rec2'"), "{error}");
 }
 
 #[tokio::test]

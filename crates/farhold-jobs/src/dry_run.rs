@@ -11,29 +11,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::permission::RunPermit;
-use crate::pull::{Opened, Origin, PullError, PullRequest, blocking, check, open};
+use crate::sync_request::SyncRequest;
+use crate::sync_run::{SyncRunError, prepare};
 
 /// Returns what a run of the job would do. The permit is the one that running it needs.
 ///
 /// # Errors
-/// As [`crate::pull::start_job`], and what would fail the run as a whole.
+/// As [`crate::sync_run::start_job`], and what would fail the run as a whole.
 ///
 /// # Cancel safety
 /// It may be dropped at any time.
-pub async fn plan(app: &Arc<App>, _: &RunPermit, job: &SyncJob) -> Result<RunPlan, PullError> {
-    let (request, opened) = prepare(app, job).await?;
-    let Opened { store, target, origin, rights, keys } = opened;
-    let (options, target, rights) = (request.options(app, keys), Arc::new(target), Arc::new(rights));
-    let cancel = CancellationToken::new();
-    let plan = match origin {
-        Origin::Remote(source) => farhold_sync::plan(options, Arc::new(*source), target, rights, cancel).await,
-        Origin::Local(source, _handle) => farhold_sync::plan(options, Arc::new(source), target, rights, cancel).await,
-    };
-    drop(store);
-    Ok(plan?)
+pub async fn plan(app: &Arc<App>, _: &RunPermit, job: &SyncJob) -> Result<RunPlan, SyncRunError> {
+    let prepared = prepare(app, &SyncRequest::of_job(job)?).await?;
+    prepared.plan(CancellationToken::new()).await
 }
 
-/// Returns why a run of the job would take one snapshot of the source's namespace `ns` or not.
+/// Returns why a run of the job would take one snapshot of the source's namespace `ns` or not. No namespace: the one
+/// that the job starts from.
 ///
 /// # Errors
 /// As [`plan`].
@@ -44,32 +38,13 @@ pub async fn explain(
     app: &Arc<App>,
     _: &RunPermit,
     job: &SyncJob,
-    ns: &Namespace,
+    ns: Option<Namespace>,
     snapshot: &Snapshot,
-) -> Result<Explanation, PullError> {
-    let (request, opened) = prepare(app, job).await?;
-    let Opened { store, target, origin, rights, keys } = opened;
-    let (options, target, rights) = (request.options(app, keys), Arc::new(target), Arc::new(rights));
-    let cancel = CancellationToken::new();
-    let explanation = match origin {
-        Origin::Remote(source) => {
-            farhold_sync::explain(options, Arc::new(*source), target, rights, ns, snapshot, cancel).await
-        }
-        Origin::Local(source, _handle) => {
-            farhold_sync::explain(options, Arc::new(source), target, rights, ns, snapshot, cancel).await
-        }
-    };
-    drop(store);
-    Ok(explanation?)
-}
-
-async fn prepare(app: &Arc<App>, job: &SyncJob) -> Result<(PullRequest, Opened), PullError> {
-    if job.direction() == SyncDirection::Push {
-        return Err(PullError::Unsupported("push"));
-    }
-    let request = PullRequest::of_job(job);
-    check(&request)?;
-    let (app, asked) = (Arc::clone(app), request.clone());
-    let opened = blocking(move || open(&app, &asked)).await?;
-    Ok((request, opened))
+) -> Result<Explanation, SyncRunError> {
+    let prepared = prepare(app, &SyncRequest::of_job(job)?).await?;
+    let ns = ns.unwrap_or_else(|| match job.direction() {
+        SyncDirection::Pull => job.remote_anchor(),
+        SyncDirection::Push => job.local_anchor(),
+    });
+    prepared.explain(&ns, snapshot, CancellationToken::new()).await
 }

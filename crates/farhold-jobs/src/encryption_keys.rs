@@ -104,6 +104,20 @@ pub fn decryption_keys(
     Ok(keys)
 }
 
+/// Returns the key with which a push of `owner` encrypts. Blocking.
+///
+/// # Errors
+/// It cannot be used, or is archived: then the whole run must fail.
+pub fn encryption_key(
+    app: &App,
+    access: &AccessSnapshot,
+    owner: &Authid,
+    id: &KeyId,
+) -> Result<SyncKey, KeyAccessError> {
+    let config = Arc::new(load_key(app, access, owner, id, KeyUse::Encrypt)?);
+    Ok(SyncKey { id: id.clone(), config })
+}
+
 /// A job's owner cannot use a key that the job is to name.
 #[derive(Debug, Error)]
 #[error("encryption key '{id}' cannot be used by the job")]

@@ -8,15 +8,20 @@ pub mod dry_run;
 pub mod encryption_keys;
 pub mod permission;
 pub mod progress;
-pub mod pull;
+mod pull;
+mod push;
+pub mod remotes;
 pub mod rights;
 pub mod stores;
 pub mod sync_job_edit;
 mod sync_log;
+pub mod sync_request;
+pub mod sync_run;
 pub mod task_access;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use app::{App, CertificateFacts, NodeFacts};
 pub use progress::ProgressBoard;
+pub use push::PushPeerError;
 pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

@@ -1,4 +1,4 @@
-//! Who may see, change and run sync jobs and one-shot pulls.
+//! Who may see, change and run sync jobs, one-shot pulls and one-shot pushes.
 //!
 //! Pure decisions over the ACL tree. What starts a run demands a [`RunPermit`], which only these functions make, so a
 //! forgotten check does not compile. Source: `docs/spec/sync.md` 3, `docs/spec/rest-api.md` 7.2 and 14.
@@ -196,6 +196,47 @@ pub fn may_pull_once(
     Ok(RunPermit { caller: caller.clone(), granted })
 }
 
+/// The two ends of a push, as far as permissions look at them.
+#[derive(Debug, Clone, Copy)]
+pub struct PushEnds<'a> {
+    /// Local datastore.
+    pub store: &'a DatastoreName,
+    /// Local anchor.
+    pub ns: &'a Namespace,
+    /// Remote.
+    pub remote: &'a RemoteName,
+    /// Datastore on the remote.
+    pub remote_store: &'a DatastoreName,
+    /// Anchor on the remote.
+    pub remote_ns: &'a Namespace,
+}
+
+/// Checks whether `caller` may push once, without a stored job.
+///
+/// # Errors
+/// The first privilege that is missing.
+pub fn may_push_once(
+    acl: &AclTree,
+    caller: &Authid,
+    ends: PushEnds<'_>,
+    remove_vanished: bool,
+) -> Result<RunPermit, JobDenied> {
+    let target = AclPath::remote_store(ends.remote, ends.remote_store, ends.remote_ns);
+    let mut needed = Privileges::REMOTE_DATASTORE_BACKUP;
+    if remove_vanished {
+        needed = needed | Privileges::REMOTE_DATASTORE_PRUNE;
+    }
+    let granted = vec![
+        acl.require_all(caller, &target, needed)?,
+        acl.require_any(
+            caller,
+            &AclPath::datastore(ends.store, ends.ns),
+            Privileges::DATASTORE_READ | Privileges::DATASTORE_BACKUP,
+        )?,
+    ];
+    Ok(RunPermit { caller: caller.clone(), granted })
+}
+
 #[cfg(test)]
 mod tests {
     use farhold_types::Role;
@@ -304,5 +345,31 @@ mod tests {
             (&["remote", "pbs2", "tank", "deep"], Role::RemoteSyncPushOperator),
         ]);
         assert!(may_change(&acl, &caller, &push).is_err(), "the job is not the caller's own");
+    }
+
+    #[test]
+    fn one_shot_pushes_need_the_remote_path_with_its_namespace_and_reading_or_backing_up_here() {
+        let (store, remote_store) = ("local".parse().unwrap(), "tank".parse().unwrap());
+        let (remote, remote_ns) = ("pbs2".parse().unwrap(), "deep".parse().unwrap());
+        let ns = Namespace::root();
+        let ends =
+            PushEnds { store: &store, ns: &ns, remote: &remote, remote_store: &remote_store, remote_ns: &remote_ns };
+        let deep = ["remote", "pbs2", "tank", "deep"];
+        for (here, there, may, may_remove) in [
+            (Role::DatastoreReader, (&deep[..], Role::RemoteSyncPushOperator), true, false),
+            (Role::DatastoreBackup, (&deep[..], Role::RemoteDatastorePowerUser), true, true),
+            (Role::DatastoreAudit, (&deep[..], Role::RemoteDatastoreAdmin), false, false),
+            (Role::DatastoreAdmin, (&deep[..], Role::RemoteAdmin), false, false),
+            (
+                Role::DatastoreAdmin,
+                (&["remote", "pbs2", "tank", "other"][..], Role::RemoteDatastoreAdmin),
+                false,
+                false,
+            ),
+        ] {
+            let (acl, caller) = tree(&[(&["datastore", "local"], here), there]);
+            assert_eq!(may_push_once(&acl, &caller, ends, false).is_ok(), may, "{here} {there:?}");
+            assert_eq!(may_push_once(&acl, &caller, ends, true).is_ok(), may_remove, "{here} {there:?}");
+        }
     }
 }

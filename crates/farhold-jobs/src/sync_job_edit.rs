@@ -154,7 +154,10 @@ pub fn update(job: &SyncJob, delete: &[&str], fields: SyncJobFields) -> Result<(
     if fields.owner.is_some() && fields.active_encryption_key.is_none() {
         keys.unarchived.extend(changed.active_encryption_key.clone());
     }
-    if fields.owner.is_some() && fields.associated_key.is_none() {
+    // A push only keeps a list of its former keys. A pull decrypts with them, so who makes one of it must be able to.
+    let begins_to_pull = job.direction() == SyncDirection::Push
+        && fields.sync_direction.or(changed.sync_direction).unwrap_or_default() == SyncDirection::Pull;
+    if (fields.owner.is_some() || begins_to_pull) && fields.associated_key.is_none() {
         keys.accessible.extend(changed.associated_key.iter().cloned());
     }
     keys.unarchived.extend(fields.active_encryption_key.clone());
@@ -165,7 +168,7 @@ pub fn update(job: &SyncJob, delete: &[&str], fields: SyncJobFields) -> Result<(
         && changed.active_encryption_key.as_ref() != Some(&former)
         && !changed.associated_key.contains(&former)
     {
-        if has_new_owner {
+        if has_new_owner || begins_to_pull {
             keys.accessible.push(former.clone());
         }
         changed.associated_key.push(former);
@@ -341,5 +344,22 @@ mod tests {
         let fields = SyncJobFields { remote: Some(name("pbs2")), ..SyncJobFields::default() };
         let job = create(name("job1"), name("local"), name("local"), fields).unwrap().0;
         assert_eq!(update(&job, &["remote"], SyncJobFields::default()).unwrap_err(), JobEditError::SameStore);
+    }
+
+    #[test]
+    fn keys_of_a_push_are_checked_when_it_becomes_a_pull() {
+        let keys = Some(vec![name("key0")]);
+        let job = new(SyncJobFields { associated_key: keys.clone(), ..push() }).unwrap();
+        let turn = |sync_direction| SyncJobFields { sync_direction, ..SyncJobFields::default() };
+        let checked = |job: &SyncJob, delete: &[&str], fields| update(job, delete, fields).unwrap().1.accessible;
+        assert_eq!(checked(&job, &[], turn(Some(SyncDirection::Pull))), [name("key0")]);
+        assert_eq!(checked(&job, &["sync-direction"], turn(None)), [name("key0")]);
+        assert_eq!(checked(&job, &["sync-direction"], turn(Some(SyncDirection::Push))), []);
+        assert_eq!(checked(&job, &[], turn(None)), []);
+        let active = SyncJobFields { active_encryption_key: Some(name("key1")), associated_key: keys, ..push() };
+        let active = new(active).unwrap();
+        let delete = ["active-encryption-key", "sync-direction"];
+        assert_eq!(checked(&active, &delete, turn(None)), [name("key0"), name("key1")]);
+        assert_eq!(update(&active, &["sync-direction"], turn(None)).unwrap_err(), JobEditError::ActiveKeyOnPull);
     }
 }

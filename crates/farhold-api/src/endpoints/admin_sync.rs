@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farhold_jobs::App;
 use farhold_jobs::permission::{RunPermit, may_change_stored, may_see};
-use farhold_jobs::pull;
+use farhold_jobs::sync_run::{SyncRunError, start_job};
 use farhold_tasks::job_state::JobKey;
 use farhold_types::{Authid, JobId, SyncJob};
 use serde_json::{Map, Value};
@@ -13,6 +13,12 @@ use super::{blocking, sync_params};
 use crate::declare::{Access, Answer, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::named;
+
+impl From<SyncRunError> for ApiError {
+    fn from(error: SyncRunError) -> Self {
+        Self::from_chain(&error)
+    }
+}
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
@@ -77,6 +83,6 @@ pub(super) async fn runnable_job(app: &Arc<App>, caller: Authid, id: JobId) -> R
 async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let (caller, id) = (request.caller()?.clone(), request.params.require("id")?);
     let (job, permit) = runnable_job(&app, caller, id).await?;
-    let upid = pull::start_job(&app, &permit, job, None).await?;
+    let upid = start_job(&app, &permit, job, None).await?;
     Ok(Reply::value(upid.to_string()))
 }

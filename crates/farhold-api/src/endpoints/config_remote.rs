@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farhold_client::ClientError;
 use farhold_jobs::App;
-use farhold_jobs::pull::{PullError, remote_client};
+use farhold_jobs::remotes::{RemoteClientError, remote_client};
 use farhold_rules::acl::AclPath;
 use farhold_settings::{RemoteConfig, SettingsError, StoredSecret};
 use farhold_types::{DatastoreName, Digest, Namespace, Privileges, RateLimits, RemoteName, Secret};
@@ -239,8 +239,8 @@ async fn scan_groups(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiE
     Reply::json(&groups.map_err(|e| scan_failed(request.params.text("name"), &e))?.items)
 }
 
-impl From<PullError> for ApiError {
-    fn from(error: PullError) -> Self {
+impl From<RemoteClientError> for ApiError {
+    fn from(error: RemoteClientError) -> Self {
         Self::from_chain(&error)
     }
 }

@@ -41,6 +41,5 @@ async fn explain(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError
     let ns: Option<Namespace> = request.params.parse("ns")?;
     let (caller, id) = (request.caller()?.clone(), request.params.require("id")?);
     let (job, permit) = runnable_job(&app, caller, id).await?;
-    let ns = ns.unwrap_or_else(|| job.remote_anchor());
-    Reply::json(&dry_run::explain(&app, &permit, &job, &ns, &snapshot).await?)
+    Reply::json(&dry_run::explain(&app, &permit, &job, ns, &snapshot).await?)
 }

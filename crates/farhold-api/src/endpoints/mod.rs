@@ -16,7 +16,7 @@ mod farhold;
 mod farhold_sync;
 mod nodes;
 mod nodes_tasks;
-mod pull;
+mod one_shot;
 mod reader;
 mod sync_params;
 mod version;
@@ -42,7 +42,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(farhold_sync::endpoints());
     all.extend(nodes::endpoints());
     all.extend(nodes_tasks::endpoints());
-    all.extend(pull::endpoints());
+    all.extend(one_shot::endpoints());
     all.extend(reader::endpoints());
     all.extend(version::endpoints());
     all

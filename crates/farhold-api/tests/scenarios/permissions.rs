@@ -279,4 +279,34 @@ async fn one_shot_refusals_name_the_privilege_and_the_path() {
     pull(&with(once.clone(), json!({"max-depth": 7}))).await.refused(400, &["max-depth"]);
     pull(&once).await.refused(400, &["no such remote 'pbs2'"]);
     pull(&local).await.refused(400, &["tank"]);
+    // A push asks for other privileges, on paths with the namespace of the remote.
+    let push = async |params: &Value| desk.post(USER, "/push", params.clone()).await;
+    lacks(&push(&once).await, "Remote.DatastoreBackup", "/remote/pbs2/tank/b");
+    desk.grant(&[("/remote/pbs2/tank/b", Role::RemoteSyncPushOperator)]);
+    lacks(&push(&removing).await, "Remote.DatastorePrune", "/remote/pbs2/tank/b");
+    let other = with(once.clone(), json!({"store": "other"}));
+    push(&other).await.refused(400, &["Datastore.Read", "Datastore.Backup", "/datastore/other/a"]);
+    push(&with(once.clone(), json!({"max-depth": 7}))).await.refused(400, &["max-depth"]);
+    push(&once).await.refused(400, &["no such remote 'pbs2'"]);
+    desk.create_remote().await;
+    push(&once).await.refused(400, &["no such datastore 'local'"]);
+    desk.server.add_datastore_without_chunks("local");
+    push(&once).await.refused(400, &["datastore 'local' has no namespace 'a'"]);
+}
+
+#[tokio::test]
+async fn a_push_without_a_job_takes_the_parameters_of_the_reference_and_no_others() {
+    let desk = Desk::new();
+    let once = json!({"store": "local", "remote": "pbs2", "remote-store": "tank"});
+    let push = async |params: Value| desk.post(ROOT, "/push", params).await;
+    push(json!({"store": "local", "remote-store": "tank"})).await.refused(400, &["remote"]);
+    for (name, value) in [("resync-corrupt", json!(true)), ("decryption-keys", json!(["key1"]))] {
+        push(with(once.clone(), json!({name: value}))).await.refused(400, &[name]);
+    }
+    let all = json!({
+        "ns": "a", "remote-ns": "b", "remove-vanished": true, "max-depth": 2, "group-filter": ["type:vm"],
+        "transfer-last": 1, "encrypted-only": true, "verified-only": false, "worker-threads": 32,
+        "rate-in": "1MiB", "burst-in": "1MiB", "rate-out": "1MiB", "burst-out": "1MiB", "encryption-key": "key1",
+    });
+    push(with(once, all)).await.refused(400, &["no such remote 'pbs2'"]);
 }

@@ -7,7 +7,7 @@ use std::fs;
 
 use farhold_format::blob::{BlobEncoder, Compression};
 use farhold_jobs::permission::may_change;
-use farhold_jobs::pull::start_job;
+use farhold_jobs::sync_run::start_job;
 use farhold_types::{Authid, Role};
 
 use crate::content::{Content, add_snapshot, golden, unpack_golden};

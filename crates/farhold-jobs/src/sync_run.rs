@@ -1,0 +1,272 @@
+//! Running a sync: a stored job or a one-shot call becomes a worker task that runs the engine.
+//!
+//! Everything here is the same for both directions: keys, the job's lock and state, the log, progress, and the end. The
+//! entry points demand a [`RunPermit`]. Source: `docs/spec/sync.md` 2.2, 12 and 14, `docs/spec/rest-api.md` 13 and 14.
+
+use std::sync::Arc;
+
+use farhold_datastore::DatastoreError;
+use farhold_format::upid::Upid;
+use farhold_settings::SettingsError;
+use farhold_sync::{EventSink, Explanation, RunPlan, SyncError, SyncOptions, SyncReport};
+use farhold_tasks::job_state::{JobKey, JobStateError};
+use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
+use farhold_types::{DatastoreName, JobId, Namespace, Snapshot, SyncJob};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::encryption_keys::{KeyAccessError, decryption_keys, encryption_key};
+use crate::permission::RunPermit;
+use crate::pull::Pull;
+use crate::push::{Push, PushPeerError};
+use crate::remotes::RemoteClientError;
+use crate::stores::StoreAccessError;
+use crate::sync_log::SyncLog;
+use crate::sync_request::{RequestError, RunKeys, SyncRequest, SyncWork};
+
+/// Why a run cannot be started, or failed as a whole.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SyncRunError {
+    /// No run can do what is asked.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The job was removed while its start waited.
+    #[error("no such sync job '{id}'")]
+    UnknownJob {
+        /// The job.
+        id: JobId,
+    },
+    /// The remote's configuration cannot be used.
+    #[error(transparent)]
+    Remote(#[from] RemoteClientError),
+    /// The remote cannot be pushed to.
+    #[error(transparent)]
+    Peer(#[from] PushPeerError),
+    /// A push has nothing to begin with.
+    #[error("datastore '{store}' has no {}", .ns.log_name())]
+    NoSourceNamespace {
+        /// The local store.
+        store: DatastoreName,
+        /// The missing anchor.
+        ns: Namespace,
+    },
+    /// A local datastore cannot be used.
+    #[error(transparent)]
+    Store(Box<StoreAccessError>),
+    /// A local datastore cannot be read.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The local datastore is locked by another program.
+    #[error("datastore '{name}' cannot be locked")]
+    Lock {
+        /// The store.
+        name: DatastoreName,
+        /// Why.
+        #[source]
+        source: farhold_datastore::LockError,
+    },
+    /// The owner may not use one of the keys, or it cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyAccessError),
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The job runs already, or its state cannot be kept.
+    #[error(transparent)]
+    JobState(#[from] JobStateError),
+    /// The task cannot be started.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The sync itself failed.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// Something that this server does not do yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
+    /// A thread of this server crashed.
+    #[error("internal error: a blocking task crashed")]
+    Crashed,
+}
+
+impl From<StoreAccessError> for SyncRunError {
+    fn from(error: StoreAccessError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+/// Starts a stored job as a task and returns the task's name.
+///
+/// Waits up to 10 s for a run of the same job that is about to end. What is wrong with the remote, the datastore or a key
+/// is the task's error.
+///
+/// # Errors
+/// [`SyncRunError::Request`], [`SyncRunError::JobState`] if the job runs, [`SyncRunError::UnknownJob`],
+/// [`SyncRunError::Task`].
+pub async fn start_job(
+    app: &Arc<App>,
+    permit: &RunPermit,
+    job: SyncJob,
+    schedule: Option<String>,
+) -> Result<Upid, SyncRunError> {
+    let request = SyncRequest::of_job(&job)?;
+    let key = JobKey::sync(&job.id)?;
+    let lock = {
+        let (app, id) = (Arc::clone(app), job.id.clone());
+        blocking(move || {
+            let lock = app.job_states.lock(&key)?;
+            if !app.settings.sync_jobs().load()?.entries.contains(id.as_str()) {
+                app.job_states.remove(&key)?;
+                return Err(SyncRunError::UnknownJob { id });
+            }
+            Ok(lock)
+        })
+        .await?
+    };
+    let lock = Arc::new(lock);
+    let worker_id = job.worker_id();
+    let kind = TaskKind::new("syncjob", Some(worker_id.clone()));
+    let at_end = {
+        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
+        Box::new(move |context: &TaskContext, status: &farhold_format::task_log::TaskStatus| {
+            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
+                context.warn(&format!("failed to store the job's state: {error}"));
+            }
+        })
+    };
+    let worker = {
+        let app = Arc::clone(app);
+        move |context: TaskContext| async move {
+            let upid = context.upid().clone();
+            blocking(move || Ok(lock.start(&upid)?)).await?;
+            let names = request.log_names();
+            let [start, ends] = names.opening(&worker_id);
+            context.log(&start);
+            if let Some(event) = schedule {
+                context.log(&format!("task triggered by schedule '{event}'"));
+            }
+            context.log(&ends);
+            let report = run(&app, &request, &context).await?;
+            for line in names.ending(&worker_id, &report) {
+                context.log(&line);
+            }
+            Ok::<(), TaskFailure>(())
+        }
+    };
+    Ok(app.tasks.spawn_with_end(kind, permit.caller(), at_end, worker).await?)
+}
+
+/// Starts a run without a stored job, owned by the caller, and returns the task's name.
+///
+/// # Errors
+/// Everything that is wrong on this side: same store, depth, unknown remote, unusable datastore or key. For a push also
+/// a source namespace that does not exist, and a remote that cannot be reached, refuses the login or is too old.
+pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: SyncRequest) -> Result<Upid, SyncRunError> {
+    request.check()?;
+    // What this opens is let go again: the task takes keys and rights as they are when it begins.
+    let prepared = prepare(app, &request).await?;
+    if let Ends::Push(push) = &prepared.ends {
+        push.check_peer().await?;
+    }
+    drop(prepared);
+    let kind = TaskKind::new("sync", Some(request.store.to_string()));
+    let app_of_task = Arc::clone(app);
+    let worker = move |context: TaskContext| async move {
+        let frame = request.frame();
+        if let Some([begin, _]) = &frame {
+            context.log(begin);
+        }
+        run(&app_of_task, &request, &context).await?;
+        if let Some([_, end]) = &frame {
+            context.log(end);
+        }
+        Ok::<(), TaskFailure>(())
+    };
+    Ok(app.tasks.spawn(kind, permit.caller(), worker).await?)
+}
+
+/// The two ends of a run, opened.
+enum Ends {
+    Pull(Box<Pull>),
+    Push(Box<Push>),
+}
+
+/// What a run works with.
+pub(crate) struct Prepared {
+    options: SyncOptions,
+    ends: Ends,
+}
+
+/// Opens both ends and loads the keys, with the owner's rights.
+pub(crate) async fn prepare(app: &Arc<App>, request: &SyncRequest) -> Result<Prepared, SyncRunError> {
+    let (app, request) = (Arc::clone(app), request.clone());
+    blocking(move || {
+        let access = app.access.snapshot()?;
+        let mut keys = RunKeys::default();
+        let (app, owner) = (&*app, &request.owner);
+        let ends = match &request.work {
+            SyncWork::Pull { remote, decryption_keys: ids } => {
+                let pull = Pull::open(app, access.clone(), &request, remote.as_ref())?;
+                keys.decryption_keys = decryption_keys(app, &access, owner, ids)?;
+                Ends::Pull(Box::new(pull))
+            }
+            SyncWork::Push { remote, encryption_key: id } => {
+                let push = Push::open(app, access.clone(), &request, remote)?;
+                keys.encryption_key = id.as_ref().map(|id| encryption_key(app, &access, owner, id)).transpose()?;
+                Ends::Push(Box::new(push))
+            }
+        };
+        Ok(Prepared { options: request.options(app, keys), ends })
+    })
+    .await
+}
+
+impl Prepared {
+    async fn run(self, events: Arc<dyn EventSink>, cancel: CancellationToken) -> Result<SyncReport, SyncRunError> {
+        match &self.ends {
+            Ends::Pull(pull) => Ok(pull.run(self.options, events, cancel).await?),
+            Ends::Push(push) => push.run(self.options, events, cancel).await,
+        }
+    }
+
+    /// Returns what the run would do.
+    pub(crate) async fn plan(self, cancel: CancellationToken) -> Result<RunPlan, SyncRunError> {
+        match &self.ends {
+            Ends::Pull(pull) => Ok(pull.plan(self.options, cancel).await?),
+            Ends::Push(push) => push.plan(self.options, cancel).await,
+        }
+    }
+
+    /// Returns what the run would do with one snapshot of the source.
+    pub(crate) async fn explain(
+        self,
+        ns: &Namespace,
+        snapshot: &Snapshot,
+        cancel: CancellationToken,
+    ) -> Result<Explanation, SyncRunError> {
+        match &self.ends {
+            Ends::Pull(pull) => Ok(pull.explain(self.options, ns, snapshot, cancel).await?),
+            Ends::Push(push) => push.explain(self.options, ns, snapshot, cancel).await,
+        }
+    }
+}
+
+/// Runs the engine within a task; its events become log lines and progress.
+async fn run(app: &Arc<App>, request: &SyncRequest, context: &TaskContext) -> Result<SyncReport, SyncRunError> {
+    let prepared = prepare(app, request).await?;
+    let entry = app.progress.enter(context.upid().clone());
+    let workers = usize::from(request.worker_threads);
+    let events = SyncLog::new(request.log_names(), workers, context.clone(), entry.run());
+    let moving = events.keep_moving();
+    let outcome = prepared.run(events, context.cancellation().clone()).await;
+    drop(moving);
+    outcome
+}
+
+/// Runs blocking work on a thread for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SyncRunError> + Send + 'static,
+) -> Result<T, SyncRunError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| SyncRunError::Crashed)?
+}
