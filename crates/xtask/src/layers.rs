@@ -32,6 +32,7 @@ const TABLE: &[Room] = &[
     room("tasks", &["types", "format", "rules"]),
     room("client", &["types", "crypto", "format", "rules", "protocol"]),
     room("sync", &["types", "crypto", "format", "rules", "datastore", "client"]),
+    room("backup", &["types", "crypto", "format", "client"]),
     room(
         "jobs",
         &[
