@@ -133,6 +133,16 @@ impl TaskRegistry {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Checks that a task of this kind could have a name now: a long worker id does not fit into the name of a log file.
+    ///
+    /// For work that must not begin before its task can. Starts nothing and reads no file.
+    ///
+    /// # Errors
+    /// [`TaskError::Name`].
+    pub fn check_name(&self, kind: &TaskKind, authid: &Authid) -> Result<(), TaskError> {
+        self.inner.name(kind, authid, self.inner.next_task_id.load(Ordering::Relaxed)).map(|_| ())
+    }
+
     /// Starts a task and returns its name. The log exists and the task is listed before the worker begins.
     ///
     /// # Errors
@@ -418,21 +428,25 @@ impl Inner {
         Ok((context, sender, tracked))
     }
 
+    fn name(&self, kind: &TaskKind, authid: &Authid, task_id: u64) -> Result<Upid, TaskError> {
+        Upid::new(UpidParts {
+            node: self.options.node.clone(),
+            pid: self.options.pid,
+            pstart: self.options.pstart,
+            task_id,
+            start_time: self.options.clock.now(),
+            worker_type: kind.worker_type.clone(),
+            worker_id: kind.worker_id.clone(),
+            authid: authid.clone(),
+        })
+        .map_err(TaskError::Name)
+    }
+
     /// Finds a free name and makes the log file for it.
     fn create_log(&self, kind: &TaskKind, authid: &Authid, echo: Option<Echo>) -> Result<(Upid, LogWriter), TaskError> {
         let options = &self.options;
         for _ in 0..MAX_TASK_ID_TRIES {
-            let upid = Upid::new(UpidParts {
-                node: options.node.clone(),
-                pid: options.pid,
-                pstart: options.pstart,
-                task_id: self.next_task_id.fetch_add(1, Ordering::Relaxed),
-                start_time: options.clock.now(),
-                worker_type: kind.worker_type.clone(),
-                worker_id: kind.worker_id.clone(),
-                authid: authid.clone(),
-            })
-            .map_err(TaskError::Name)?;
+            let upid = self.name(kind, authid, self.next_task_id.fetch_add(1, Ordering::Relaxed))?;
             let path = self.directory.log_path(&upid);
             match LogWriter::create(&path, Arc::clone(&options.clock), options.time_zone.clone(), echo.clone()) {
                 Ok(log) => return Ok((upid, log)),

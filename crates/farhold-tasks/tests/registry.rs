@@ -346,3 +346,23 @@ async fn many_tasks_at_once_all_reach_the_archive_exactly_once() {
     assert_eq!(archived, started);
     assert_eq!(world.read("active"), "");
 }
+
+#[tokio::test]
+async fn a_name_that_no_log_file_can_have_is_known_before_anything_is_started() {
+    let world = World::new();
+    let registry = world.registry();
+    let authid: Authid = "sync@pbs!t1".parse().unwrap();
+    // Every dash takes four bytes.
+    for (id, fits) in [("a".repeat(160), true), ("a".repeat(255), false), ("-".repeat(60), false)] {
+        let kind = TaskKind::new("backup", Some(format!("tank:host/{id}")));
+        let checked = registry.check_name(&kind, &authid);
+        assert_eq!(checked.is_ok(), fits, "{id}");
+        let started = registry.spawn(kind, &authid, |_| async { Ok(()) }).await;
+        assert_eq!(started.is_ok(), fits, "{id}");
+        match checked {
+            Err(error) => assert!(matches!(error, TaskError::Name(_)), "{error}"),
+            Ok(()) => assert!(registry.wait(&started.unwrap()).await.is_ok()),
+        }
+    }
+    assert_eq!(listed(&registry).len(), 1);
+}

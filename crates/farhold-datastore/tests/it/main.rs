@@ -1,5 +1,6 @@
 //! Tests of the datastore through its public interface.
 
+mod backup;
 mod chunks;
 mod crash;
 mod destroy;
