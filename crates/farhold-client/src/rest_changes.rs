@@ -144,7 +144,9 @@ impl Client {
         snapshot: &Snapshot,
         notes: &str,
     ) -> Result<(), ClientError> {
-        self.set_text(&format!("/admin/datastore/{store}/notes"), &snapshot_query(ns, snapshot), "notes", notes).await
+        let (query, mut body) = (snapshot_query(ns, snapshot), members(&group_query(ns, &snapshot.group)));
+        body.insert("backup-time".to_owned(), snapshot.time.0.into());
+        self.set_notes(&format!("/admin/datastore/{store}/notes"), query, body, notes).await
     }
 
     /// Returns a group's notes, all lines; empty if it has none.
@@ -173,7 +175,9 @@ impl Client {
         group: &Group,
         notes: &str,
     ) -> Result<(), ClientError> {
-        self.set_text(&format!("/admin/datastore/{store}/group-notes"), &group_query(ns, group), "notes", notes).await
+        let query = group_query(ns, group);
+        let body = members(&query);
+        self.set_notes(&format!("/admin/datastore/{store}/group-notes"), query, body, notes).await
     }
 
     /// Returns whether a snapshot is protected from removal; false for a missing one.
@@ -246,14 +250,20 @@ impl Client {
         self.data(&call).await
     }
 
-    /// Sets one text of what `query` names. Long ones do not fit into a query and go as a body.
-    async fn set_text(&self, path: &str, query: &Query, name: &str, text: &str) -> Result<(), ClientError> {
-        let with_text = query.clone().with(name, text);
-        let call = self.query_call(Method::PUT, path, &with_text);
+    /// Sets the notes of what `query` and `body` name alike. Long ones do not fit into a query.
+    async fn set_notes(
+        &self,
+        path: &str,
+        query: Query,
+        mut body: Map<String, Value>,
+        notes: &str,
+    ) -> Result<(), ClientError> {
+        let call = self.query_call(Method::PUT, path, &query.with("notes", notes));
         if call.target.len() <= MAX_URL_BYTES {
             return self.data(&call).await;
         }
-        self.data(&self.json_call(Method::PUT, path, members(&with_text))).await
+        body.insert("notes".to_owned(), notes.into());
+        self.data(&self.json_call(Method::PUT, path, body)).await
     }
 
     fn json_call(&self, method: Method, path: &str, body: Map<String, Value>) -> Call {

@@ -4,9 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test; the lint's exception covers only test functions")]
 
+mod backup_session;
+mod changes;
 mod peer;
 mod recorded;
+mod recorded_push;
 mod recovery;
 mod requests;
 mod session;
 mod tls;
+mod upload_peer;

@@ -86,8 +86,8 @@ pub type Log = Arc<Mutex<Vec<Seen>>>;
 /// One connection, after its TLS handshake.
 pub struct Connection {
     pub number: usize,
-    stream: TlsStream<DuplexStream>,
-    log: Log,
+    pub stream: TlsStream<DuplexStream>,
+    pub log: Log,
 }
 
 impl Connection {
@@ -134,7 +134,11 @@ impl Connection {
     }
 
     pub async fn switch(&mut self) {
-        let head = format!("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: {READER_PROTOCOL}\r\n\r\n");
+        self.switch_to(READER_PROTOCOL).await;
+    }
+
+    pub async fn switch_to(&mut self, protocol: &str) {
+        let head = format!("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
         let _ = self.raw(head.as_bytes()).await;
     }
 
@@ -229,11 +233,15 @@ impl Reply {
         Self::Body { status: 200, announced: Some(bytes.len()), frames: vec![bytes] }
     }
 
+    pub fn data(data: &str) -> Self {
+        Self::bytes(format!("{{\"data\":{data}}}"))
+    }
+
     pub fn error(status: u16, text: &str) -> Self {
         Self::Body { status, announced: Some(text.len()), frames: vec![Bytes::from(text.to_owned())] }
     }
 
-    async fn send(self, mut respond: SendResponse<Bytes>) {
+    pub async fn send(self, mut respond: SendResponse<Bytes>) {
         let head = |status: u16, length: Option<usize>| {
             let builder = http::Response::builder().status(status);
             match length {

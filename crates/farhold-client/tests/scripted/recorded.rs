@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use farhold_client::Client;
 use farhold_protocol::CONTENT_TYPE_FORM;
+use farhold_protocol::upgrade::BACKUP_PROTOCOL;
 use farhold_types::{ArchiveName, Digest, Group, Namespace};
 use serde_json::Value;
 
 use crate::peer::{Connection, Peer, Reply, Seen, password, token};
+use crate::upload_peer::{Upload, WINDOWS};
 
 /// Requests of a recording in order.
 fn recording(name: &str) -> VecDeque<Value> {
@@ -35,26 +37,46 @@ fn check(seen: &Seen, recorded: &Value) {
     let theirs = recorded["headers"].as_object().unwrap();
     let theirs = comparable(theirs.iter().map(|(n, v)| (n.as_str(), v.as_str().unwrap())));
     assert_eq!(ours, theirs, "{}", seen.target);
-    let body = recorded["body"].as_str().unwrap_or_default();
-    assert_eq!(String::from_utf8_lossy(&seen.body), body, "{}", seen.target);
+    match recorded["body"].as_str() {
+        Some(body) => assert_eq!(String::from_utf8_lossy(&seen.body), body, "{}", seen.target),
+        // The content of files was not kept.
+        None => assert_eq!(Some(seen.body.len() as u64), recorded["body_len"].as_u64(), "{}", seen.target),
+    }
 }
 
 /// Plays the server of a recording; a request that is not the recorded one fails the test when it is collected.
-struct Playback {
-    peer: Arc<Peer>,
-    recorded: Vec<Value>,
+pub struct Playback {
+    pub peer: Arc<Peer>,
+    pub recorded: Vec<Value>,
 }
 
 impl Playback {
-    fn new(name: &str) -> Self {
-        let recorded = recording(name);
+    pub fn new(name: &str) -> Self {
+        Self::of(name, |_| true)
+    }
+
+    /// Plays only the requests that `is_wanted` names.
+    pub fn of(name: &str, is_wanted: impl Fn(&Value) -> bool) -> Self {
+        let recorded: VecDeque<Value> = recording(name).into_iter().filter(is_wanted).collect();
         let queue = Arc::new(Mutex::new(recorded.clone()));
         let peer = Peer::new(move |mut connection: Connection| {
             let queue = Arc::clone(&queue);
             async move {
-                while connection.request().await.is_some() {
+                while let Some(seen) = connection.request().await {
                     let next = queue.lock().unwrap().pop_front().unwrap();
                     let status = u16::try_from(next["status"].as_u64().unwrap()).unwrap();
+                    if status == 101 && seen.target.contains("/backup?") {
+                        connection.switch_to(BACKUP_PROTOCOL).await;
+                        let script = move |mut upload: Upload| {
+                            let reply = answer(&queue.lock().unwrap().pop_front().unwrap());
+                            async move {
+                                upload.read().await;
+                                upload.reply(reply).await;
+                            }
+                        };
+                        connection.uploads(WINDOWS, script).await;
+                        return;
+                    }
                     if status == 101 {
                         connection.switch().await;
                         connection.session(move |_| answer(&queue.lock().unwrap().pop_front().unwrap())).await;
@@ -67,7 +89,7 @@ impl Playback {
         Self { peer, recorded: recorded.into() }
     }
 
-    fn client(&self, is_token: bool) -> Client {
+    pub fn client(&self, is_token: bool) -> Client {
         let mut config = self.peer.config();
         config.credentials = if is_token { token() } else { password() };
         config.user_agent = "proxmox-backup-client/1.0".to_owned();
@@ -76,21 +98,29 @@ impl Playback {
 
     /// Compares all requests so far with the start of the recording, connection numbers included.
     fn finish(self, at_least: usize) {
+        for (seen, recorded) in self.peer.seen().iter().zip(&self.recorded) {
+            assert_eq!(Some(seen.connection as u64), recorded["conn"].as_u64(), "{}", seen.target);
+        }
+        self.compare(at_least);
+    }
+
+    /// Compares all requests so far with the start of the recording.
+    pub fn compare(self, at_least: usize) {
         let seen = self.peer.seen();
         assert!(at_least <= seen.len(), "{}", seen.len());
         for (seen, recorded) in seen.iter().zip(&self.recorded) {
             check(seen, recorded);
-            assert_eq!(Some(seen.connection as u64), recorded["conn"].as_u64(), "{}", seen.target);
         }
     }
 }
 
-/// Answers a request inside a session with as many bytes as recorded.
+/// Answers a request inside a session as recorded, or with as many bytes where they were not kept.
 fn answer(recorded: &Value) -> Reply {
     let status = u16::try_from(recorded["status"].as_u64().unwrap()).unwrap();
     let length = usize::try_from(recorded["resp_len"].as_u64().unwrap()).unwrap();
     let announced = recorded["resp_headers"]["content-length"].as_str().map(|l| l.parse().unwrap());
-    Reply::Body { status, announced, frames: vec![vec![b'x'; length].into()] }
+    let body = recorded["resp_body"].as_str().map_or_else(|| vec![b'x'; length], |body| body.as_bytes().to_vec());
+    Reply::Body { status, announced, frames: vec![body.into()] }
 }
 
 #[tokio::test(start_paused = true)]
