@@ -110,7 +110,8 @@ const TABLE: &[Room] = &[
         ],
     ),
     room("simulation", &["types", "crypto", "format", "rules", "storage", "datastore", "sync"]),
-    room("xtask", &["types", "crypto", "format", "testkit"]),
+    room("fuzz", &["types", "crypto", "format", "protocol", "settings", "access", "jobs", "api"]),
+    room("xtask", &["types", "crypto", "format", "testkit", "fuzz"]),
 ];
 
 /// Rooms that every crate may import for its tests, besides those of its row.

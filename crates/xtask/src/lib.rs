@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod check;
 pub mod faults;
+pub mod fuzz;
 pub mod layers;
 pub mod scenarios;
 

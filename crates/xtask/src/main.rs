@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{bench, check, faults, layers, scenarios};
+use xtask::{bench, check, faults, fuzz, layers, scenarios};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -34,6 +34,8 @@ usage: cargo xtask <command>
              --trace                tell what happens
   faults   pull over lines that break, in full size; prints what is sent twice
              --mib N                size of the pulled disk (default 1024)
+  fuzz [TARGET...]      every parser of outside bytes under libFuzzer; needs a C++ compiler
+             --seconds N            time for each target (default 60)
   relay    relay TCP connections on loopback like a long-distance link
              --listen PORT          port on 127.0.0.1; 0 takes a free one
              --target HOST:PORT     where connections go
@@ -61,6 +63,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
         "bench" => bench::bench(&root(), options),
         "simulate" => check::simulate(&root(), options),
+        "fuzz" => fuzz::fuzz(&root(), options),
         "faults" => faults::run(&root(), options),
         "relay" => relay(options),
         "help" | "--help" | "-h" => {
