@@ -30,6 +30,7 @@ pub use client::Client;
 pub use config::{ClientConfig, ClientLimits, Credentials, DEFAULT_USER_AGENT, Trust};
 pub use dial::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};
 pub use error::{Cause, ClientError, MAX_PEER_TEXT};
+pub use farhold_protocol::writer_request::append_entries;
 pub use listing::{Listing, MAX_SKIPPED, SkippedItem};
 pub use metered::TrafficCounts;
 pub use reader::ReaderSession;

@@ -168,7 +168,7 @@ impl GroupPlan {
     }
 }
 
-/// Plans one group.
+/// Plans one group of a pull.
 ///
 /// `source_items`: what the source lists, in any order. Items of other groups are dropped, of several with one time
 /// the first counts.
@@ -182,13 +182,48 @@ pub fn plan_group(
     local: LocalFacts<'_>,
     options: &SelectionOptions,
 ) -> GroupPlan {
+    let newest_local = local.newest_finished();
+    plan(group, source_items, options, |time, is_last| pull_kind(time, is_last, newest_local, local, options))
+}
+
+/// Plans one group of a push: what is newer than the newest finished snapshot of the target is sent, since a target
+/// takes nothing older. Unfinished directories of the target hide nothing.
+///
+/// `source_items`: as in [`plan_group`]. `newest_finished`: time of the newest finished snapshot of the target.
+///
+/// Source: `docs/spec/sync.md` 10.3, A.2, C.1 FAULT 11, C.2 W25.
+pub fn plan_push(
+    group: &Group,
+    source_items: Vec<SnapshotItem>,
+    newest_finished: Option<Epoch>,
+    options: &SelectionOptions,
+) -> GroupPlan {
+    plan(group, source_items, options, |time, is_among_last| {
+        let kind = if newest_finished.is_some_and(|newest| time <= newest) {
+            ActionKind::Skip(SkipReason::AlreadySynced)
+        } else if !is_among_last {
+            ActionKind::Skip(SkipReason::TransferLast)
+        } else {
+            ActionKind::Transfer
+        };
+        (kind, false)
+    })
+}
+
+/// Sorts, filters and counts; `decide` says of the time of each snapshot that the filters let through, and of whether it
+/// is among the last ones, what is done and whether it failed before.
+fn plan(
+    group: &Group,
+    source_items: Vec<SnapshotItem>,
+    options: &SelectionOptions,
+    decide: impl Fn(Epoch, bool) -> (ActionKind, bool),
+) -> GroupPlan {
     let mut items: BTreeMap<Epoch, SnapshotItem> = BTreeMap::new();
     for item in source_items {
         if item.backup_type == group.backup_type && item.backup_id == group.backup_id {
             items.entry(item.backup_time).or_insert(item);
         }
     }
-    let newest_local = local.newest_finished();
     let wanted: BTreeSet<Epoch> =
         items.values().filter(|item| filtered_out(item, options).is_none()).map(|item| item.backup_time).collect();
     let first_of_the_last = match options.transfer_last {
@@ -204,31 +239,41 @@ pub fn plan_group(
             }
             let is_among_last = first_of_the_last <= position;
             position += 1;
-            let time = item.backup_time;
-            let condition = local.condition(time);
-            let is_corrupt = options.resync_corrupt && condition.is_some_and(|c| c != LocalCondition::NotKnownBad);
-            let is_behind = newest_local.is_some_and(|newest| time < newest);
-            let has_failed_before = is_behind && local.failed.contains(&time);
-            let is_finished = condition.is_some_and(|c| c != LocalCondition::Unfinished);
-            let kind = if is_corrupt {
-                ActionKind::RefetchCorrupt
-            } else if is_behind && !has_failed_before {
-                ActionKind::Skip(SkipReason::AlreadySynced)
-            } else if newest_local == Some(time) {
-                ActionKind::Compare
-            } else if !is_among_last {
-                ActionKind::Skip(SkipReason::TransferLast)
-            } else if is_finished {
-                ActionKind::Compare
-            } else {
-                ActionKind::Transfer
-            };
-            let is_skipped = matches!(kind, ActionKind::Skip(_));
-            let has_failed_before = has_failed_before && !is_skipped && kind != ActionKind::RefetchCorrupt;
+            let (kind, has_failed_before) = decide(item.backup_time, is_among_last);
             Action { item, kind, has_failed_before }
         })
         .collect();
     GroupPlan { actions, wanted }
+}
+
+/// Returns what a pull does with a snapshot that the filters let through, and whether it failed before.
+fn pull_kind(
+    time: Epoch,
+    is_among_last: bool,
+    newest_local: Option<Epoch>,
+    local: LocalFacts<'_>,
+    options: &SelectionOptions,
+) -> (ActionKind, bool) {
+    let condition = local.condition(time);
+    let is_corrupt = options.resync_corrupt && condition.is_some_and(|c| c != LocalCondition::NotKnownBad);
+    let is_behind = newest_local.is_some_and(|newest| time < newest);
+    let has_failed_before = is_behind && local.failed.contains(&time);
+    let is_finished = condition.is_some_and(|c| c != LocalCondition::Unfinished);
+    let kind = if is_corrupt {
+        ActionKind::RefetchCorrupt
+    } else if is_behind && !has_failed_before {
+        ActionKind::Skip(SkipReason::AlreadySynced)
+    } else if newest_local == Some(time) {
+        ActionKind::Compare
+    } else if !is_among_last {
+        ActionKind::Skip(SkipReason::TransferLast)
+    } else if is_finished {
+        ActionKind::Compare
+    } else {
+        ActionKind::Transfer
+    };
+    let is_skipped = matches!(kind, ActionKind::Skip(_));
+    (kind, has_failed_before && !is_skipped && kind != ActionKind::RefetchCorrupt)
 }
 
 /// Returns why the options leave this snapshot out, whatever the target has.

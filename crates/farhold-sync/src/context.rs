@@ -56,7 +56,7 @@ pub(crate) struct RunContext<S: Source, T: Target> {
 }
 
 /// Smallest byte budget that lets the largest chunk through.
-const MIN_BUDGET_BYTES: u32 = 16 << 20;
+pub(crate) const MIN_BUDGET_BYTES: u32 = 16 << 20;
 
 impl<S: Source, T: Target> RunContext<S, T> {
     pub(crate) fn new(

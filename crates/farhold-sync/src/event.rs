@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::sync_plan::SkipClass;
-use farhold_types::{ArchiveName, Epoch, Fingerprint, Group, KeyId};
+use farhold_types::{ArchiveName, Authid, Epoch, Fingerprint, Group, KeyId, Snapshot};
 
 use crate::removal::event::RemovalEvent;
 
@@ -103,6 +103,8 @@ pub enum SyncEvent {
     },
     /// Something that is not in the source any more is dealt with, or is not.
     Removal(RemovalEvent),
+    /// The target of a push does not tell what its deletions removed, so the counts may be too small.
+    NoDeletionStatistics,
     /// The source could not be reached; the same is tried again after a pause.
     Retry {
         /// Which attempt in a row failed, from 1.
@@ -184,7 +186,7 @@ pub enum GroupEvent {
     },
     /// An unfinished snapshot was removed that an earlier run of the job began and that the source does not have any more.
     LeftoverRemoved(Epoch),
-    /// A file is about to be fetched.
+    /// A file is about to be fetched or sent.
     ArchiveStarted {
         /// Time of the snapshot.
         time: Epoch,
@@ -193,28 +195,65 @@ pub enum GroupEvent {
     },
     /// What an index needs is known.
     ArchivePlanned {
-        /// Chunks to be fetched.
+        /// Chunks to be fetched or sent.
         missing_chunks: u64,
         /// Their content in bytes.
         missing_bytes: u64,
     },
-    /// A chunk was fetched, checked and stored.
+    /// A chunk was fetched, checked and stored; or, in a push, confirmed by the target.
     ChunkStored {
         /// Bytes that came over the network.
         encoded_bytes: u64,
         /// Bytes of its content.
         plain_bytes: u64,
     },
-    /// All chunks of an index are there.
+    /// All chunks of an index are there; or, in a push, the target has a file, whatever its kind.
     IndexDone {
         /// Time of the snapshot.
         time: Epoch,
-        /// The index.
+        /// The index or, in a push, any file.
         archive: ArchiveName,
-        /// Encoded bytes that were fetched.
+        /// Encoded bytes that were fetched or sent.
         bytes: u64,
         /// How long that took.
         elapsed: Duration,
+    },
+    /// The group belongs to somebody else on the target of a push, so nothing of it is sent.
+    NotOwned {
+        /// The account of the job.
+        account: Authid,
+    },
+    /// The group has no snapshot that could be pushed.
+    NothingToPush,
+    /// The snapshot is encrypted with the job's key while it is pushed.
+    EncryptOnPush(Snapshot),
+    /// The snapshot is encrypted already and pushed as it is, although the job has a key.
+    AlreadyEncrypted(Snapshot),
+    /// Only some files of the snapshot are encrypted, so it is not pushed with the job's key.
+    MixedSkipped(Snapshot),
+    /// The newest manifest of the target cannot be used; what is there is uploaded again.
+    NoPreviousManifest {
+        /// Time of the snapshot that is pushed.
+        time: Epoch,
+        /// The chain of causes.
+        error: String,
+    },
+    /// An unfinished snapshot was removed from the target of a push, since it was in the way.
+    UnfinishedRemoved(Epoch),
+    /// A snapshot that could not be pushed will never be: the target has a newer one by now.
+    NeverPushed(Epoch),
+    /// The notes of a snapshot that the target has were changed to those of the source.
+    NotesPushed(Epoch),
+    /// The client log of a snapshot that the target has was added.
+    LogPushed(Epoch),
+    /// A vanished snapshot was removed from the target of a push.
+    VanishedRemoved(Epoch),
+    /// A vanished snapshot could not be removed from the target of a push.
+    VanishedStays {
+        /// Its time.
+        time: Epoch,
+        /// The chain of causes.
+        error: String,
     },
     /// The client log was fetched.
     LogFetched(Epoch),

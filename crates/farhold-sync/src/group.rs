@@ -30,7 +30,7 @@ use crate::target::{Target, TargetGroup};
 
 /// Unfinished snapshots of a group that are named one by one. Honest sources have one or two; a hostile one may list a
 /// million, and a line for each would keep the log busy for minutes.
-const MAX_NAMED_IN_PROGRESS: usize = 20;
+pub(crate) const MAX_NAMED_IN_PROGRESS: usize = 20;
 
 /// What is known of a group while it is synced.
 pub(crate) struct GroupState {

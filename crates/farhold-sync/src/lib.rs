@@ -64,6 +64,7 @@ pub use plan::report::{
 pub use progress::{CurrentGroup, Progress, ProgressSnapshot};
 pub use push::remote::RemoteTarget;
 pub use push::rights::PushRights;
+pub use push::run::push;
 pub use push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError, RemoteFault};
 pub use remote_source::RemoteSource;
 pub use removal::event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};

@@ -7,10 +7,11 @@ use farhold_format::blob::BlobError;
 use farhold_format::index::IndexError;
 use farhold_format::manifest::ManifestError;
 use farhold_rules::namespace_map::MapError;
+use farhold_rules::peer_version::PeerVersionError;
 use farhold_types::{ArchiveName, Digest, Epoch, Group, Namespace, Snapshot};
 use thiserror::Error;
 
-use crate::push::target::RemoteError;
+use crate::push::target::{RemoteError, RemoteFault};
 use crate::rights::OwnerDenied;
 use crate::source::{SourceError, SourceFault};
 use crate::target::TargetError;
@@ -90,6 +91,9 @@ pub enum SyncError {
     /// The target of a push could not be asked for its version or its namespaces.
     #[error("querying the target failed")]
     Target(#[source] RemoteError),
+    /// The target of a push is too old, or its version makes no sense.
+    #[error(transparent)]
+    Version(#[from] PeerVersionError),
     /// The namespaces do not fit.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -136,6 +140,21 @@ pub(crate) enum NamespaceFailure {
     Target(#[from] TargetError),
     #[error("failed to retrieve backup groups from the source")]
     Groups(#[source] SourceError),
+    #[error("creation of remote namespace {namespace} failed")]
+    CreateRemote {
+        namespace: Namespace,
+        #[source]
+        source: RemoteError,
+    },
+    #[error("creating remote namespace not allowed")]
+    CreateRemoteDenied {
+        #[source]
+        source: OwnerDenied,
+    },
+    #[error("fetching remote groups failed")]
+    RemoteGroups(#[source] RemoteError),
+    #[error("internal error: a task of the sync crashed")]
+    Crashed,
 }
 
 /// Why a group, or the snapshot it stopped at, failed.
@@ -148,6 +167,18 @@ pub enum GroupFailure {
     /// The target failed.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The target of a push failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The owner of a push job may not do what the group needs.
+    #[error("removing the unfinished snapshot {snapshot} from the target is not allowed")]
+    UnfinishedStays {
+        /// The snapshot that is in the way.
+        snapshot: Snapshot,
+        /// The cause.
+        #[source]
+        source: OwnerDenied,
+    },
     /// A file of a snapshot failed.
     #[error("{time}/{archive}")]
     Archive {
@@ -175,6 +206,12 @@ pub enum GroupFailure {
         expected: Snapshot,
         /// What the manifest says.
         found: String,
+    },
+    /// A snapshot that is to be encrypted on the way cannot be.
+    #[error("{snapshot} cannot be encrypted on the way")]
+    CannotEncrypt {
+        /// The snapshot.
+        snapshot: Snapshot,
     },
     /// The local copy must not be replaced.
     #[error("refusing to overwrite {snapshot}: {reason}")]
@@ -217,6 +254,45 @@ impl GroupFailure {
         !self.keeps_progress()
     }
 
+    /// Returns whether the snapshot cannot be pushed as long as the source stays as it is: what is stored of it is damaged
+    /// or missing. What the target refuses, a broken connection and a busy store may be different the next time.
+    ///
+    /// Source: `docs/adr/0009`.
+    pub(crate) fn is_damage_at_source(&self) -> bool {
+        let is_damage = |fault| matches!(fault, SourceFault::NotFound | SourceFault::Invalid | SourceFault::TooLarge);
+        match self {
+            Self::Manifest { .. } | Self::WrongManifest { .. } => true,
+            Self::Source(error) => is_damage(error.fault),
+            Self::Archive { source, .. } => match &**source {
+                ArchiveFailure::Source(error) => is_damage(error.fault),
+                ArchiveFailure::Target(_) | ArchiveFailure::Remote(_) | ArchiveFailure::Crashed => false,
+                ArchiveFailure::Index(_)
+                | ArchiveFailure::Checksum { .. }
+                | ArchiveFailure::Size { .. }
+                | ArchiveFailure::ChunkSize { .. }
+                | ArchiveFailure::Blob { .. }
+                | ArchiveFailure::Chunk { .. }
+                | ArchiveFailure::ChunkDigest { .. }
+                | ArchiveFailure::ChunkLength { .. }
+                | ArchiveFailure::ChunkMode { .. } => true,
+                ArchiveFailure::BlobEncryption { .. } | ArchiveFailure::ChunkEncryption { .. } => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Returns what the target of a push answered, if that is the failure.
+    pub(crate) fn remote_fault(&self) -> Option<RemoteFault> {
+        match self {
+            Self::Remote(error) => Some(error.fault),
+            Self::Archive { source, .. } => match &**source {
+                ArchiveFailure::Remote(error) => Some(error.fault),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Returns the fault of the source that this is, if it is one.
     pub(crate) fn source_fault(&self) -> Option<SourceFault> {
         match self {
@@ -240,6 +316,9 @@ pub enum ArchiveFailure {
     /// The target failed.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The target of a push failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The index cannot be parsed.
     #[error("index cannot be used")]
     Index(#[from] IndexError),
@@ -257,6 +336,14 @@ pub enum ArchiveFailure {
         /// Size in the manifest.
         expected: u64,
         /// Size that came.
+        found: u64,
+    },
+    /// A fixed index has chunks of a size that a backup session does not take.
+    #[error("file '{archive}' has chunks of {found} bytes, and only 4 MiB can be pushed")]
+    ChunkSize {
+        /// The file.
+        archive: ArchiveName,
+        /// Chunk size in bytes.
         found: u64,
     },
     /// A file cannot be decrypted.

@@ -49,7 +49,7 @@ impl From<ClientError> for SourceError {
 
 /// What caused a client's error. The error itself is told already, and would otherwise be told twice.
 #[derive(Debug)]
-struct Below(ClientError);
+pub(crate) struct Below(pub(crate) ClientError);
 
 impl fmt::Display for Below {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ impl Error for Below {
     }
 }
 
-fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
+pub(crate) fn listed<T, U>(listing: Listing<T>, name: impl Fn(T) -> U) -> Listed<U> {
     let mut unreadable: Vec<_> =
         listing.skipped.iter().map(|item| format!("{} ({})", item.text, item.reason)).collect();
     if unreadable.len() < listing.skipped_count {
@@ -101,7 +101,7 @@ fn access_path(store: &DatastoreName, ns: &Namespace) -> (String, Reach) {
     (path, Reach::Itself)
 }
 
-fn bound(max_bytes: u64) -> usize {
+pub(crate) fn bound(max_bytes: u64) -> usize {
     usize::try_from(max_bytes).unwrap_or(usize::MAX)
 }
 

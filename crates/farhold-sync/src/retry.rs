@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event::{EventSink, SyncEvent};
-use crate::outcome::chain;
+use crate::outcome::{GroupFailure, chain};
 use crate::push::target::{RemoteError, RemoteFault};
 use crate::source::{SourceError, SourceFault};
 
@@ -46,6 +46,16 @@ impl RequestError for RemoteError {
 
     fn given_up(text: String) -> Self {
         Self::new(RemoteFault::ConnectionLost, text)
+    }
+}
+
+impl RequestError for GroupFailure {
+    fn is_connection_lost(&self) -> bool {
+        self.remote_fault() == Some(RemoteFault::ConnectionLost)
+    }
+
+    fn given_up(text: String) -> Self {
+        RemoteError::given_up(text).into()
     }
 }
 

@@ -268,3 +268,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_push_takes_what_is_newer_than_the_newest_finished_one_of_the_target() {
+    let kinds = |items: Vec<SnapshotItem>, newest: Option<i64>, options: SelectionOptions| -> Vec<(i64, ActionKind)> {
+        let plan = plan_push(&group(), items, newest.map(Epoch), &options);
+        plan.actions.iter().map(|action| (action.item.backup_time.0, action.kind)).collect()
+    };
+    let items = || vec![item(3), item(1), item(2)];
+    assert_eq!(kinds(items(), None, NONE), [(1, Transfer), (2, Transfer), (3, Transfer)]);
+    assert_eq!(kinds(items(), Some(2), NONE), [(1, Skip(AlreadySynced)), (2, Skip(AlreadySynced)), (3, Transfer)]);
+    assert_eq!(kinds(vec![item(2)], Some(9), NONE), [(2, Skip(AlreadySynced))]);
+    let last = SelectionOptions { transfer_last: Some(1), ..NONE };
+    assert_eq!(
+        kinds(items(), Some(1), last),
+        [(1, Skip(AlreadySynced)), (2, Skip(SkipReason::TransferLast)), (3, Transfer)]
+    );
+    // What a filter leaves out or is in progress is no vanished snapshot.
+    let mut running = item(2);
+    running.size = None;
+    let verified = SelectionOptions { verified_only: true, ..NONE };
+    let plan = plan_push(&group(), vec![item(1), running], None, &verified);
+    assert_eq!(
+        plan.actions.iter().map(|action| action.kind).collect::<Vec<_>>(),
+        [Skip(NotVerified), Skip(InProgress)]
+    );
+    assert!(plan.wanted.is_empty() && plan.listed().len() == 2);
+}

@@ -15,6 +15,7 @@ use farhold_types::{DatastoreName, Epoch, Group, Namespace, RemoteName, SyncDire
 
 use crate::event::{GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 use crate::log::buffer::GroupBuffers;
+use crate::log::push_lines;
 use crate::outcome::SyncReport;
 use crate::removal::event::{removed_summary, removing_snapshot};
 
@@ -45,7 +46,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    fn info(text: String) -> Self {
+    pub(crate) fn info(text: String) -> Self {
         Self { level: LogLevel::Info, text }
     }
 }
@@ -127,7 +128,7 @@ pub fn closing(worker_id: &str) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     format_bytes(if seconds <= 0.0 { 0 } else { (bytes as f64 / seconds) as u64 })
 }
@@ -198,6 +199,9 @@ impl LogRenderer {
                 }
             }
             SyncEvent::ScopeFound { .. } => {}
+            SyncEvent::NoDeletionStatistics => out.push(LogLine::info(
+                "Older api version on remote detected, deletion statistics might be incomplete".to_owned(),
+            )),
             SyncEvent::KeyLoaded(KeyName { id, fingerprint }) => out.push(LogLine::info(format!(
                 "Loaded encryption key '{id}' with fingerprint '{}'",
                 fingerprint.short()
@@ -211,7 +215,11 @@ impl LogRenderer {
                 self.retries += 1;
                 if self.retries <= MAX_RETRY_LINES || self.retries.is_multiple_of(MAX_RETRY_LINES) {
                     let (next, seconds) = (attempt + 1, pause.as_secs_f64());
-                    let text = format!("connection to the source failed, attempt {next} in {seconds:.1} s - {error}");
+                    let end = match self.names.direction {
+                        SyncDirection::Pull => "source",
+                        SyncDirection::Push => "target",
+                    };
+                    let text = format!("connection to the {end} failed, attempt {next} in {seconds:.1} s - {error}");
                     out.push(LogLine::info(text));
                 }
                 if self.retries == MAX_RETRY_LINES {
@@ -224,7 +232,15 @@ impl LogRenderer {
                 self.put(*index, lines.map(LogLine::info), &mut out);
             }
             SyncEvent::NamespaceCreated { index, pair } => {
-                self.put(*index, [LogLine::info(format!("Created namespace {}", pair.target))], &mut out);
+                let text = match self.names.direction {
+                    SyncDirection::Pull => format!("Created namespace {}", pair.target),
+                    SyncDirection::Push => push_lines::namespace_created(&pair.target),
+                };
+                self.put(*index, [LogLine::info(text)], &mut out);
+            }
+            SyncEvent::NamespaceFailed { index, pair, error, .. } if self.names.direction == SyncDirection::Push => {
+                self.put(*index, push_lines::namespace_failed(&self.names.pair(pair), error), &mut out);
+                self.finish(*index, &mut out);
             }
             SyncEvent::NamespaceFailed { index, pair, is_listing, error } => {
                 let text = if *is_listing {
@@ -250,7 +266,11 @@ impl LogRenderer {
                 self.finish(*index, &mut out);
             }
             SyncEvent::Removal(event) => {
-                self.put(event.index().unwrap_or(0), event.lines(&self.names.target_store), &mut out);
+                let lines = match self.names.direction {
+                    SyncDirection::Pull => event.lines(&self.names.target_store),
+                    SyncDirection::Push => push_lines::of_removal(event, &self.names.target_store),
+                };
+                self.put(event.index().unwrap_or(0), lines, &mut out);
             }
             SyncEvent::Group { index, group, event } => self.group(*index, group, event, &mut out),
         }
@@ -284,7 +304,12 @@ impl LogRenderer {
             GroupEvent::RemovingVanished { location, .. } => removing_snapshot(location.as_deref()),
             _ => None,
         };
-        let line = self.group_text(group, event).into_iter().chain(place);
+        let lines: Vec<LogLine> = match self.names.direction {
+            SyncDirection::Push => push_lines::of_group(group, event),
+            SyncDirection::Pull => None,
+        }
+        .unwrap_or_else(|| self.group_text(group, event).into_iter().collect());
+        let line = lines.into_iter().chain(place);
         if !self.is_parallel {
             self.put(index, line, out);
             return;
@@ -357,6 +382,19 @@ impl LogRenderer {
             GroupEvent::Finished { has_progress: true, groups_done, groups } if self.is_parallel => {
                 format!("group sync done: {}", percentage(*groups_done, *groups, 0, 0))
             }
+            // Told by `push_lines`; a pull has nothing of the kind.
+            GroupEvent::NotOwned { .. }
+            | GroupEvent::NothingToPush
+            | GroupEvent::EncryptOnPush(_)
+            | GroupEvent::AlreadyEncrypted(_)
+            | GroupEvent::MixedSkipped(_)
+            | GroupEvent::NoPreviousManifest { .. }
+            | GroupEvent::UnfinishedRemoved(_)
+            | GroupEvent::NeverPushed(_)
+            | GroupEvent::NotesPushed(_)
+            | GroupEvent::LogPushed(_)
+            | GroupEvent::VanishedRemoved(_)
+            | GroupEvent::VanishedStays { .. } => return None,
             GroupEvent::Finished { .. }
             | GroupEvent::Planned { .. }
             | GroupEvent::ArchivePlanned { .. }
@@ -398,7 +436,7 @@ impl LogRenderer {
     }
 }
 
-fn skip_text(class: &SkipClass) -> String {
+pub(crate) fn skip_text(class: &SkipClass) -> String {
     let range = |from: Epoch, to: Epoch| if from == to { from.to_string() } else { format!("{from} .. {to}") };
     let reason = match class.reason {
         SkipReason::TransferLast => "due to transfer-last",

@@ -2,3 +2,4 @@
 
 pub(crate) mod buffer;
 pub(crate) mod lines;
+pub(crate) mod push_lines;

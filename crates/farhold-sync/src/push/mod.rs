@@ -5,6 +5,21 @@
 //!
 //! Source: `docs/spec/sync.md` 10 and 11.
 
+pub(crate) mod archive;
+pub(crate) mod context;
+pub(crate) mod follow;
+pub(crate) mod form;
+pub(crate) mod group;
+pub(crate) mod known;
+pub(crate) mod lanes;
+pub(crate) mod listing;
+pub(crate) mod previous;
+pub(crate) mod queue;
 pub(crate) mod remote;
+pub(crate) mod removal;
 pub(crate) mod rights;
+pub(crate) mod run;
+pub(crate) mod sender;
+pub(crate) mod snapshot;
+pub(crate) mod steps;
 pub(crate) mod target;

@@ -100,8 +100,10 @@ pub trait PushTarget: Send + Sync + 'static {
         ns: &Namespace,
     ) -> impl Future<Output = Result<Listed<SnapshotItem>, RemoteError>> + Send;
 
-    /// Sees to it that so many sessions can be opened without waiting for a connection. May do nothing.
-    fn warm(&self, _sessions: usize) {}
+    /// Opens connections until so many sessions can be begun without waiting for one. May do nothing.
+    fn warm(&self, _sessions: usize) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 
     /// Begins a new snapshot. The group is created if it does not exist and then belongs to the account.
     ///

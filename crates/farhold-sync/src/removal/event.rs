@@ -66,8 +66,12 @@ pub enum GroupStep {
         /// Where it lies.
         location: Option<String>,
     },
+    /// It is gone. Only a push tells so, since only then it knows.
+    Removed,
     /// It stays with its protected snapshots.
     KeptProtected,
+    /// It stays with so many protected snapshots on the target of a push.
+    KeptSome(u64),
     /// It stays, because its owner cannot be read.
     OwnerUnreadable,
     /// Its removal failed, perhaps after a part.
@@ -171,6 +175,8 @@ impl GroupStep {
                 named.then(|| info(format!("Delete vanished group '{name}'"))).into_iter().chain(place).collect()
             }
             Self::RemovingSnapshot { location, .. } => removing_snapshot(location.as_deref()).into_iter().collect(),
+            Self::Removed => vec![info(format!("Removed vanished group '{name}'"))],
+            Self::KeptSome(count) => vec![info(format!("Kept {count} protected snapshots of group '{name}'"))],
             Self::KeptProtected => vec![info(format!("Kept some protected snapshots of group '{name}'"))],
             Self::OwnerUnreadable => {
                 vec![warning(format!("not removing vanished group '{name}', because its owner cannot be read"))]

@@ -145,6 +145,15 @@ impl KnownGroups {
         let groups = listed.items.iter().chain(&listed.withheld).cloned().collect();
         Self { groups, is_complete: listed.unreadable.is_empty() }
     }
+
+    pub(crate) const fn groups(&self) -> &BTreeSet<Group> {
+        &self.groups
+    }
+
+    /// Returns whether the listing was understood completely.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.is_complete
+    }
 }
 
 /// What happens to the vanished groups of a namespace.
