@@ -39,11 +39,12 @@ pub(super) fn plan_text(plan: &Value) -> String {
             "warning: the remote has no namespaces; only its root would be synced, and the run would fail",
         );
     }
+    let fetch = if is_push(plan) { "push" } else { "fetch" };
     let fetched = plan.get("snapshots-to-fetch").and_then(Value::as_u64).unwrap_or(totals.fetched);
     let estimate = plan.get("bytes-estimate").and_then(Value::as_u64).unwrap_or_default();
     let _ = writeln!(
         text,
-        "total: fetch {}, at most {} of content; compare {}; skip {}",
+        "total: {fetch} {}, at most {} of content; compare {}; skip {}",
         count(fetched, "snapshot"),
         format_bytes(estimate),
         totals.compared,
@@ -67,10 +68,11 @@ pub(super) fn explanation_text(answer: &Value) -> String {
     let removal = answer.get("removal").filter(|removal| !removal.is_null());
     let is_removed = removal.is_some_and(|removal| !flag(removal, "is-protected"));
     let action = string(answer, "action");
+    let fetches = if is_push(answer) { "pushes" } else { "fetches" };
     let what = match action {
         _ if is_removed => format!("removes the copy of {snapshot}"),
-        "transfer" => format!("fetches {snapshot}"),
-        "refetch" => format!("fetches {snapshot} again"),
+        "transfer" => format!("{fetches} {snapshot}"),
+        "refetch" => format!("{fetches} {snapshot} again"),
         "compare" => format!("compares {snapshot} with its copy"),
         _ => format!("leaves {snapshot} alone"),
     };
@@ -234,6 +236,10 @@ fn reason_text(word: &str) -> &str {
     }
 }
 
+fn is_push(answer: &Value) -> bool {
+    string(answer, "direction") == "push"
+}
+
 fn namespace_name(ns: &str) -> String {
     if ns.is_empty() { "root namespace".to_owned() } else { format!("namespace '{ns}'") }
 }
@@ -309,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_of_a_push_pushes() {
+        let plan = json!({ "direction": "push", "namespaces": [], "snapshots-to-fetch": 2, "bytes-estimate": 5 });
+        assert!(
+            plan_text(&plan).starts_with("total: push 2 snapshots, at most 5 B of content;"),
+            "{}",
+            plan_text(&plan)
+        );
+    }
+
+    #[test]
     fn an_explanation_is_one_sentence_and_facts() {
         let answer = |action: &str, removal: Value| {
             json!({
@@ -321,6 +337,10 @@ mod tests {
             "The next run fetches vm/100/2026-01-01T10:00:00Z: because of it.\n  source:  root namespace\n  action:  \
              transfer\n"
         );
+        let mut pushed = answer("transfer", Value::Null);
+        pushed["direction"] = json!("push");
+        let pushed = explanation_text(&pushed);
+        assert!(pushed.starts_with("The next run pushes vm/100/2026-01-01T10:00:00Z: because of it."), "{pushed}");
         let removed = explanation_text(&answer("skip", json!({ "time": 0, "is-protected": false })));
         assert!(removed.starts_with("The next run removes the copy of vm/100"), "{removed}");
         let kept = explanation_text(&answer("skip", json!({ "time": 0, "is-protected": true })));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::removal_plan::plan_snapshots;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
-use farhold_types::{FilterAction, Group, GroupFilter, Namespace, Snapshot};
+use farhold_types::{FilterAction, Group, GroupFilter, Namespace, Snapshot, SyncDirection};
 use tokio_util::sync::CancellationToken;
 
 use crate::options::SyncOptions;
@@ -40,7 +40,8 @@ pub async fn explain<S: Source, T: Target>(
     let verdict =
         cancel.run_until_cancelled(planner.verdict(namespace, snapshot)).await.ok_or(SyncError::Cancelled)??;
     let (action, reason, removal) = verdict;
-    Ok(Explanation { namespace: namespace.clone(), snapshot: snapshot.clone(), action, reason, removal })
+    let (direction, namespace, snapshot) = (SyncDirection::Pull, namespace.clone(), snapshot.clone());
+    Ok(Explanation { direction, namespace, snapshot, action, reason, removal })
 }
 
 type Verdict = (PlannedAction, String, Option<PlannedSnapshotRemoval>);

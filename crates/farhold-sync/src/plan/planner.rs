@@ -10,7 +10,7 @@ use std::sync::Arc;
 use farhold_rules::namespace_map::{NamespacePair, check_depth_rule};
 use farhold_rules::removal_plan::plan_snapshots;
 use farhold_rules::sync_plan::select_groups;
-use farhold_types::{Group, Namespace, SnapshotItem};
+use farhold_types::{Group, Namespace, SnapshotItem, SyncDirection};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         let run = &self.run;
         let scope = discover(&*run.source, &run.options, &run.retry).await?;
         let mut plan = RunPlan {
+            direction: SyncDirection::Pull,
             is_compatibility_mode: scope.is_compatibility_mode,
             unreadable: scope.unreadable.clone(),
             ..RunPlan::default()

@@ -4,13 +4,16 @@
 
 use farhold_rules::removal_plan::{SnapshotRemoval, SnapshotVerdict};
 use farhold_rules::sync_plan::{Action, ActionKind, SkipReason};
-use farhold_types::{Epoch, Group, Namespace, Snapshot};
+use farhold_types::{Epoch, Group, Namespace, Snapshot, SyncDirection};
 use serde::{Deserialize, Serialize};
 
 /// What a run would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunPlan {
+    /// Direction of the run.
+    #[serde(default)]
+    pub direction: SyncDirection,
     /// The remote has no namespaces: only its root would be synced, and the run would end in error.
     pub is_compatibility_mode: bool,
     /// In processing order.
@@ -20,7 +23,7 @@ pub struct RunPlan {
     /// Why it could not be found out which namespaces vanished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_failure: Option<String>,
-    /// Snapshots that would be fetched.
+    /// Snapshots that would be transferred.
     pub snapshots_to_fetch: usize,
     /// Content bytes of these snapshots: an upper bound of what goes over the line, since chunks that the target has and
     /// compression are not known beforehand.
@@ -93,7 +96,7 @@ pub struct SnapshotPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlannedAction {
-    /// It is fetched.
+    /// It is transferred.
     Transfer,
     /// Its manifest is compared with the local one, and what differs is fetched. Content that differs is refused.
     Compare,
@@ -194,6 +197,9 @@ pub struct PlannedNamespaceRemoval {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Explanation {
+    /// Direction of the run.
+    #[serde(default)]
+    pub direction: SyncDirection,
     /// Namespace on the source; empty for the root.
     pub namespace: Namespace,
     /// The snapshot, `type/id/time`.
