@@ -4,6 +4,7 @@
 //! signals. The rooms below receive these as arguments.
 
 pub mod certificate;
+pub mod client_program;
 pub mod compose;
 pub mod daemon;
 pub mod demo;

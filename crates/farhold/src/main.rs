@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::directories::{Directories, Surroundings};
-use farhold::{daemon, demo};
+use farhold::{client_program, daemon, demo};
 use farhold_api::endpoints;
 use farhold_cli::{
     ApiCaller, Catalogue, Console, FAILURE, InProcessCaller, Interrupts, OutputSettings, PassThrough, Plan, Request,
@@ -30,6 +30,7 @@ const RUNTIME_STOP: Duration = Duration::from_secs(5);
 const OWN_WORDS: &[PassThrough] = &[
     PassThrough { word: "server", usage: "[--listen ADDRESS:PORT]..." },
     PassThrough { word: "demo", usage: "[--keep]" },
+    PassThrough { word: client_program::WORD, usage: "COMMAND..." },
 ];
 
 fn main() -> ExitCode {
@@ -75,6 +76,9 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
             let composed = compose(Parts::of_this_host(directories(root)?))?;
             block_on(async move { daemon::run(composed, listen).await.map(|()| 0) })
         }
+        Plan::PassThrough { word: client_program::WORD, arguments } => {
+            block_on(async move { Ok(client_program::run(program, arguments).await) })
+        }
         Plan::PassThrough { arguments, .. } => block_on(demo::run(arguments, terminal_width(&std::io::stderr()))),
         Plan::Complete => block_on(async { complete(&catalogue, root).await }).or(Ok(0)),
         Plan::Run(request) => block_on(async { carry_out(*request, root).await }),
@@ -115,6 +119,10 @@ fn in_process(composed: &Composed) -> InProcessCaller<farhold_jobs::App> {
 async fn complete(catalogue: &Catalogue, root: Option<PathBuf>) -> anyhow::Result<u8> {
     let line = std::env::var("COMP_LINE")?;
     let point = std::env::var("COMP_POINT").ok().and_then(|point| point.parse().ok()).unwrap_or(line.len());
+    if let Some(candidates) = client_program::candidates(&line, point).await {
+        candidates.iter().for_each(|candidate| println!("{candidate}"));
+        return Ok(0);
+    }
     // Names of configured things need a server that is set up already; completing must not set one up.
     let directories = directories(root)?;
     let caller: Option<Box<dyn ApiCaller>> = match SocketCaller::find(&directories.socket()).await {

@@ -69,6 +69,7 @@ const TABLE: &[Room] = &[
         ],
     ),
     room("cli", &["types", "client", "api"]),
+    room("backup-cli", &["types", "crypto", "format", "protocol", "client", "backup", "api", "cli"]),
     room(
         "farhold",
         &[
@@ -87,6 +88,7 @@ const TABLE: &[Room] = &[
             "jobs",
             "api",
             "cli",
+            "backup-cli",
         ],
     ),
     // Beside the ladder.
