@@ -11,9 +11,10 @@ use crate::error::ChunkError;
 use crate::layout::{self, CHUNK_DIRECTORY_MODE};
 use crate::store::Datastore;
 
-/// Number of internal locks that insertions share, chosen by the first byte of the digest: enough that writers of
-/// different chunks practically never meet, few enough to sit in the handle.
-pub(crate) const INSERTION_LOCKS: usize = 64;
+/// Number of internal locks that insertions share, chosen by the first bytes of the digest: enough that even a hundred
+/// writers of different chunks practically never meet (64 locks let eight of them meet half the time), few enough to sit
+/// in the handle, at 8 bytes each.
+pub(crate) const INSERTION_LOCKS: usize = 4096;
 /// Attempts to write a chunk whose folders vanish: one that finds them missing, one after making them, and one for a
 /// cleaner between.
 const WRITE_ATTEMPTS: u32 = 3;
@@ -78,10 +79,15 @@ impl Datastore {
     ///
     /// # Errors
     /// [`ChunkError::NotAChunk`] for data that is no blob, [`ChunkError::Refused`] for an encrypted chunk where an
-    /// unencrypted one or one of other length lies, [`ChunkError::Storage`] otherwise; nothing is changed then.
+    /// unencrypted one or one of other length lies, and for an unencrypted one where an encrypted one lies,
+    /// [`ChunkError::Storage`] otherwise; nothing is changed then.
     ///
-    /// Source: `docs/spec/datastore-format.md` 13. Two differences: a symbolic link counts as a missing chunk, wherever
-    /// it points, and so does a file of another length that is no chunk by its own checksum; both are replaced.
+    /// Source: `docs/spec/datastore-format.md` 13. Differences: a symbolic link counts as a missing chunk, wherever it
+    /// points, and so does a file that does not begin like a chunk, or that has another length and is no chunk by its own
+    /// checksum; these are replaced. And an encrypted and an unencrypted chunk never stand for each other, whatever their
+    /// lengths: the reference calls that a duplicate if the lengths agree, so that whoever uploads garbage as an encrypted
+    /// chunk damages the later backups of others, and replaces an encrypted chunk by a shorter unencrypted one, so that
+    /// whoever has the key can damage the earlier ones.
     pub fn insert_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
         let kind = insertable(digest, encoded)?;
         let _guard = self.insertion_guard(digest);
@@ -113,15 +119,31 @@ impl Datastore {
             tracing::warn!(%digest, "replacing an empty chunk file");
             return self.write_chunk(&digest, encoded);
         }
+        let Some(stored) = self.stored_kind(&digest)? else {
+            tracing::warn!(%digest, "replacing a chunk file that is no chunk");
+            return self.write_chunk(&digest, encoded);
+        };
+        match (kind.is_encrypted(), stored.is_encrypted()) {
+            (true, false) => {
+                return Err(ChunkError::Refused { digest, reason: "it is encrypted and the stored one is not" });
+            }
+            (false, true) => {
+                return Err(ChunkError::Refused { digest, reason: "the stored one is encrypted and it is not" });
+            }
+            _ => {}
+        }
         if stat.size_bytes != length {
             if !self.is_undamaged(&digest) {
                 tracing::warn!(%digest, "replacing a damaged chunk file");
                 return self.write_chunk(&digest, encoded);
             }
-            if kind.is_encrypted() {
-                self.check_against_encrypted(&digest, kind)?;
-            } else if length < stat.size_bytes {
-                return self.write_chunk(&digest, encoded);
+            if !kind.is_encrypted() {
+                if length < stat.size_bytes {
+                    return self.write_chunk(&digest, encoded);
+                }
+            } else if !stored.is_compressed() && !kind.is_compressed() {
+                let reason = "the stored one is uncompressed like it, but of another length";
+                return Err(ChunkError::Refused { digest, reason });
             }
         }
         match self.storage().touch_atime(&path) {
@@ -138,27 +160,15 @@ impl Datastore {
         self.read_chunk(digest).is_ok_and(|stored| blob::check(&stored).is_ok())
     }
 
-    /// Checks that the stored chunk of another length may be kept for an incoming encrypted one.
-    fn check_against_encrypted(&self, digest: &Digest, incoming: blob::BlobKind) -> Result<(), ChunkError> {
-        let digest = *digest;
-        let start = self
-            .storage()
-            .read_start(&layout::chunk(&digest), incoming.magic().len() as u64)
-            .map_err(|source| ChunkError::Storage { digest, source })?;
-        if start.len() < incoming.magic().len() {
-            return Err(ChunkError::Refused { digest, reason: "the stored one is too short to be a chunk" });
-        }
-        let stored = blob::BlobKind::ALL.into_iter().find(|kind| kind.magic() == start[..]);
-        match stored {
-            Some(stored) if !stored.is_encrypted() => {
-                Err(ChunkError::Refused { digest, reason: "it is encrypted and the stored one is not" })
-            }
-            Some(stored) if !stored.is_compressed() && !incoming.is_compressed() => Err(ChunkError::Refused {
-                digest,
-                reason: "the stored one is uncompressed like it, but of another length",
-            }),
-            _ => Ok(()),
-        }
+    /// Returns what kind of chunk the stored file begins like; `None` if it begins like none.
+    fn stored_kind(&self, digest: &Digest) -> Result<Option<blob::BlobKind>, ChunkError> {
+        let start = match self.storage().read_start(&layout::chunk(digest), blob::MAGIC_BYTES as u64) {
+            Ok(start) => start,
+            // Garbage collection of another process was faster.
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(source) => return Err(ChunkError::Storage { digest: *digest, source }),
+        };
+        Ok(blob::BlobKind::ALL.into_iter().find(|kind| kind.magic() == start[..]))
     }
 
     fn write_chunk(&self, digest: &Digest, encoded: &[u8]) -> Result<Inserted, ChunkError> {
@@ -189,7 +199,9 @@ impl Datastore {
 
     /// Keeps other insertions of this process away from chunks whose digest starts like this one.
     pub(crate) fn insertion_guard(&self, digest: &Digest) -> MutexGuard<'_, ()> {
-        let lock: &Mutex<()> = &self.inner.insertion[usize::from(digest.as_bytes()[0]) % INSERTION_LOCKS];
+        let start = digest.as_bytes();
+        let number = usize::from(u16::from_be_bytes([start[0], start[1]])) % INSERTION_LOCKS;
+        let lock: &Mutex<()> = &self.inner.insertion[number];
         lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,6 +10,7 @@ use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
 use thiserror::Error;
 
 use crate::access_time::AccessTimeError;
+use crate::chunk::INSERTION_LOCKS;
 use crate::layout::{self, CHUNK_DIRECTORY_MODE, CHUNK_FOLDERS};
 use crate::lock::LockDirectory;
 use crate::process_lock::ProcessLock;
@@ -139,7 +140,7 @@ impl Datastore {
                 storage: options.storage,
                 process_lock: ProcessLock::new(record),
                 staging: StagingArea::default(),
-                insertion: std::array::from_fn(|_| std::sync::Mutex::new(())),
+                insertion: (0..INSERTION_LOCKS).map(|_| std::sync::Mutex::new(())).collect(),
                 sync_level: options.sync_level,
                 clock: options.clock,
                 randomness: options.randomness,

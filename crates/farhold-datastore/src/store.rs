@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use farhold_storage::{EntryKind, Storage};
 use farhold_types::{Clock, DatastoreName, Epoch, Group, Namespace, Randomness, Snapshot, SyncLevel};
 
-use crate::chunk::INSERTION_LOCKS;
 use crate::error::DatastoreError;
 use crate::layout;
 use crate::lock::{GroupLock, LockDirectory, LockError, ManifestLock, SharedSnapshotLock, Sharing, SnapshotLock};
@@ -29,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) locks: LockDirectory,
     pub(crate) process_lock: ProcessLock,
     pub(crate) staging: StagingArea,
-    pub(crate) insertion: [Mutex<()>; INSERTION_LOCKS],
+    pub(crate) insertion: Box<[Mutex<()>]>,
     pub(crate) sync_level: SyncLevel,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,

@@ -42,8 +42,15 @@ fn the_seven_rules_hold() {
     let unknown = vec![0xee; 70];
     let torn = |kind, length| container(kind, 70)[..length].to_vec();
     let cases = [
-        ("2: same length, other content", container(Zstd, 50), container(Plain, 50), Kept),
-        ("2: same length, encrypted onto plain", container(Plain, 60), container(Encrypted, 60), Kept),
+        ("3: same length, other content", container(Zstd, 50), container(Plain, 50), Kept),
+        ("3: same length, both encrypted", container(Encrypted, 60), container(EncryptedZstd, 60), Kept),
+        ("3: same length, no chunk", vec![0xee; 50], container(Plain, 50), Replaced),
+        // The reference keeps or replaces by length.
+        ("same length, encrypted onto plain", container(Plain, 60), container(Encrypted, 60), Refused),
+        ("same length, plain onto encrypted", container(Encrypted, 60), container(Zstd, 60), Refused),
+        ("stored shorter, plain onto encrypted", container(Encrypted, 49), container(Plain, 50), Refused),
+        ("stored longer, plain onto encrypted", container(Encrypted, 51), container(Plain, 50), Refused),
+        ("encrypted onto torn plain", torn(Plain, 40), container(Encrypted, 70), Refused),
         ("4: empty", Vec::new(), container(Plain, 50), Replaced),
         ("4: empty, encrypted", Vec::new(), container(Encrypted, 50), Replaced),
         ("5: encrypted onto plain", container(Plain, 50), container(Encrypted, 60), Refused),
@@ -57,9 +64,7 @@ fn the_seven_rules_hold() {
         ("torn by a power failure", torn(Plain, 40), container(Plain, 70), Replaced),
         ("torn by a power failure, encrypted", torn(Encrypted, 50), container(Encrypted, 70), Replaced),
         ("6: stored shorter", container(Zstd, 40), container(Plain, 50), Kept),
-        ("6: stored shorter, encrypted", container(Encrypted, 49), container(Plain, 50), Kept),
         ("7: stored longer", container(Plain, 51), container(Zstd, 50), Replaced),
-        ("7: stored longer, encrypted", container(Encrypted, 51), container(Plain, 50), Replaced),
     ];
     let locks = tempfile::tempdir().unwrap();
     for (name, stored, incoming, expected) in cases {
@@ -322,4 +327,58 @@ fn a_damaged_chunk_makes_room_for_a_good_one_and_is_kept_beside() {
         store.replace_damaged_chunk(&digest, b"no magic here", &mut |_| true),
         Err(ChunkError::NotAChunk { .. })
     ));
+}
+
+/// Holds every write of a chunk until so many are under way at once.
+#[derive(Debug)]
+struct Gate {
+    inner: MemoryStorage,
+    under_way: std::sync::Mutex<usize>,
+    needed: usize,
+    changed: std::sync::Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut count = self.under_way.lock().expect("no panic");
+        *count += 1;
+        self.changed.notify_all();
+        let patience = std::time::Duration::from_secs(30);
+        let (_count, waited) =
+            self.changed.wait_timeout_while(count, patience, |count| *count < self.needed).expect("no panic");
+        assert!(!waited.timed_out(), "insertions wait for each other");
+    }
+}
+
+impl Storage for Gate {
+    fn write_atomic(
+        &self,
+        path: &StorePath,
+        content: &[u8],
+        durability: Durability,
+        staging: Staging<'_>,
+    ) -> Result<(), farhold_storage::StorageError> {
+        self.pass();
+        self.inner.write_atomic(path, content, durability, staging)
+    }
+
+    crate::support::forward_to_inner!();
+}
+
+#[test]
+fn insertions_of_different_chunks_do_not_wait_for_each_other() {
+    const WRITERS: usize = 32;
+    let locks = tempfile::tempdir().unwrap();
+    let (under_way, changed) = (std::sync::Mutex::default(), std::sync::Condvar::new());
+    let gate = Gate { inner: memory(), under_way, needed: WRITERS, changed };
+    let store = Datastore::open(options(Arc::new(gate), locks.path())).unwrap();
+    // All digests begin with the same byte.
+    std::thread::scope(|scope| {
+        for number in 0..WRITERS {
+            let store = &store;
+            let mut digest = Digest([1; 32]);
+            digest.0[1] = u8::try_from(number).expect("small");
+            scope.spawn(move || store.insert_chunk(&digest, &chunk(&[7]).1).unwrap());
+        }
+    });
 }

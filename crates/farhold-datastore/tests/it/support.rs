@@ -159,3 +159,70 @@ pub fn write(store: &Datastore, snapshot: &Snapshot, sample: &Sample) -> Result<
     }
     written
 }
+
+/// The other methods of a storage that only changes `write_atomic`.
+macro_rules! forward_to_inner {
+    () => {
+        fn read(&self, path: &StorePath, max_bytes: u64) -> Result<bytes::Bytes, farhold_storage::StorageError> {
+            self.inner.read(path, max_bytes)
+        }
+        fn read_start(&self, path: &StorePath, max_bytes: u64) -> Result<bytes::Bytes, farhold_storage::StorageError> {
+            self.inner.read_start(path, max_bytes)
+        }
+        fn stat(&self, path: &StorePath) -> Result<farhold_storage::Stat, farhold_storage::StorageError> {
+            self.inner.stat(path)
+        }
+        fn list(&self, path: &StorePath) -> Result<Vec<farhold_storage::Entry>, farhold_storage::StorageError> {
+            self.inner.list(path)
+        }
+        fn create_exclusive(&self, path: &StorePath, content: &[u8]) -> Result<(), farhold_storage::StorageError> {
+            self.inner.create_exclusive(path, content)
+        }
+        fn create_working(
+            &self,
+            path: &StorePath,
+        ) -> Result<Box<dyn farhold_storage::WorkingFile>, farhold_storage::StorageError> {
+            self.inner.create_working(path)
+        }
+        fn create_dir(&self, path: &StorePath, mode: u32) -> Result<(), farhold_storage::StorageError> {
+            self.inner.create_dir(path, mode)
+        }
+        fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.rename(from, to)
+        }
+        fn remove_file(&self, path: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.remove_file(path)
+        }
+        fn remove_dir(&self, path: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.remove_dir(path)
+        }
+        fn remove_tree(&self, path: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.remove_tree(path)
+        }
+        fn touch_atime(&self, path: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.touch_atime(path)
+        }
+        fn sync_file(&self, path: &StorePath) -> Result<(), farhold_storage::StorageError> {
+            self.inner.sync_file(path)
+        }
+        fn sync_all(&self) -> Result<(), farhold_storage::StorageError> {
+            self.inner.sync_all()
+        }
+        fn record_lock(
+            &self,
+            path: &StorePath,
+        ) -> Result<Box<dyn farhold_storage::RecordLock>, farhold_storage::StorageError> {
+            self.inner.record_lock(path)
+        }
+        fn try_hold_file(
+            &self,
+            path: &StorePath,
+        ) -> Result<Option<Box<dyn farhold_storage::FileHold>>, farhold_storage::StorageError> {
+            self.inner.try_hold_file(path)
+        }
+        fn local_root(&self) -> Option<&std::path::Path> {
+            self.inner.local_root()
+        }
+    };
+}
+pub(crate) use forward_to_inner;

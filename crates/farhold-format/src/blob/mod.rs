@@ -31,7 +31,8 @@ pub const MAX_ENCODED_BLOB_BYTES: usize = 16_777_260;
 /// Most plain bytes that the encoder takes, as the reference does.
 pub const MAX_INPUT_BYTES: usize = 128 << 20;
 
-const MAGIC_BYTES: usize = 8;
+/// Length of the magic number that a container begins with, in bytes.
+pub const MAGIC_BYTES: usize = 8;
 const PLAIN_HEADER_BYTES: usize = 12;
 const ENCRYPTED_HEADER_BYTES: usize = PLAIN_HEADER_BYTES + IV_BYTES + TAG_BYTES;
 
