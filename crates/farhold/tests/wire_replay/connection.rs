@@ -134,7 +134,7 @@ impl Wire {
     }
 }
 
-/// One reader session.
+/// One session.
 pub struct Session {
     sender: h2::client::SendRequest<Bytes>,
 }
@@ -142,23 +142,42 @@ pub struct Session {
 impl Session {
     /// Sends a GET request; its answer comes with the returned future.
     pub async fn send(&mut self, path: &str) -> impl Future<Output = WireAnswer> + Send + use<> {
-        let request = http::Request::builder()
-            .uri(format!("https://localhost:8007{path}"))
-            .header("user-agent", "proxmox-backup-client/1.0")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(())
-            .unwrap();
+        let headers =
+            [("user-agent", "proxmox-backup-client/1.0"), ("content-type", "application/x-www-form-urlencoded")];
+        self.send_with("GET", path, &headers, Bytes::new()).await
+    }
+
+    /// Sends a request; its answer comes with the returned future.
+    pub async fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        content: Bytes,
+    ) -> impl Future<Output = WireAnswer> + Send + use<> {
+        let mut request = http::Request::builder().method(method).uri(format!("https://localhost:8007{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
         let sent = match self.sender.clone().ready().await {
             Ok(ready) => {
                 self.sender = ready;
-                self.sender.send_request(request, true)
+                self.sender.send_request(request, content.is_empty())
             }
             Err(error) => Err(error),
         };
-        // Read in the background, whenever the answer is awaited.
+        // Sent and read in the background, whenever the answer is awaited.
         let answer = tokio::spawn(async move {
             let response = match sent {
-                Ok((response, _)) => response.await,
+                Ok((response, mut stream)) => {
+                    if !content.is_empty() {
+                        // The library keeps what the windows do not allow yet. If the server wants none of it, its answer
+                        // tells why.
+                        let _ = stream.send_data(content, true);
+                    }
+                    response.await
+                }
                 Err(error) => return WireAnswer::none(&error),
             };
             let (parts, mut body) = match response {

@@ -25,12 +25,12 @@ const PASSWORD: &str = "sync-secret-1";
 
 /// The recorded account `sync@pbs` and its token.
 pub struct Account {
-    secret: String,
+    pub secret: String,
 }
 
 impl Account {
-    /// Configures the store `tank` and the account, through the API.
-    pub fn set_up(server: &Composed, store: &Path) -> Self {
+    /// Configures stores and the account, through the API. A store is a name, a folder, and whether one exists there.
+    pub fn set_up(server: &Composed, stores: &[(&str, &Path, bool)]) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let call = |method: &str, path: &'static str, params: Value| {
             let Value::Object(params) = params else { unreachable!("parameters are an object") };
@@ -43,8 +43,10 @@ impl Account {
                 value
             })
         };
-        let path = store.to_str().unwrap();
-        call("POST", "/config/datastore", json!({"name": "tank", "path": path, "reuse-datastore": true}));
+        for (name, path, exists) in stores {
+            let params = json!({"name": name, "path": path.to_str().unwrap(), "reuse-datastore": exists});
+            call("POST", "/config/datastore", params);
+        }
         call("POST", "/access/users", json!({"userid": "sync@pbs", "password": PASSWORD}));
         let params = json!({"userid": "sync@pbs", "token-name": "t1"});
         let token = call("POST", "/access/users/{userid}/token/{token-name}", params);
@@ -83,25 +85,34 @@ impl Tank {
     }
 }
 
+/// A line of a record.
 #[derive(Debug, Clone, Deserialize)]
-struct Line {
-    seq: u64,
-    conn: u64,
+pub struct Line {
+    pub seq: u64,
+    pub conn: u64,
     #[serde(default)]
-    proto: String,
+    pub proto: String,
     #[serde(default)]
-    in_flight: usize,
-    method: Option<String>,
+    pub in_flight: usize,
+    pub event: Option<String>,
+    pub method: Option<String>,
     #[serde(default)]
-    path: String,
+    pub path: String,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
-    body: Option<String>,
-    status: Option<u16>,
+    pub headers: BTreeMap<String, String>,
+    pub body: Option<String>,
+    pub body_kind: Option<String>,
+    pub status: Option<u16>,
     #[serde(default)]
     resp_headers: BTreeMap<String, String>,
-    resp_body: Option<String>,
+    pub resp_body: Option<String>,
     resp_body_kind: Option<String>,
+}
+
+/// Returns the lines of a record.
+pub fn lines(name: &str) -> Vec<Line> {
+    let text = fs::read_to_string(golden("wire").join(format!("{name}.jsonl"))).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// What came out of a record.
@@ -115,8 +126,7 @@ pub struct Played {
 
 /// Plays a record.
 pub async fn record(name: &str, tank: &Tank) -> Played {
-    let text = fs::read_to_string(golden("wire").join(format!("{name}.jsonl"))).unwrap();
-    let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = lines(name);
     let connections: BTreeSet<u64> = lines.iter().map(|line| line.conn).collect();
     let is_wrong_secret = lines.iter().any(|line| line.status == Some(401));
     let plays = connections.into_iter().map(|number| {
@@ -293,7 +303,8 @@ fn translate(line: &Line, tank: &Tank, files: &mut Vec<String>) -> String {
     format!("{bare}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
 }
 
-fn differences(line: &Line, answer: &WireAnswer) -> Vec<String> {
+/// Returns in what the form of an answer differs from the recorded one.
+pub fn differences(line: &Line, answer: &WireAnswer) -> Vec<String> {
     let status = line.status.unwrap_or_default();
     if status != answer.status {
         let text = String::from_utf8_lossy(&answer.body);
