@@ -8,7 +8,7 @@ use std::sync::Arc;
 use farhold_access::AccessSnapshot;
 use farhold_client::{Client, ClientError};
 use farhold_rules::peer_version::{PeerVersion, PeerVersionError};
-use farhold_sync::{EventSink, Explanation, LocalSource, RemoteTarget, RunPlan, SyncOptions, SyncReport};
+use farhold_sync::{EventSink, Explanation, LocalSource, RemoteTarget, RunPlan, SyncError, SyncOptions, SyncReport};
 use farhold_types::{Namespace, RemoteName, Snapshot};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,6 @@ pub enum PushPeerError {
 }
 
 /// The ends of a push, opened.
-#[allow(dead_code, reason = "until the engine pushes")]
 pub(crate) struct Push {
     source: Arc<LocalSource>,
     target: Arc<RemoteTarget>,
@@ -85,12 +84,13 @@ impl Push {
         options: SyncOptions,
         events: Arc<dyn EventSink>,
         cancel: CancellationToken,
-    ) -> Result<SyncReport, SyncRunError> {
-        Err(SyncRunError::Unsupported("push"))
+    ) -> Result<SyncReport, SyncError> {
+        let (source, target) = (Arc::clone(&self.source), Arc::clone(&self.target));
+        farhold_sync::push(options, source, target, Arc::clone(&self.rights) as _, events, cancel).await
     }
 
     pub(crate) async fn plan(&self, options: SyncOptions, cancel: CancellationToken) -> Result<RunPlan, SyncRunError> {
-        Err(SyncRunError::Unsupported("push"))
+        Err(SyncRunError::Unsupported("planning a push"))
     }
 
     pub(crate) async fn explain(
@@ -100,6 +100,6 @@ impl Push {
         snapshot: &Snapshot,
         cancel: CancellationToken,
     ) -> Result<Explanation, SyncRunError> {
-        Err(SyncRunError::Unsupported("push"))
+        Err(SyncRunError::Unsupported("planning a push"))
     }
 }

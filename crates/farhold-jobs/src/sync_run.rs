@@ -226,7 +226,7 @@ impl Prepared {
     async fn run(self, events: Arc<dyn EventSink>, cancel: CancellationToken) -> Result<SyncReport, SyncRunError> {
         match &self.ends {
             Ends::Pull(pull) => Ok(pull.run(self.options, events, cancel).await?),
-            Ends::Push(push) => push.run(self.options, events, cancel).await,
+            Ends::Push(push) => Ok(push.run(self.options, events, cancel).await?),
         }
     }
 
