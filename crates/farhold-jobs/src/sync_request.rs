@@ -2,9 +2,11 @@
 //!
 //! Source: `docs/spec/sync.md` 2.1 and 2.2.
 
+use std::sync::Arc;
+
 use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
-use farhold_sync::{LogNames, SyncKey, SyncOptions};
+use farhold_sync::{Encryption, LogNames, SyncKey, SyncOptions};
 use farhold_types::{
     Authid, DatastoreName, GroupFilter, KeyId, Namespace, RateLimits, RemoteName, SyncDirection, SyncJob,
 };
@@ -192,7 +194,7 @@ impl SyncRequest {
             state_dir: Some(app.sync_state_directory.clone()),
             pause_seed: pause_seed(app),
             decryption_keys: keys.decryption_keys,
-            encryption_key: keys.encryption_key,
+            encryption: keys.encryption_key.map(|key| Encryption { key, randomness: Arc::clone(&app.randomness) }),
             ..SyncOptions::new(self.name.clone(), self.owner.clone())
         }
     }

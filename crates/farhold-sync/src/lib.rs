@@ -21,7 +21,6 @@ mod blocking;
 mod chunks;
 mod context;
 mod decrypt;
-#[cfg_attr(not(test), expect(dead_code, reason = "the sender of snapshots comes next"))]
 mod encrypt;
 mod event;
 mod group;
@@ -53,7 +52,7 @@ pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, Sync
 pub use local::source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local::target::LocalTarget;
 pub use log::lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
-pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, SyncKey, SyncOptions};
+pub use options::{DEFAULT_BUDGET_BYTES, DEFAULT_SESSIONS_PER_ARCHIVE, Encryption, SyncKey, SyncOptions};
 pub use outcome::{ArchiveFailure, Failures, GroupFailure, RemovedCounts, SyncError, SyncReport};
 pub use plan::explain::explain;
 pub use plan::planner::plan;

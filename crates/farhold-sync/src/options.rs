@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farhold_crypto::CryptConfig;
 use farhold_rules::sync_plan::SelectionOptions;
-use farhold_types::{Authid, GroupFilter, KeyId, Namespace};
+use farhold_types::{Authid, GroupFilter, KeyId, Namespace, Randomness};
 
 use crate::event::KeyName;
 
@@ -35,6 +35,21 @@ impl SyncKey {
     /// Returns the key as events name it.
     pub fn name(&self) -> KeyName {
         KeyName { id: self.id.clone(), fingerprint: self.config.fingerprint() }
+    }
+}
+
+/// With what a push encrypts. `Debug` shows only the key's fingerprint.
+#[derive(Clone)]
+pub struct Encryption {
+    /// The active key.
+    pub key: SyncKey,
+    /// Where the initialisation vectors come from; must not repeat itself.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encryption").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -71,8 +86,8 @@ pub struct SyncOptions {
     pub pause_seed: u64,
     /// Keys whose fully encrypted snapshots are decrypted. The first one with the fingerprint of a snapshot is used.
     pub decryption_keys: Vec<SyncKey>,
-    /// The active key, with which a push encrypts snapshots that are not encrypted yet. A pull does not look at it.
-    pub encryption_key: Option<SyncKey>,
+    /// With what a push encrypts snapshots that are not encrypted yet. A pull does not look at it.
+    pub encryption: Option<Encryption>,
     /// Where hashing and decoding run; sources and targets have their own.
     pub blocking: Blocking,
 }
@@ -96,7 +111,7 @@ impl SyncOptions {
             patience: DEFAULT_PATIENCE,
             pause_seed: 0,
             decryption_keys: Vec::new(),
-            encryption_key: None,
+            encryption: None,
             blocking: Blocking::Threads,
         }
     }

@@ -207,12 +207,6 @@ pub enum GroupFailure {
         /// What the manifest says.
         found: String,
     },
-    /// A snapshot that is to be encrypted on the way cannot be.
-    #[error("{snapshot} cannot be encrypted on the way")]
-    CannotEncrypt {
-        /// The snapshot.
-        snapshot: Snapshot,
-    },
     /// The local copy must not be replaced.
     #[error("refusing to overwrite {snapshot}: {reason}")]
     Refused {
@@ -271,11 +265,13 @@ impl GroupFailure {
                 | ArchiveFailure::Size { .. }
                 | ArchiveFailure::ChunkSize { .. }
                 | ArchiveFailure::Blob { .. }
+                | ArchiveFailure::BlobEncryption { .. }
                 | ArchiveFailure::Chunk { .. }
                 | ArchiveFailure::ChunkDigest { .. }
                 | ArchiveFailure::ChunkLength { .. }
                 | ArchiveFailure::ChunkMode { .. } => true,
-                ArchiveFailure::BlobEncryption { .. } | ArchiveFailure::ChunkEncryption { .. } => false,
+                // Only a machine without memory fails to encrypt what was read and checked.
+                ArchiveFailure::ChunkEncryption { .. } => false,
             },
             _ => false,
         }

@@ -5,6 +5,7 @@ pub(crate) mod fetch;
 pub(crate) mod known;
 pub(crate) mod plain;
 pub(crate) mod readers;
+pub(crate) mod renamed;
 pub(crate) mod shared;
 pub(crate) mod stored;
 pub(crate) mod turns;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use farhold_crypto::CryptConfig;
 use farhold_format::blob;
-use farhold_format::index::{DynamicIndexBuilder, FixedIndexBuilder, Index, IndexError};
+use farhold_format::index::Index;
 use farhold_types::{Digest, Epoch};
 use tokio::time::Instant;
 
@@ -19,10 +19,11 @@ use super::pairs::{PairNotes, Trust};
 use crate::chunks::check_pool::{Bench, ExpectedChunk};
 use crate::chunks::fetch::{Fetching, Received, StoreJob};
 use crate::chunks::known::KnownChunks;
+use crate::chunks::renamed::with_digests;
 use crate::chunks::stored::{check_all, touch_all};
 use crate::outcome::ArchiveFailure;
 use crate::source::Source;
-use crate::target::{ChunkStore, IndexStamp, Target};
+use crate::target::{ChunkStore, Target};
 
 /// Missing chunks from which on they are noted: below, fetching them again is cheaper than the file.
 const NOTES_MIN_CHUNKS: usize = 8;
@@ -75,7 +76,7 @@ pub(super) async fn rewrite<S: Source, T: Target>(
     let plain: Option<Vec<Digest>> = index.digests().map(|digest| decryption.pairs.use_for(time, &digest)).collect();
     let plain = plain.ok_or(ArchiveFailure::Crashed)?;
     let stamp = run.target.index_stamp();
-    let index = run.pool.run(move |_| build(&index, &plain, stamp)).await??;
+    let index = run.pool.run(move |_| with_digests(&index, &plain, stamp)).await??;
     received.elapsed = begin.elapsed();
     drop(phase);
     Ok((index, received))
@@ -151,21 +152,4 @@ fn store_decrypted(store: Arc<dyn ChunkStore>, key: Arc<CryptConfig>, notes: Opt
         }
         Ok(plain_digest)
     })
-}
-
-/// Returns an index over the same content with other digests, one for each entry.
-fn build(index: &Index, digests: &[Digest], stamp: IndexStamp) -> Result<Index, IndexError> {
-    let IndexStamp { uuid, created } = stamp;
-    if let Some(chunk_size) = index.chunk_size_bytes() {
-        let mut builder = FixedIndexBuilder::new(uuid, created, index.size_bytes(), chunk_size)?;
-        for (position, digest) in digests.iter().enumerate() {
-            builder.set(position, *digest)?;
-        }
-        return builder.finish();
-    }
-    let mut builder = DynamicIndexBuilder::new(uuid, created);
-    for (chunk, digest) in index.chunks().zip(digests) {
-        builder.push(chunk.end, *digest)?;
-    }
-    builder.finish()
 }

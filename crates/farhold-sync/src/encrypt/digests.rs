@@ -44,9 +44,33 @@ impl PushDigests {
         }
     }
 
-    /// Returns whether nothing is known of some chunk of an index.
-    pub(crate) fn lacks_any_of(&self, index: &Index) -> bool {
-        index.digests().any(|digest| self.get(&digest).is_none())
+    /// Returns the digests on the target of all entries of an index, if all are known.
+    pub(crate) fn renamed(&self, index: &Index) -> Option<Vec<Digest>> {
+        index.digests().map(|digest| self.get(&digest)).collect()
+    }
+
+    /// Returns whether pairs of the snapshot of `previous` would help with an index: not if the notes are about it.
+    pub(crate) fn needs_pairs_of(&self, previous: Epoch, index: &Index) -> bool {
+        let Self::Keyed(keyed) = self else { return false };
+        !keyed.covers(previous) && index.digests().any(|digest| self.get(&digest).is_none())
+    }
+
+    /// Adds pairs that are proven without reading. What hashing gave stands.
+    pub(crate) fn learn(&mut self, proven: impl IntoIterator<Item = FilePair>) {
+        if let Self::Keyed(keyed) = self {
+            keyed.learn(proven);
+        }
+    }
+
+    /// Keeps the pairs that the now finished snapshot uses, and forgets the others. Blocks.
+    ///
+    /// # Errors
+    /// Those of the disk; what is in memory is good all the same.
+    pub(crate) fn settle(&mut self, made: MadeFrom) -> io::Result<()> {
+        match self {
+            Self::Same => Ok(()),
+            Self::Keyed(keyed) => keyed.settle(made),
+        }
     }
 
     /// Says that the snapshot has this index, so that its pairs are kept.
@@ -101,9 +125,16 @@ impl KeyedDigests {
         digests
     }
 
-    /// Adds pairs that are proven without reading. What hashing gave stands.
-    pub(crate) fn learn(&mut self, proven: impl IntoIterator<Item = FilePair>) {
+    /// Returns whether all chunks of the snapshot of that time are known, as far as pairs are kept.
+    fn covers(&self, time: Epoch) -> bool {
+        self.made_from.is_some_and(|made| made.time == time)
+    }
+
+    fn learn(&mut self, proven: impl IntoIterator<Item = FilePair>) {
         for pair in proven {
+            if MAX_PAIRS <= self.known.len() {
+                return;
+            }
             if !self.known.contains_key(&pair.source) {
                 self.insert(pair);
             }
@@ -111,19 +142,11 @@ impl KeyedDigests {
     }
 
     fn insert(&mut self, FilePair { source, target, length }: FilePair) {
-        let has_room = self.known.len() < MAX_PAIRS;
-        if let Some(known) = self.known.get_mut(&source) {
-            (known.target, known.length) = (target, length);
-        } else if has_room {
-            self.known.insert(source, Known { target, length, used_by: None });
-        }
+        let used_by = self.known.get(&source).and_then(|known| known.used_by);
+        self.known.insert(source, Known { target, length, used_by });
     }
 
-    /// Keeps the pairs that the now finished snapshot uses, and forgets the others. Blocks.
-    ///
-    /// # Errors
-    /// Those of the disk; the pairs in memory are good all the same.
-    pub(crate) fn settle(&mut self, made: MadeFrom) -> io::Result<()> {
+    fn settle(&mut self, made: MadeFrom) -> io::Result<()> {
         self.made_from = Some(made);
         self.known.retain(|_, known| known.used_by == Some(made.time));
         let Some(KeyedPlace { path, binding }) = &self.place else { return Ok(()) };

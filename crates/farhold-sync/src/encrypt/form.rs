@@ -15,6 +15,7 @@ use farhold_format::manifest::{Manifest, ManifestFile, VERIFY_STATE};
 use farhold_types::{CryptMode, Digest, Randomness};
 
 use crate::chunks::check_pool::{Bench, ExpectedChunk};
+use crate::options::Encryption;
 use crate::outcome::ArchiveFailure;
 
 /// A chunk as the target gets to know it.
@@ -50,9 +51,10 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl ChunkForm {
-    /// Returns the form that encrypts with `key`.
-    pub(crate) fn encrypted(key: Arc<CryptConfig>, randomness: Arc<dyn Randomness>) -> Self {
-        Self::Encrypted(Arc::new(Sealer { key, randomness }))
+    /// Returns the form that encrypts.
+    pub(crate) fn encrypted(encryption: &Encryption) -> Self {
+        let Encryption { key, randomness } = encryption;
+        Self::Encrypted(Arc::new(Sealer { key: key.config.clone(), randomness: randomness.clone() }))
     }
 
     /// Checks a chunk of the source and returns what is to be sent of it.
@@ -188,9 +190,19 @@ impl ChunkForm {
 }
 
 impl Sealer {
+    /// Returns the key.
+    pub(crate) const fn key(&self) -> &Arc<CryptConfig> {
+        &self.key
+    }
+
+    /// Fills `bytes` with randomness.
+    pub(crate) fn fill(&self, bytes: &mut [u8]) {
+        self.randomness.fill(bytes);
+    }
+
     fn iv(&self) -> Iv {
         let mut iv = [0; IV_BYTES];
-        self.randomness.fill(&mut iv);
+        self.fill(&mut iv);
         iv
     }
 

@@ -9,4 +9,5 @@
 
 pub(crate) mod digests;
 pub(crate) mod form;
+pub(crate) mod pairing;
 pub(crate) mod proof;

@@ -81,7 +81,6 @@ impl JournalScope {
     }
 
     /// Returns the place of the pairs of a group of the source that is pushed with one key.
-    #[expect(dead_code, reason = "the sender of snapshots comes next")]
     pub(crate) fn keyed_place(&self, ns: &Namespace, group: &Group, key: &Fingerprint) -> KeyedPlace {
         let binding = self.binding(ns, group, &Digest(key.0));
         KeyedPlace { path: self.pairs.join(format!("{binding}.push")), binding }

@@ -16,6 +16,8 @@ use farhold_rules::sync_plan::{Action, GroupPlan};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::encrypt::digests::{KeyedDigests, PushDigests};
+use crate::encrypt::form::ChunkForm;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
 use crate::group::MAX_NAMED_IN_PROGRESS;
 use crate::notes::record::GroupRecord;
@@ -44,12 +46,38 @@ pub(crate) struct GroupState {
     pub(crate) removed_unfinished: BTreeSet<Epoch>,
     /// What is remembered from run to run.
     pub(crate) record: GroupRecord,
+    /// What is known about chunks that are encrypted on the way.
+    pub(crate) keyed: Option<KeyedDigests>,
 }
 
 impl GroupState {
     /// Returns whether an unfinished directory of that time may be removed: once, since what comes back is in use.
     pub(crate) fn has_not_removed(&self, time: Epoch) -> bool {
         !self.removed_unfinished.contains(&time)
+    }
+
+    /// Takes out what is known about the chunks of the group in a form, reading it the first time.
+    pub(crate) async fn take_digests<S: Source, T: PushTarget>(
+        &mut self,
+        run: &PushRun<S, T>,
+        form: &ChunkForm,
+    ) -> Result<PushDigests, GroupFailure> {
+        let ChunkForm::Encrypted(sealer) = form else { return Ok(PushDigests::Same) };
+        if let Some(known) = self.keyed.take() {
+            return Ok(PushDigests::Keyed(known));
+        }
+        let fingerprint = sealer.key().fingerprint();
+        let notes = run.notes.as_ref();
+        let place = notes.map(|notes| notes.keyed_place(&self.source_ns, &self.events.group, &fingerprint));
+        let loaded = run.pool.run(move |_| KeyedDigests::load(place)).await;
+        loaded.map(PushDigests::Keyed).map_err(|_| GroupFailure::Crashed)
+    }
+
+    /// Puts back what [`Self::take_digests`] took.
+    pub(crate) fn keep_digests(&mut self, digests: PushDigests) {
+        if let PushDigests::Keyed(keyed) = digests {
+            self.keyed = Some(keyed);
+        }
     }
 
     /// Changes the record. Returns nothing, with a warning, when it cannot be written.
@@ -186,6 +214,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
             unfinished: target.unfinished(),
             removed_unfinished: BTreeSet::new(),
             record,
+            keyed: None,
         };
         self.tell_what_is_lost(&mut state, &plan, &target, is_complete).await;
         let actions: Vec<&Action> = plan.taken().collect();

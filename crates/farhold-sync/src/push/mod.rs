@@ -8,7 +8,6 @@
 pub(crate) mod archive;
 pub(crate) mod context;
 pub(crate) mod follow;
-pub(crate) mod form;
 pub(crate) mod group;
 pub(crate) mod known;
 pub(crate) mod lanes;

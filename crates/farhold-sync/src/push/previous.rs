@@ -5,6 +5,8 @@
 //!
 //! Source: `docs/spec/sync.md` 10.4 steps 5 and 6, C.2 W6 and W43.
 
+use std::sync::Arc;
+
 use farhold_format::index::Index;
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_types::{ArchiveKind, ArchiveName, Group};
@@ -25,13 +27,13 @@ pub(crate) enum Newest {
     /// It has one.
     Listed,
     /// This run pushed it, with this manifest.
-    Sent(Box<Manifest>),
+    Sent(Arc<Manifest>),
 }
 
 /// The part of the newest finished snapshot that is of use.
 #[derive(Debug, Default)]
 pub(crate) struct Previous {
-    manifest: Option<Box<Manifest>>,
+    manifest: Option<Arc<Manifest>>,
 }
 
 /// An index of the previous snapshot.
@@ -52,7 +54,7 @@ impl Previous {
             Newest::None => return Ok(Self::default()),
             Newest::Sent(manifest) => Ok(manifest.clone()),
             Newest::Listed => match sender.session.previous(&ArchiveName::manifest(), MAX_BLOB_BYTES).await {
-                Ok(raw) => Manifest::from_blob(&raw).map(Box::new).map_err(|error| chain(&error)),
+                Ok(raw) => Manifest::from_blob(&raw).map(Arc::new).map_err(|error| chain(&error)),
                 Err(error) if error.ends_session() => return Err(error),
                 Err(error) => Err(chain(&error)),
             },
@@ -72,19 +74,27 @@ impl Previous {
         Self::default()
     }
 
+    /// Returns the manifest of the previous snapshot, if that is of use.
+    pub(crate) fn manifest(&self) -> Option<&Arc<Manifest>> {
+        self.manifest.as_ref()
+    }
+
     /// Returns the previous index that goes by the name of `file`, if it is of use.
     ///
-    /// One that is the same as `index` need not be downloaded: a fixed index is taken over as a whole.
+    /// `wanted`: the index as the target is to have it, if all of it is known. A previous one that is the same need not be
+    /// downloaded: a fixed index is taken over as a whole.
     pub(crate) async fn index<S: Source, T: PushTarget>(
         &self,
         sender: &Sender<'_, S, T>,
         file: &ManifestFile,
-        index: &Index,
+        wanted: Option<Index>,
     ) -> Option<PreviousIndex> {
-        let entry = self.manifest.as_ref()?.file(&file.name)?;
-        let is_same = entry.checksum == index.checksum() && entry.size_bytes == index.size_bytes();
-        if is_same && file.name.kind() == ArchiveKind::FixedIndex {
-            return Some(PreviousIndex { index: index.clone(), is_registered: false });
+        let entry = self.manifest()?.file(&file.name)?;
+        let is_same = |index: &Index| entry.checksum == index.checksum() && entry.size_bytes == index.size_bytes();
+        if file.name.kind() == ArchiveKind::FixedIndex
+            && let Some(index) = wanted.filter(is_same)
+        {
+            return Some(PreviousIndex { index, is_registered: false });
         }
         let raw = sender.session.previous(&file.name, max_file_bytes(entry)).await.ok()?;
         let kind = file.name.kind();

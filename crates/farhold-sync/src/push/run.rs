@@ -40,8 +40,8 @@ pub async fn push<S: Source, T: PushTarget>(
 ) -> Result<SyncReport, SyncError> {
     let run = Arc::new(PushRun::new(options, source, target, rights, events, cancel));
     let scope = run.cancel.run_until_cancelled(discover(&run)).await.ok_or(SyncError::Cancelled)??;
-    if let Some(key) = &run.options.encryption_key {
-        run.events.event(&SyncEvent::KeyLoaded(key.name()));
+    if let Some(encryption) = &run.options.encryption {
+        run.events.event(&SyncEvent::KeyLoaded(encryption.key.name()));
     }
     run.events.event(&SyncEvent::ScopeFound { namespaces: scope.pairs.len() });
     for item in &scope.unreadable {

@@ -19,18 +19,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::ahead::prepare::{MAX_BLOB_BYTES, max_file_bytes};
+use crate::chunks::renamed::with_digests;
 use crate::context::MIN_BUDGET_BYTES;
+use crate::encrypt::digests::PushDigests;
+use crate::encrypt::form::ChunkForm;
+use crate::encrypt::pairing::Pairing;
 use crate::event::GroupEvent;
-use crate::outcome::{ArchiveFailure, GroupFailure};
+use crate::outcome::{ArchiveFailure, GroupFailure, chain};
 use crate::push::archive::Archive;
 use crate::push::context::{GroupEvents, PushRun};
-use crate::push::form::{ChunkForm, PushDigests};
 use crate::push::known::SessionChunks;
 use crate::push::lanes::Lanes;
 use crate::push::previous::Previous;
 use crate::push::steps::may_reuse;
 use crate::push::target::{PushSession, PushTarget};
 use crate::source::{Source, SourceFault, SourceSnapshot};
+use crate::target::IndexStamp;
 
 /// Files of one snapshot that are sent at once: enough to hide round trips, few enough for the order of events.
 const FILES_AT_ONCE: usize = 8;
@@ -50,6 +54,8 @@ pub(crate) struct Sender<'a, S: Source, T: PushTarget> {
     /// Chunks that the session may name.
     pub(crate) chunks: SessionChunks,
     pub(crate) digests: &'a Mutex<PushDigests>,
+    /// Where names of chunks may be found beside those.
+    pub(crate) pairing: Option<Pairing<'a, S>>,
     pub(crate) uploads: Semaphore,
 }
 
@@ -163,18 +169,47 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
         if let Some(found) = index.chunk_size_bytes().filter(|size| *size != FIXED_CHUNK_BYTES) {
             return Err(ArchiveFailure::ChunkSize { archive, found });
         }
-        let known = previous.index(self, file, &index).await;
+        let wanted = self.on_target(&index).await?;
+        let known = previous.index(self, file, wanted).await;
         if let Some(known) = &known
             && known.is_registered
         {
             self.chunks.add(known.index.digests());
+            self.pair(file, &index, &known.index, previous).await;
         }
         let reused = known.as_ref().map(|known| &known.index).filter(|previous| may_reuse(&index, previous));
         let (writer, reused) = self.create(file, &index, reused).await?;
         let uploaded_bytes = AtomicU64::default();
         let archive = Archive { sender: self, file, index: &index, writer, reused, events, uploaded_bytes };
         let sent = archive.send().await?;
+        self.digests().use_for(self.time, &index);
         Ok((self.form.index_entry(file, sent.checksum), sent.bytes))
+    }
+
+    /// Returns the index as the target is to have it, if the names of all its chunks there are known.
+    async fn on_target(&self, index: &Index) -> Result<Option<Index>, ArchiveFailure> {
+        let Some(digests) = self.digests().renamed(index) else { return Ok(None) };
+        let index = index.clone();
+        // Only compared, so nobody sees its header.
+        let stamp = IndexStamp { uuid: index.uuid(), created: index.created() };
+        Ok(Some(self.run.pool.run(move |_| with_digests(&index, &digests, stamp)).await??))
+    }
+
+    /// Looks for the names of chunks in the previous snapshot, if they are not known otherwise.
+    async fn pair(&self, file: &ManifestFile, index: &Index, on_target: &Index, previous: &Previous) {
+        let (Some(pairing), Some(manifest)) = (&self.pairing, previous.manifest()) else { return };
+        if !self.digests().needs_pairs_of(manifest.backup_time, index) {
+            return;
+        }
+        match pairing.pairs(manifest, &file.name, on_target).await {
+            Ok(pairs) => self.digests().learn(pairs),
+            Err(error) if error.is_suspicious() => {
+                let (time, error) = (self.time, chain(&error));
+                let text = format!("{time}/{}: the previous snapshot on the target is not used - {error}", file.name);
+                self.events.emit(GroupEvent::Warning(text));
+            }
+            Err(error) => tracing::debug!(archive = %file.name, %error, "no pairs of encrypted chunks"),
+        }
     }
 
     /// Begins the index on the target, with the entries of the previous one if it takes them.

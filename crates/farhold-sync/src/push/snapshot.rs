@@ -5,7 +5,7 @@
 //!
 //! Source: `docs/spec/sync.md` 10.4, C.2 W25 and W29.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use farhold_format::manifest::Manifest;
@@ -15,10 +15,15 @@ use farhold_types::{ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, Snapshot, Snaps
 use tokio::sync::Semaphore;
 
 use crate::ahead::prepare::MAX_BLOB_BYTES;
+use crate::chunks::check_pool::Bench;
+use crate::decrypt::plan::content_hash;
+use crate::encrypt::digests::PushDigests;
+use crate::encrypt::form::ChunkForm;
+use crate::encrypt::pairing::Pairing;
 use crate::event::{GroupEvent, StartState};
+use crate::notes::pair_file::MadeFrom;
 use crate::outcome::GroupFailure;
 use crate::push::context::PushRun;
-use crate::push::form::{ChunkForm, PushDigests};
 use crate::push::group::GroupState;
 use crate::push::known::SessionChunks;
 use crate::push::previous::{Newest, Previous};
@@ -87,9 +92,9 @@ async fn try_push<S: Source, T: PushTarget>(
         group.events.emit(GroupEvent::FilteredOut(time));
         return Ok(Pushed::LeftOut);
     }
-    let key = run.options.encryption_key.as_ref();
+    let encryption = run.options.encryption.as_ref();
     let modes = manifest.files.iter().map(|file| file.crypt_mode);
-    let form = match encrypt_plan(modes, key.map_or(KeyAtHand::None, |_| KeyAtHand::Active)) {
+    let form = match encrypt_plan(modes, encryption.map_or(KeyAtHand::None, |_| KeyAtHand::Active)) {
         PushForm::AsStored => ChunkForm::AsStored,
         PushForm::AlreadyEncrypted => {
             group.events.emit(GroupEvent::AlreadyEncrypted(snapshot.clone()));
@@ -97,8 +102,7 @@ async fn try_push<S: Source, T: PushTarget>(
         }
         PushForm::Encrypt => {
             group.events.emit(GroupEvent::EncryptOnPush(snapshot.clone()));
-            // Nothing that is to be encrypted ever leaves in another form.
-            return Err(GroupFailure::CannotEncrypt { snapshot });
+            ChunkForm::encrypted(encryption.ok_or(GroupFailure::Crashed)?)
         }
         PushForm::SkipMixed => {
             group.events.emit(GroupEvent::MixedSkipped(snapshot.clone()));
@@ -149,7 +153,29 @@ async fn send<S: Source, T: PushTarget>(
         return Ok(Newest::Listed);
     };
     run.retry.succeeded();
-    let digests = Mutex::new(PushDigests::default());
+    let digests = Mutex::new(group.take_digests(run, &content.form).await?);
+    let sent = transfer(run, group, snapshot, content, session, &digests).await;
+    let mut digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if sent.is_ok() {
+        digests = settle(run, digests, &content.manifest).await?;
+    }
+    group.keep_digests(digests);
+    sent
+}
+
+/// Sends a snapshot through a session that was opened for it.
+async fn transfer<S: Source, T: PushTarget>(
+    run: &PushRun<S, T>,
+    group: &GroupState,
+    snapshot: &Snapshot,
+    content: &Content<S::Snapshot>,
+    session: T::Session,
+    digests: &Mutex<PushDigests>,
+) -> Result<Newest, GroupFailure> {
+    let pairing = match &content.form {
+        ChunkForm::AsStored => None,
+        ChunkForm::Encrypted(sealer) => Some(Pairing::new(&*run.source, &run.pool, &group.source_ns, sealer)),
+    };
     let sender = Sender {
         run,
         events: &group.events,
@@ -159,7 +185,8 @@ async fn send<S: Source, T: PushTarget>(
         manifest: &content.manifest,
         form: content.form.clone(),
         chunks: SessionChunks::default(),
-        digests: &digests,
+        digests,
+        pairing,
         uploads: Semaphore::new(UPLOADS_AT_ONCE),
     };
     let previous = Previous::find(&sender, &group.newest, &snapshot.group).await?;
@@ -167,7 +194,23 @@ async fn send<S: Source, T: PushTarget>(
     session.finish().await?;
     run.retry.succeeded();
     run.closing.spawn(async move { session.close().await });
-    Ok(Newest::Sent(Box::new(manifest)))
+    Ok(Newest::Sent(Arc::new(manifest)))
+}
+
+/// Keeps what was found out about the chunks of the snapshot that is finished now. Without it the next one is read whole.
+async fn settle<S: Source, T: PushTarget>(
+    run: &PushRun<S, T>,
+    mut digests: PushDigests,
+    manifest: &Manifest,
+) -> Result<PushDigests, GroupFailure> {
+    let made = MadeFrom { time: manifest.backup_time, content: content_hash(manifest) };
+    let job = move |_: &mut Bench| {
+        if let Err(error) = digests.settle(made) {
+            tracing::warn!(%error, "cannot note the chunks of an encrypted snapshot");
+        }
+        digests
+    };
+    run.pool.run(job).await.map_err(|_| GroupFailure::Crashed)
 }
 
 /// Begins the snapshot on the target, where an unfinished one of the same time must make room first. Returns none if the

@@ -40,14 +40,20 @@ fn settle(digests: PushDigests, made: MadeFrom) -> KeyedDigests {
 fn pairs_of_the_finished_snapshot_are_known_to_the_next_run_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let mut digests = PushDigests::Keyed(load(dir.path(), 3));
-    assert!(digests.lacks_any_of(&index(&[1])) && digests.get(&digest(1)).is_none());
+    assert!(digests.needs_pairs_of(Epoch(4), &index(&[1])) && digests.get(&digest(1)).is_none());
     for chunk in 1..=3 {
         digests.set(digest(chunk), digest(chunk + 100), chunk.into());
     }
     digests.use_for(Epoch(5), &index(&[1, 2, 1]));
     digests.use_for(Epoch(4), &index(&[3]));
-    assert!(!digests.lacks_any_of(&index(&[3, 2, 1])) && digests.lacks_any_of(&index(&[3, 4])));
+    assert_eq!(digests.renamed(&index(&[3, 2, 3])), Some(vec![digest(103), digest(102), digest(103)]));
+    assert_eq!(digests.renamed(&index(&[3, 4])), None);
+    let needs = |digests: &PushDigests, time, chunks: &[u8]| digests.needs_pairs_of(Epoch(time), &index(chunks));
+    assert!(!needs(&digests, 4, &[3, 2, 1]) && needs(&digests, 4, &[3, 4]));
     let kept = settle(digests, made(5));
+    let kept = PushDigests::Keyed(kept);
+    assert!(!needs(&kept, 5, &[4]) && needs(&kept, 4, &[4]), "nothing more is known about that snapshot");
+    let PushDigests::Keyed(kept) = kept else { unreachable!("it was keyed") };
     let expected = [Some(digest(101)), Some(digest(102)), None];
     assert_eq!(known(kept, &[1, 2, 3]), expected);
     assert_eq!(known(load(dir.path(), 3), &[1, 2, 3]), expected);
@@ -96,5 +102,6 @@ fn without_encryption_a_chunk_has_the_same_digest_on_both_sides() {
     let mut digests = PushDigests::Same;
     digests.set(digest(1), digest(2), 10);
     digests.use_for(Epoch(5), &index(&[1]));
-    assert_eq!((digests.get(&digest(1)), digests.lacks_any_of(&index(&[1, 2]))), (Some(digest(1)), false));
+    assert_eq!((digests.get(&digest(1)), digests.needs_pairs_of(Epoch(4), &index(&[2]))), (Some(digest(1)), false));
+    assert_eq!(digests.renamed(&index(&[1, 2])), Some(vec![digest(1), digest(2)]));
 }

@@ -11,6 +11,7 @@ use farhold_testkit::SeededRandomness;
 use farhold_types::{ArchiveKind, Epoch, MANIFEST_NAME};
 
 use super::*;
+use crate::options::SyncKey;
 
 const LIMIT: usize = 16 << 20;
 
@@ -19,7 +20,12 @@ fn config() -> Arc<CryptConfig> {
 }
 
 fn form() -> ChunkForm {
-    ChunkForm::encrypted(config(), Arc::new(SeededRandomness::new(1)))
+    form_with(config())
+}
+
+fn form_with(config: Arc<CryptConfig>) -> ChunkForm {
+    let key = SyncKey { id: "key0".parse().unwrap(), config };
+    ChunkForm::encrypted(&Encryption { key, randomness: Arc::new(SeededRandomness::new(1)) })
 }
 
 fn encode(content: &[u8], compression: Compression) -> Bytes {
@@ -204,7 +210,7 @@ fn snapshots_are_encrypted_to_what_the_reference_pushed() {
     let (golden, pushed) = (unpack("golden", dir.path()), unpack("pushed", dir.path()));
     let raw = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/key0.json")).unwrap();
     let key = Arc::new(CryptConfig::new(KeyFile::parse(&raw).unwrap().decrypt(None).unwrap()));
-    let form = ChunkForm::encrypted(key.clone(), Arc::new(SeededRandomness::new(1)));
+    let form = form_with(key.clone());
     let mut bench = Bench::new();
     let mut folders = Vec::new();
     snapshots(&golden, &golden, &mut folders);
