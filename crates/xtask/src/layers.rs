@@ -88,6 +88,7 @@ const TABLE: &[Room] = &[
             "jobs",
             "api",
             "cli",
+            "backup",
             "backup-cli",
         ],
     ),
