@@ -16,5 +16,6 @@ mod process;
 mod recorded_logs;
 #[path = "../support/scratch.rs"]
 mod scratch;
+#[allow(dead_code, reason = "shared with other test programs")]
 mod site;
 mod wrong_input;

@@ -11,6 +11,7 @@ use farhold::compose::{Composed, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
 use farhold::system::SystemClock;
+use farhold_api::declare::{Endpoint, Reply, Request};
 use farhold_api::{Router, endpoints};
 use farhold_cli::{
     Catalogue, Console, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, SocketCaller, execute, plan,
@@ -74,6 +75,22 @@ impl Site {
         let composed = compose(Parts { clock, ..parts(directories.clone()) }).unwrap();
         let (app, router) = (Arc::clone(&composed.app), Arc::clone(&composed.router));
         Self { app, router, directories, composed: Some(composed), running: None, folder }
+    }
+
+    /// Returns a server without any configuration that tells another version than it has.
+    pub fn telling_version(version: &'static str, release: &'static str) -> Self {
+        let mut site = Self::new();
+        let mut all = endpoints::all();
+        all.retain(|endpoint| endpoint.declaration.path != "/version");
+        let told = serde_json::json!({ "version": version, "release": release, "repoid": "told" });
+        let tell = move |_: Arc<App>, _: Request<App>| {
+            let told = told.clone();
+            async move { Ok(Reply::value(told)) }
+        };
+        all.push(Endpoint::get("/version", "Tell another version", tell));
+        site.router = Arc::new(Router::new(Arc::clone(&site.app), all).unwrap());
+        site.composed.as_mut().unwrap().router = Arc::clone(&site.router);
+        site
     }
 
     /// Returns the folder given as `--root`.
