@@ -105,6 +105,19 @@ pub enum Pings {
 /// Stands for "never": the answer to a PING may be far behind other data on a slow line.
 const NO_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// A refused request.
+struct Refused {
+    error: ApiError,
+    /// Whether the answer names its content type.
+    is_formatted: bool,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, is_formatted: true }
+    }
+}
+
 /// The endpoints of one kind of session.
 #[derive(Debug)]
 pub struct SessionRouter<S> {
@@ -125,24 +138,28 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
         let result = self.answer(state, request).await;
         let (response, is_known) = match result {
             Ok(reply) => (success(Format::Json, reply).0, true),
-            Err(error) => {
+            Err(Refused { error, is_formatted }) => {
                 log(&format!("{method} {target}: {}: {error}", error.status()));
                 if error.status() == StatusCode::UNAUTHORIZED {
                     tokio::time::sleep(UNAUTHORIZED_DELAY).await;
                 }
-                (failure(Format::Json, &error), error.status() != StatusCode::NOT_FOUND)
+                let mut response = failure(Format::Json, &error);
+                if !is_formatted {
+                    response.headers_mut().remove(http::header::CONTENT_TYPE);
+                }
+                (response, error.status() != StatusCode::NOT_FOUND)
             }
         };
         if deflate && is_known { deflated(response) } else { response }
     }
 
-    async fn answer(&self, state: Arc<S>, request: Request<Body>) -> Result<Reply, ApiError> {
+    async fn answer(&self, state: Arc<S>, request: Request<Body>) -> Result<Reply, Refused> {
         let unknown = || ApiError::not_found(format!("path '{}' not found", request.uri().path()));
         let components = path_components(request.uri().path()).ok_or_else(unknown)?;
         let name = match &components[..] {
             [] if *request.method() == Method::GET => return Ok(self.index()),
             [name] => name,
-            _ => return Err(unknown()),
+            _ => return Err(unknown().into()),
         };
         let is_wanted = |e: &&SessionEndpoint<S>| {
             e.declaration.method == *request.method() && e.declaration.path.strip_prefix('/') == Some(name.as_str())
@@ -150,8 +167,10 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
         let endpoint = self.endpoints.iter().find(is_wanted).ok_or_else(unknown)?;
         let (parts, mut body) = request.into_parts();
         let query = parts.uri.query();
-        let params = read_params(&endpoint.declaration, &parts.headers, query, Vec::new(), &mut body).await?;
-        (endpoint.handler)(state, SessionRequest { params, headers: parts.headers, body }).await
+        let params = read_params(&endpoint.declaration, &parts.headers, query, Vec::new(), &mut body).await;
+        // Wrong parameters are refused before a format is chosen. Source: the records `probe-*`.
+        let params = params.map_err(|error| Refused { error, is_formatted: false })?;
+        Ok((endpoint.handler)(state, SessionRequest { params, headers: parts.headers, body }).await?)
     }
 
     fn index(&self) -> Reply {

@@ -58,8 +58,9 @@ const FIXED_PARAMS: &[Param] = &[
 ];
 const APPEND_PARAMS: &[Param] = &[
     WRITER,
-    Param::required("digest-list", ParamKind::List(&DIGEST_KIND), "Digests of chunks"),
-    Param::required("offset-list", ParamKind::List(&START_KIND), "Where each chunk begins"),
+    // Both must be there, see `list`; of required lists the schema refuses empty ones.
+    Param::optional("digest-list", ParamKind::List(&DIGEST_KIND), "Digests of chunks"),
+    Param::optional("offset-list", ParamKind::List(&START_KIND), "Where each chunk begins"),
 ];
 const CHUNK_PARAMS: &[Param] = &[
     WRITER,
@@ -177,6 +178,12 @@ fn archive(params: &Params, name: &str) -> Result<ArchiveName, ApiError> {
     params.require(name)
 }
 
+/// Returns a list, which may be empty.
+fn list<'p>(params: &'p Params, name: &str) -> Result<&'p [Value], ApiError> {
+    let missing = || ApiError::parameter(name, "parameter is missing and it is not optional");
+    params.value(name).and_then(Value::as_array).map(Vec::as_slice).ok_or_else(missing)
+}
+
 async fn create_dynamic(session: Arc<BackupSession>, request: SessionRequest) -> Result<Reply, ApiError> {
     let name = archive(&request.params, ARCHIVE_NAME_PARAMETER)?;
     Ok(Reply::value(blocking(move || session.create_dynamic(&name)).await?))
@@ -215,9 +222,12 @@ async fn chunk(session: Arc<BackupSession>, request: SessionRequest, kind: Write
 async fn append(session: Arc<BackupSession>, request: SessionRequest, kind: WriterKind) -> Result<Reply, ApiError> {
     blocking(move || {
         let params = &request.params;
-        let digests: Vec<Digest> = params.parse_list("digest-list")?.unwrap_or_default();
-        let starts = params.value("offset-list").and_then(Value::as_array);
-        let starts: Vec<u64> = starts.into_iter().flatten().filter_map(Value::as_u64).collect();
+        let digests = list(params, "digest-list")?.iter().map(|digest| {
+            let text = digest.as_str().unwrap_or_default();
+            text.parse().map_err(|error| ApiError::bad_request(format!("digest '{text}': {error}")))
+        });
+        let digests: Vec<Digest> = digests.collect::<Result<_, _>>()?;
+        let starts: Vec<u64> = list(params, "offset-list")?.iter().filter_map(Value::as_u64).collect();
         session.append(kind, number(params, "wid"), &digests, &starts)
     })
     .await?;

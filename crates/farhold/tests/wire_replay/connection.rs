@@ -129,14 +129,15 @@ impl Wire {
         builder.initial_window_size(2_147_483_646).initial_connection_window_size(2_147_483_647);
         builder.max_frame_size(4_194_304);
         let (sender, connection) = builder.handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        Session { sender }
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        Session { sender, connection }
     }
 }
 
 /// One session.
 pub struct Session {
     sender: h2::client::SendRequest<Bytes>,
+    connection: tokio::task::JoinHandle<()>,
 }
 
 impl Session {
@@ -197,6 +198,18 @@ impl Session {
             WireAnswer { status: parts.status.as_u16(), headers: headers.collect(), body: bytes.into() }
         });
         async move { answer.await.unwrap() }
+    }
+
+    /// Sends the head of an upload and the first bytes of its body, then closes the connection without a word.
+    pub async fn cut_in_upload(self, path: &str, bytes: usize) {
+        let path = format!("https://localhost:8007{path}");
+        let request = http::Request::builder().method("POST").uri(path).body(()).unwrap();
+        let (_answer, mut stream) = self.sender.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        stream.send_data(vec![0; bytes].into(), false).unwrap();
+        // Long enough to arrive, most of the time; whether it did makes no difference.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        self.connection.abort();
+        let _ = self.connection.await;
     }
 
     /// Sends a GET request and waits for its answer.

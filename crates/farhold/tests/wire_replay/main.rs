@@ -1,5 +1,6 @@
-//! Plays what the reference's pulls, look-ups, restores and pushes sent, against our server over real TLS.
+//! Plays what the reference's pulls, look-ups, restores, backups and pushes sent, against our server over real TLS.
 //!
+//! Sessions that write: [`writers`]. For what only reads:
 //! The recorded datastore `tank` is not at hand: the recorded store `golden` stands for it. Groups, snapshots and
 //! archives that it lacks are replaced by ones of the same type, and digests by those of our own index files. What is
 //! compared is the form of each answer: status, content type, how its length is told, kind of body, members of JSON.
@@ -8,13 +9,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod connection;
+mod content;
 mod play;
+mod stage;
 #[allow(dead_code, reason = "shared by tests that need different parts")]
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/trust_all.rs"]
 mod trust_all;
+mod uploads;
 mod write;
+mod writers;
+mod writing;
+mod wrong_client;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -85,16 +85,21 @@ impl Tank {
     }
 }
 
-/// A line of a record.
+/// A line of a record: a request with its answer, or an event.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Line {
     pub seq: u64,
     pub conn: u64,
     #[serde(default)]
+    pub ms: u64,
+    #[serde(default)]
+    pub end_ms: u64,
+    #[serde(default)]
     pub proto: String,
     #[serde(default)]
     pub in_flight: usize,
     pub event: Option<String>,
+    pub label: Option<String>,
     pub method: Option<String>,
     #[serde(default)]
     pub path: String,
@@ -102,11 +107,15 @@ pub struct Line {
     pub headers: BTreeMap<String, String>,
     pub body: Option<String>,
     pub body_kind: Option<String>,
+    #[serde(default)]
+    pub body_len: usize,
     pub status: Option<u16>,
     #[serde(default)]
     resp_headers: BTreeMap<String, String>,
     pub resp_body: Option<String>,
-    resp_body_kind: Option<String>,
+    pub resp_body_kind: Option<String>,
+    #[serde(default)]
+    pub resp_len: usize,
 }
 
 /// Returns the lines of a record.
