@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farhold_client::ClientError;
+use farhold_client::{BackupSession, ClientError};
 use farhold_testkit::relay::Faults;
 use farhold_types::{Namespace, Snapshot};
 
@@ -23,6 +23,12 @@ fn assert_lost(result: Result<(), ClientError>, what: &str) {
     assert!(matches!(error, ClientError::Broken { .. }) && error.is_transient(), "{what}: {error:?}");
 }
 
+/// Cuts the line and waits until the session knows.
+async fn cut(scene: &Scene, session: &BackupSession) {
+    scene.relay.cut_all();
+    scene.until("the line is cut", async |_| session.previous_backup_time().await.is_err()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_that_is_cut_after_any_step_leaves_no_trace_and_the_same_backup_can_be_made_again() {
     let scene = Scene::new(Duration::ZERO).await;
@@ -30,7 +36,7 @@ async fn a_line_that_is_cut_after_any_step_leaves_no_trace_and_the_same_backup_c
     for last in Step::ALL.into_iter().filter(|step| *step != Step::Finished) {
         let session = scene.open_when_free(FIRST).await;
         write(&session, &archive, last).await.unwrap();
-        scene.relay.cut_all();
+        cut(&scene, &session).await;
         assert_lost(session.finish().await, &format!("{last:?}"));
         scene.until("the group is removed", async |scene| scene.has_no_trace_of(GROUP)).await;
     }
@@ -39,7 +45,7 @@ async fn a_line_that_is_cut_after_any_step_leaves_no_trace_and_the_same_backup_c
     for last in Step::ALL.into_iter().filter(|step| *step != Step::Finished) {
         let session = scene.open_when_free(SECOND).await;
         write(&session, &archive, last).await.unwrap();
-        scene.relay.cut_all();
+        cut(&scene, &session).await;
         assert_lost(session.finish().await, &format!("{last:?}"));
         let is_so = async |scene: &Scene| scene.snapshots(GROUP).await == (vec![time(FIRST)], Vec::new());
         scene.until("only the first snapshot is left", is_so).await;
