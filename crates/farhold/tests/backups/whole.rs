@@ -38,8 +38,8 @@ async fn assert_readable(scene: &Scene, snapshot: &str, archive: &Archive) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_chunks_sent_at_once_over_a_long_line_arrive_as_they_are() {
-    let scene = Scene::new(Duration::from_millis(20)).await;
-    let archive = Archive::fixed(0..32);
+    let scene = Scene::new(Duration::from_millis(5)).await;
+    let archive = Archive::dynamic(0..64, 512 * 1024);
     let session = scene.open(FIRST).await.unwrap();
     assert_eq!(session.previous_backup_time().await.unwrap(), None);
     write(&session, &archive, Step::Finished).await.unwrap();
