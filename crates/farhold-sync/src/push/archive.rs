@@ -182,7 +182,12 @@ impl<S: Source, T: PushTarget> Archive<'_, S, T> {
         let mut on_their_way = FuturesUnordered::new();
         let (mut appended, mut is_open) = (0_u64, true);
         loop {
-            let is_worth_it = if is_open { MIN_APPENDED.min(limit) <= waiting.len() } else { !waiting.is_empty() };
+            let is_worth_it = match waiting.len() {
+                0 => false,
+                count if !is_open || limit <= count => true,
+                // More that is ready goes along.
+                count => MIN_APPENDED.min(limit) <= count && parts.is_empty(),
+            };
             if is_worth_it && on_their_way.len() < at_once {
                 let count = waiting.len().min(limit);
                 let entries: Vec<_> = waiting.drain(..count).collect();

@@ -1,6 +1,8 @@
 //! A source and a target in memory, with faults on demand and counts of what was asked.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod remote;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -88,6 +90,8 @@ pub struct MemorySource {
     pub withheld: Mutex<BTreeSet<(String, Group)>>,
     /// Listings that are incomplete, named as for [`Self::file_fault`].
     pub unreadable: Mutex<BTreeSet<String>>,
+    /// Namespaces that are hidden from the owner of a push.
+    pub hidden: Mutex<BTreeSet<Namespace>>,
     /// What is shown of namespaces; of those that are missing here, everything.
     pub visibility: Mutex<BTreeMap<String, Visibility>>,
 }
@@ -228,7 +232,7 @@ pub fn item_of(snapshot: &Snapshot, files: &Files) -> SnapshotItem {
         backup_type: snapshot.group.backup_type,
         backup_id: snapshot.group.backup_id.clone(),
         backup_time: snapshot.time,
-        comment: None,
+        comment: manifest.as_ref().and_then(|m| m.notes()?.lines().next().map(str::to_owned)),
         verification: manifest.as_ref().and_then(Manifest::verify_state),
         fingerprint: None,
         files: listed,
@@ -291,6 +295,10 @@ impl Source for Shared {
         let snapshots = self.0.snapshots.lock().unwrap();
         let of_ns = snapshots.iter().filter(|((at, _), _)| *at == ns.to_string());
         Ok(of_ns.map(|((_, s), files)| item_of(s, files)).collect::<Vec<_>>().into())
+    }
+
+    fn hides(&self, ns: &Namespace) -> bool {
+        self.0.hidden.lock().unwrap().contains(ns)
     }
 
     async fn visibility(&self, ns: &Namespace) -> Result<Visibility, SourceError> {
