@@ -109,6 +109,18 @@ impl MemoryRemote {
         Arc::new(remote)
     }
 
+    /// Returns the same content as another account sees it, as it is now.
+    pub fn as_account(&self, account: &str) -> Arc<Self> {
+        let mut other = Self::new();
+        let made = Arc::get_mut(&mut other).unwrap();
+        made.account = account.parse().unwrap();
+        let (from, to) = (self.state(), made.state.get_mut().unwrap());
+        to.namespaces.clone_from(&from.namespaces);
+        to.groups.clone_from(&from.groups);
+        to.chunks.clone_from(&from.chunks);
+        other
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
