@@ -61,6 +61,8 @@ pub use plan::report::{
     PlannedReason, PlannedSnapshotRemoval, RunPlan, SnapshotPlan,
 };
 pub use progress::{CurrentGroup, Progress, ProgressSnapshot};
+pub use push::explain::explain_push;
+pub use push::plan::plan_push;
 pub use push::remote::RemoteTarget;
 pub use push::rights::PushRights;
 pub use push::run::push;

@@ -55,7 +55,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         let run = &self.run;
         let scope = discover(&*run.source, &run.options, &run.retry).await?;
         let Some(pair) = scope.namespaces.iter().find(|pair| pair.source == *namespace).cloned() else {
-            return Ok(skip(self.outside(namespace)));
+            return Ok(skip(outside(&self.run.options, namespace)));
         };
         if let Err(failure) = self.check_parents(&scope.namespaces, &pair).await {
             return Ok(skip(format!("the {} would fail: {failure}", pair.source.log_name())));
@@ -133,25 +133,25 @@ impl<S: Source, T: Target> Planner<S, T> {
         }
         Ok(())
     }
+}
 
-    fn outside(&self, namespace: &Namespace) -> String {
-        let options = &self.run.options;
-        let name = namespace.log_name();
-        if !namespace.is_at_or_below(&options.source_anchor) {
-            return format!("the {name} is not at or below the job's namespace on the source");
+/// Returns why a namespace of the source is not in the scope of a job.
+pub(crate) fn outside(options: &SyncOptions, namespace: &Namespace) -> String {
+    let name = namespace.log_name();
+    if !namespace.is_at_or_below(&options.source_anchor) {
+        return format!("the {name} is not at or below the job's namespace on the source");
+    }
+    let levels = namespace.depth() - options.source_anchor.depth();
+    match options.max_depth {
+        Some(max) if usize::from(max) < levels => {
+            format!("the {name} is {levels} levels below the job's namespace, and max-depth is {max}")
         }
-        let levels = namespace.depth() - options.source_anchor.depth();
-        match options.max_depth {
-            Some(max) if usize::from(max) < levels => {
-                format!("the {name} is {levels} levels below the job's namespace, and max-depth is {max}")
-            }
-            _ => format!("the source lists no {name}, or hides it"),
-        }
+        _ => format!("the source lists no {name}, or hides it"),
     }
 }
 
 /// Returns why the filters leave a group out, if they do.
-fn filtered(filters: &[GroupFilter], group: &Group) -> Option<String> {
+pub(crate) fn filtered(filters: &[GroupFilter], group: &Group) -> Option<String> {
     if GroupFilter::in_scope(filters, group) {
         return None;
     }

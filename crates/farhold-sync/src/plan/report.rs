@@ -130,6 +130,8 @@ pub enum PlannedReason {
     AlreadySynced,
     /// Not among the newest ones that the job takes (`transfer-last`).
     TransferLast,
+    /// Only some of its files are encrypted, and the job encrypts what it pushes.
+    PartlyEncrypted,
 }
 
 impl PlannedReason {
@@ -151,6 +153,7 @@ impl PlannedReason {
             Self::AlreadySynced => {
                 "it is older than the newest finished snapshot on the target, and gaps are never filled"
             }
+            Self::PartlyEncrypted => "only some of its files are encrypted, and the job encrypts what it pushes",
             Self::TransferLast => "it is not among the newest snapshots that transfer-last allows",
         }
     }

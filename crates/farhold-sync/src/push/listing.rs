@@ -73,23 +73,28 @@ impl TargetGroup {
 
     /// Returns the snapshots as the rules of removal see them.
     pub(crate) fn local(&self) -> Vec<LocalSnapshot> {
-        let local = |item: &SnapshotItem| LocalSnapshot {
-            time: item.backup_time,
-            condition: match &item.verification {
-                _ if is_unfinished(item) => LocalCondition::Unfinished,
-                _ if !item.is_finished() => LocalCondition::UnreadableManifest,
-                Some(verification) if verification.state == VerifyState::Failed => LocalCondition::VerificationFailed,
-                _ => LocalCondition::NotKnownBad,
-            },
-            is_protected: item.protected,
-        };
-        self.snapshots.iter().flatten().map(local).collect()
+        local_snapshots(self.snapshots.iter().flatten())
     }
 
     /// Returns the listed snapshot of a time.
     pub(crate) fn snapshot(&self, time: Epoch) -> Option<&SnapshotItem> {
         self.snapshots.iter().flatten().find(|item| item.backup_time == time)
     }
+}
+
+/// Returns listed snapshots as the rules of removal see them.
+pub(crate) fn local_snapshots<'a>(items: impl IntoIterator<Item = &'a SnapshotItem>) -> Vec<LocalSnapshot> {
+    let local = |item: &SnapshotItem| LocalSnapshot {
+        time: item.backup_time,
+        condition: match &item.verification {
+            _ if is_unfinished(item) => LocalCondition::Unfinished,
+            _ if !item.is_finished() => LocalCondition::UnreadableManifest,
+            Some(verification) if verification.state == VerifyState::Failed => LocalCondition::VerificationFailed,
+            _ => LocalCondition::NotKnownBad,
+        },
+        is_protected: item.protected,
+    };
+    items.into_iter().map(local).collect()
 }
 
 impl TargetListing {
@@ -127,7 +132,8 @@ impl TargetListing {
         self.groups.values()
     }
 
-    fn group(&self, group: &Group) -> TargetGroup {
+    /// Takes out what is known of a group.
+    pub(crate) fn group(&self, group: &Group) -> TargetGroup {
         let item = self.groups.get(group).cloned();
         let all = self.snapshots.as_ref().filter(|_| item.is_some());
         let snapshots =

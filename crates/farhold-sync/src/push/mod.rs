@@ -7,11 +7,14 @@
 
 pub(crate) mod archive;
 pub(crate) mod context;
+pub(crate) mod explain;
 pub(crate) mod follow;
 pub(crate) mod group;
 pub(crate) mod known;
 pub(crate) mod lanes;
 pub(crate) mod listing;
+pub(crate) mod plan;
+pub(crate) mod plan_removal;
 pub(crate) mod previous;
 pub(crate) mod queue;
 pub(crate) mod remote;
