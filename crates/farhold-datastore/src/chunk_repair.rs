@@ -40,13 +40,28 @@ impl Datastore {
             // What an insertion replaces or refuses by itself.
             Err(ChunkError::Missing { .. } | ChunkError::Empty { .. } | ChunkError::NotAFile { .. }) => {}
             // What cannot be read is damaged, as verification sees it.
-            Ok(_) | Err(_) => self.set_aside(digest)?,
+            Ok(_) | Err(_) => {
+                self.set_aside(digest)?;
+            }
         }
         self.insert_guarded(digest, kind, encoded)
     }
 
-    /// Gives a damaged chunk file the name that says so. The caller holds the insertion lock.
-    fn set_aside(&self, digest: &Digest) -> Result<(), ChunkError> {
+    /// Gives a damaged chunk file the name that says so. Returns its new path, nothing if it was not damaged.
+    ///
+    /// `is_damaged` judges the file that is there at this moment, or the failure to read it, since somebody else may have
+    /// replaced it. Locks as for [`Self::insert_chunk`].
+    pub(crate) fn set_damaged_aside(
+        &self,
+        digest: &Digest,
+        is_damaged: &mut dyn FnMut(Result<&Bytes, &ChunkError>) -> bool,
+    ) -> Result<Option<StorePath>, ChunkError> {
+        let _guard = self.insertion_guard(digest);
+        if is_damaged(self.read_chunk(digest).as_ref()) { self.set_aside(digest) } else { Ok(None) }
+    }
+
+    /// Gives a damaged chunk file the name that says so; returns it. The caller holds the insertion lock.
+    fn set_aside(&self, digest: &Digest) -> Result<Option<StorePath>, ChunkError> {
         let failed = |source| ChunkError::Storage { digest: *digest, source };
         let mut number = 0;
         let free = loop {
@@ -61,8 +76,8 @@ impl Datastore {
         tracing::warn!(%digest, path = %free, "setting a damaged chunk aside");
         match self.storage().rename(&layout::chunk(digest), &free) {
             // Another process was faster.
-            Err(error) if error.is_not_found() => Ok(()),
-            outcome => outcome.map_err(failed),
+            Err(error) if error.is_not_found() => Ok(None),
+            outcome => outcome.map(|()| Some(free)).map_err(failed),
         }
     }
 }

@@ -35,6 +35,7 @@ mod snapshot_writer;
 mod space;
 mod staging;
 mod store;
+pub mod verify;
 
 pub use access_time::AccessTimeError;
 pub use chunk::Inserted;

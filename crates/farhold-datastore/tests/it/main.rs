@@ -9,3 +9,4 @@ mod lifecycle;
 mod locking;
 mod model;
 mod support;
+mod verify;
