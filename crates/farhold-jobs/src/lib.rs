@@ -20,6 +20,7 @@ pub mod sync_run;
 pub mod task_access;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod verify;
 
 pub use app::{App, CertificateFacts, NodeFacts};
 pub use progress::ProgressBoard;
