@@ -14,6 +14,8 @@ mod manual;
 mod peer;
 mod process;
 mod recorded_logs;
+#[allow(dead_code, reason = "shared with other test programs")]
+mod recordings;
 #[path = "../support/scratch.rs"]
 mod scratch;
 #[allow(dead_code, reason = "shared with other test programs")]

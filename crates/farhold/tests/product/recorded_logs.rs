@@ -10,54 +10,14 @@ use farhold_jobs::permission::may_change;
 use farhold_jobs::sync_run::start_job;
 use farhold_types::{Authid, Role};
 
-use crate::content::{Content, add_snapshot, golden, unpack_golden};
+use crate::content::{Content, add_snapshot, unpack_golden};
+use crate::recordings::{assert_recorded, by_namespace, masked, recorded};
 use crate::site::Site;
 
 const PASSWORD: &str = "the right password";
 
 /// The account on the source.
 const ACCOUNT: &str = "sync@pbs";
-
-/// Replaces what is never the same by its name.
-fn masked(line: &str) -> String {
-    let cut = |at: &str, end: &str| line.find(at).map(|found| format!("{}{end}", &line[..found + at.len()]));
-    cut(": downloaded ", "AMOUNT")
-        .or_else(|| cut("Summary: sync job pulled ", "AMOUNT"))
-        .or_else(|| cut(" groups, ", "N snapshots").filter(|_| line.starts_with("Finished syncing")))
-        .unwrap_or_else(|| line.to_owned())
-}
-
-/// Returns a recorded log without times, and without the lines of notifications, which are later work.
-fn recorded(name: &str) -> Vec<String> {
-    let text = fs::read_to_string(golden("task-logs").join(format!("{name}.log"))).unwrap();
-    let has_times = text.starts_with("2026-");
-    let lines = text.lines().map(|line| if has_times { line.split_once(": ").unwrap().1 } else { line });
-    lines.filter(|line| !line.starts_with("queued notification")).map(masked).collect()
-}
-
-/// Asserts that a log is the recorded one. `instead`: the beginning of a recorded line, and the beginning of ours in its
-/// place, or nothing if we write no such line.
-#[track_caller]
-fn assert_recorded(log: &str, name: &str, instead: &[(&str, Option<&str>)]) {
-    let ours: Vec<String> = log.lines().map(masked).collect();
-    let mut used = 0;
-    let mut expected = Vec::new();
-    for line in recorded(name) {
-        match instead.iter().find(|(start, _)| line.starts_with(start)) {
-            None => expected.push(line),
-            Some((_, other)) => {
-                used += 1;
-                expected.extend(other.map(str::to_owned));
-            }
-        }
-    }
-    assert!(instead.len() <= used, "{name}: not all differences are in the recording");
-    let is_same = |(expected, ours): (&String, &String)| {
-        expected == ours || (ours.starts_with(expected) && instead.iter().any(|(_, other)| *other == Some(expected)))
-    };
-    let fits = expected.len() == ours.len() && expected.iter().zip(&ours).all(is_same);
-    assert!(fits, "{name}\nrecorded:\n{}\nours:\n{}", expected.join("\n"), ours.join("\n"));
-}
 
 /// A source that listens, with an account that may read `store`.
 async fn source(store: &str, fill: impl FnOnce(&Site)) -> Site {
@@ -161,19 +121,6 @@ async fn a_one_shot_pull_and_a_scheduled_job_give_the_recorded_logs() {
     let lines = fs::read_to_string(site.app.tasks.log_path(&upid)).unwrap();
     let log: Vec<&str> = lines.lines().map(|line| line.split_once(": ").unwrap().1).collect();
     assert_recorded(&log.join("\n"), "pull-scheduled", &[]);
-}
-
-/// The parts of a log, those of namespaces sorted: the order of namespaces of one level is not specified.
-fn by_namespace(lines: Vec<String>) -> Vec<Vec<String>> {
-    let end = lines.iter().position(|line| line.starts_with("Summary")).unwrap();
-    let mut parts: Vec<_> = lines[..end].split(|line| line == "----").map(<[String]>::to_vec).collect();
-    // The number of groups is counted over all namespaces before.
-    for line in parts.iter_mut().flatten().filter(|line| line.starts_with("Finished syncing")) {
-        line.truncate(line.find(',').unwrap());
-    }
-    parts.sort();
-    parts.push(lines[end..].to_vec());
-    parts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,8 @@
 //! breaks when a scenario says so.
 //!
 //! [`pair`]: the two servers. [`decrypt`]: keys. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
-//! and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_removal`], [`push_faults`]: what it pushes
-//! and removes, and what may happen meanwhile. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
+//! and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_removal`], [`push_faults`],
+//! [`push_logs`]: what it pushes, removes and tells, and what may happen meanwhile. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
@@ -20,8 +20,12 @@ mod peer;
 mod process;
 mod push;
 mod push_faults;
+mod push_logs;
 mod push_pair;
 mod push_removal;
+#[path = "../product/recordings.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod recordings;
 mod remotes;
 mod removal;
 mod runs;
