@@ -1,8 +1,9 @@
 //! Why a command failed, and what to do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use farhold_backup::{BackupError, RestoreError};
 use farhold_client::ClientError;
 use farhold_format::key_file::KeyFileError;
 use farhold_types::NameError;
@@ -43,10 +44,10 @@ pub enum CommandError {
     Client(ClientError),
     /// The backup failed.
     #[error(transparent)]
-    Backup(#[from] farhold_backup::BackupError),
+    Backup(#[from] BackupError),
     /// The restore failed.
     #[error(transparent)]
-    Restore(#[from] farhold_backup::RestoreError),
+    Restore(#[from] RestoreError),
     /// The user did not accept the certificate.
     #[error("the certificate of {server} with fingerprint {fingerprint} was not accepted")]
     NotAccepted {
@@ -148,6 +149,42 @@ impl From<ClientError> for CommandError {
     }
 }
 
+/// Returns what the user of this program can do about a server that is not the right one, or does not let us in.
+fn client_hint(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::FingerprintMismatch { .. } => Some(
+            "compare the fingerprint with the one that 'farhold cert info' shows on the server; if it is right, set \
+             PBS_FINGERPRINT to it, or run the command in a terminal",
+        ),
+        ClientError::Untrusted { .. } => Some(
+            "compare the fingerprint with the one that 'farhold cert info' shows on the server, then set \
+             PBS_FINGERPRINT to it, or run the command in a terminal",
+        ),
+        ClientError::LoginRefused { .. } => {
+            Some("check user and password; use an API token if the user has a second factor")
+        }
+        _ => None,
+    }
+}
+
+/// Returns the directory that somebody wanted to back up.
+fn directory(error: &BackupError) -> Option<&Path> {
+    match error {
+        BackupError::Archive { source, .. } => directory(source),
+        BackupError::Directory { path } => Some(path),
+        _ => None,
+    }
+}
+
+/// Directories are archived by other programs; this is how to have one do it on the way.
+fn directory_hint(path: &Path) -> String {
+    let folder = path.display();
+    format!(
+        "make an archive with another program and store that: tar -C '{folder}' -cf - . | farhold client backup NAME.pxar:- \
+         (back with: farhold client restore SNAPSHOT NAME.pxar - | tar -xf - -C FOLDER)"
+    )
+}
+
 impl CommandError {
     /// Returns an error about parameters.
     pub(crate) fn parameter(text: impl Into<String>) -> Self {
@@ -165,20 +202,14 @@ impl CommandError {
                 "set PBS_PASSWORD to the token's secret, or PBS_PASSWORD_FILE to the name of a file that holds it"
             }
             Self::Refused { status: 401, .. } => "check user, password or token secret",
-            Self::Client(error) => match error {
-                ClientError::FingerprintMismatch { .. } => {
-                    "compare the fingerprint with the one that 'farhold cert info' shows on the server; if it is right, set PBS_FINGERPRINT to it, or run the command in a terminal"
+            Self::Client(error) => client_hint(error).or_else(|| error.hint())?,
+            Self::Backup(error) => {
+                if let Some(path) = directory(error) {
+                    return Some(directory_hint(path));
                 }
-                ClientError::Untrusted { .. } => {
-                    "compare the fingerprint with the one that 'farhold cert info' shows on the server, then set PBS_FINGERPRINT to it, or run the command in a terminal"
-                }
-                ClientError::LoginRefused { .. } => {
-                    "check user and password; use an API token if the user has a second factor"
-                }
-                other => return other.hint().map(str::to_owned),
-            },
-            Self::Backup(error) => return error.hint().map(Into::into),
-            Self::Restore(error) => return error.hint().map(Into::into),
+                error.client_error().and_then(client_hint).or_else(|| error.hint())?
+            }
+            Self::Restore(error) => error.client_error().and_then(client_hint).or_else(|| error.hint())?,
             Self::Key(error) => error.hint()?,
             Self::NoSnapshot { .. } => "a snapshot is <type>/<id>/<time>, for example host/web1/2026-01-01T10:00:00Z",
             Self::NoGroup { .. } => "a group is <type>/<id>, for example host/web1",

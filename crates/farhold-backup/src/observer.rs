@@ -95,7 +95,7 @@ pub struct Progress {
 /// The counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProgressLook {
-    /// Content that is safe at its destination, in bytes.
+    /// Content that lies at its destination, in bytes. What it belongs to may still be unfinished.
     pub done_bytes: u64,
     /// All content, in bytes, if that is known.
     pub total_bytes: Option<u64>,

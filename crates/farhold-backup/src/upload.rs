@@ -107,12 +107,14 @@ impl<T: BackupTarget> Sending<'_, T> {
             }
             tokio::select! {
                 biased;
-                result = &mut append, if !append.is_terminated() => {
-                    let appended_bytes = result?;
-                    progress.add_done(appended_bytes);
-                }
+                result = &mut append, if !append.is_terminated() => result?,
                 chunk = ready.next(), if !is_complete && index.waiting.len() < MAX_WAITING => match chunk {
-                    Some(chunk) => progress.add_done(index.take(&chunk?)),
+                    Some(chunk) => {
+                        let chunk = chunk?;
+                        index.take(&chunk);
+                        // The chunk is stored. Its entry may follow much later: appends are as large as can be.
+                        progress.add_done(chunk.size_bytes);
+                    }
                     None => is_complete = true,
                 },
             }
@@ -120,23 +122,21 @@ impl<T: BackupTarget> Sending<'_, T> {
     }
 }
 
-/// Appends entries and returns how many bytes of content they stand for.
+/// Appends entries.
 async fn append_entries<T: BackupTarget>(
     target: &T,
     writer: T::Writer,
     entries: Vec<Entry>,
-) -> Result<u64, BackupError> {
+) -> Result<(), BackupError> {
     let list: Vec<_> = entries.iter().map(|entry| (entry.digest, entry.start)).collect();
     let result: Result<(), ClientError> = target.append(writer, &list).await;
-    result.map_err(|source| BackupError::Server { step: "appending to an index", source })?;
-    Ok(entries.iter().map(|entry| entry.size_bytes).sum())
+    result.map_err(|source| BackupError::Server { step: "appending to an index", source })
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     digest: Digest,
     start: u64,
-    size_bytes: u64,
 }
 
 /// The new index as far as it is known.
@@ -163,8 +163,8 @@ impl<'a> IndexState<'a> {
         Self { kind, copied, waiting: VecDeque::new(), checksum: Sha256::new(), written }
     }
 
-    /// Takes the next chunk in order and returns how many bytes are done with it already.
-    fn take(&mut self, chunk: &Ready) -> u64 {
+    /// Takes the next chunk in order.
+    fn take(&mut self, chunk: &Ready) {
         let written = &mut self.written;
         let (start, position) = (written.size_bytes, written.chunk_count);
         written.size_bytes += chunk.size_bytes;
@@ -181,12 +181,11 @@ impl<'a> IndexState<'a> {
         let position = usize::try_from(position).ok();
         let before = self.copied.and_then(|copied| copied.chunk(position?));
         if before.is_some_and(|before| before.digest == chunk.digest) {
-            return chunk.size_bytes;
+            return;
         }
         written.appended_chunks += 1;
         written.appended_bytes += chunk.size_bytes;
-        self.waiting.push_back(Entry { digest: chunk.digest, start, size_bytes: chunk.size_bytes });
-        0
+        self.waiting.push_back(Entry { digest: chunk.digest, start });
     }
 
     /// Takes the entries of the next append off the queue, if it is time for one.

@@ -163,7 +163,11 @@ async fn what_cannot_be_backed_up_is_refused_with_advice_before_the_server_hears
     fs::create_dir(&folder).unwrap();
     let folder = folder.to_str().unwrap().to_owned();
     for (specs, expected, hint) in [
-        (vec![format!("root.pxar:{folder}")], "director", "make an archive with another program"),
+        (
+            vec![format!("root.pxar:{folder}")],
+            "director",
+            "make an archive with another program and store that: tar -C ",
+        ),
         (vec![format!("disk.img:{folder}")], "disk.img", ""),
         (vec![format!("disk.img:{empty}")], "empty", ""),
         (vec!["disk.img:/nonexistent/disk".to_owned()], "/nonexistent/disk", ""),
