@@ -8,13 +8,18 @@
 //! [`plan()`] is the dry run and [`explain()`] its answer for one snapshot: the same discovery, selection and planning
 //! functions, without locks and without writing anything.
 //!
+//! [`push()`] goes the other way: from a [`Source`] into a [`PushTarget`], a datastore of another server, through backup
+//! sessions. It shares plans, records, retries and events; [`plan_push()`] and [`explain_push()`] are its dry run.
+//!
 //! Where things are: `run` works through namespaces and groups, `group` through snapshots, `snapshot`
 //! through files, `chunks` through the chunks of one. `ahead` asks the source beforehand, `decrypt` and `resync`
 //! are what a snapshot may need besides, `removal` comes last. `notes` are kept from run to run, `local` and
-//! `remote_source` are the ends, `log` and `progress` the readers of events.
+//! `remote_source` are the ends, `log` and `progress` the readers of events. `push` has the same parts for a push.
 //!
-//! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`], and the wall clock.
-//! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts.
+//! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`] and
+//! [`PushRights`], and the wall clock.
+//! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts. So does
+//! a push, unless it has a key and the snapshot is not encrypted: then it encrypts.
 
 mod ahead;
 mod blocking;

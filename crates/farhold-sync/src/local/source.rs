@@ -67,12 +67,16 @@ async fn on<R: Send + 'static>(
 
 impl From<DatastoreError> for SourceError {
     fn from(error: DatastoreError) -> Self {
-        let fault = match error.kind() {
-            ErrorKind::NotFound => SourceFault::NotFound,
-            ErrorKind::Corrupt => SourceFault::Invalid,
-            _ => SourceFault::Refused,
-        };
-        Self { fault, text: error.to_string(), cause: Some(Box::new(error)) }
+        Self { fault: fault_of(error.kind()), text: error.to_string(), cause: Some(Box::new(error)) }
+    }
+}
+
+/// Tells damage from what may pass, such as a lock or a disk that does not answer.
+const fn fault_of(kind: ErrorKind) -> SourceFault {
+    match kind {
+        ErrorKind::NotFound => SourceFault::NotFound,
+        ErrorKind::Corrupt => SourceFault::Invalid,
+        _ => SourceFault::Refused,
     }
 }
 
@@ -185,10 +189,9 @@ impl SourceSnapshot for LocalSnapshotReader {
     async fn chunk(&self, digest: &Digest, max_bytes: u64) -> Result<Bytes, SourceError> {
         let (inner, digest) = (self.inner.clone(), *digest);
         on(&self.inner.blocking, move || {
-            let chunk = inner.store.read_chunk(&digest).map_err(|error| SourceError {
-                fault: SourceFault::Refused,
-                text: error.to_string(),
-                cause: Some(Box::new(error)),
+            let chunk = inner.store.read_chunk(&digest).map_err(|error| {
+                let (fault, text) = (fault_of(error.kind()), error.to_string());
+                SourceError { fault, text, cause: Some(Box::new(error)) }
             })?;
             bounded(chunk, max_bytes, &format_args!("chunk {digest}"))
         })

@@ -29,6 +29,8 @@ pub(crate) struct PushRun<S: Source, T: PushTarget> {
     pub(crate) rights: Arc<dyn PushRights>,
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) cancel: CancellationToken,
+    /// Cancelled when no session will begin any more.
+    pub(crate) over: CancellationToken,
     pub(crate) pool: CheckPool,
     /// One permit per byte of a chunk that is read or on its way.
     pub(crate) budget: Arc<Semaphore>,
@@ -71,6 +73,7 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
             chunk_bytes: AtomicU64::default(),
             phases: Phases::default(),
             closing: TaskTracker::new(),
+            over: cancel.child_token(),
             source,
             target,
             rights,
@@ -78,6 +81,12 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
             cancel,
             options,
         }
+    }
+
+    /// Opens connections for the sessions that begin next, beside everything else and no longer than the run lasts.
+    pub(crate) fn warm(&self, sessions: usize) {
+        let (target, over) = (self.target.clone(), self.over.clone());
+        self.closing.spawn(async move { over.run_until_cancelled(target.warm(sessions)).await });
     }
 
     pub(crate) fn report(&self) -> MutexGuard<'_, SyncReport> {

@@ -46,6 +46,8 @@ pub(crate) struct GroupState {
     pub(crate) removed_unfinished: BTreeSet<Epoch>,
     /// What is remembered from run to run.
     pub(crate) record: GroupRecord,
+    /// Whether the snapshot at work is followed by another one of the group.
+    pub(crate) has_more: bool,
     /// What is known about chunks that are encrypted on the way.
     pub(crate) keyed: Option<KeyedDigests>,
 }
@@ -214,6 +216,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
             unfinished: target.unfinished(),
             removed_unfinished: BTreeSet::new(),
             record,
+            has_more: false,
             keyed: None,
         };
         self.tell_what_is_lost(&mut state, &plan, &target, is_complete).await;
@@ -227,6 +230,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
                 return Err(GroupFailure::Cancelled);
             }
             let time = action.item.backup_time;
+            state.has_more = position + 1 < actions.len();
             let result = push_snapshot(run, &mut state, action).await;
             if !matches!(result, Err(GroupFailure::Cancelled)) {
                 *self.done = position + 1;

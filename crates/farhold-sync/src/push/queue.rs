@@ -250,7 +250,7 @@ impl<S: Source, T: PushTarget> Queue<S, T> {
             let cancel = self.run.cancel.clone();
             let Some(planned) = cancel.run_until_cancelled(plan).await else { return Ok(()) };
             let planned = planned.map_err(|_| SyncError::Crashed)?;
-            let Some(permits) = self.room(&planned).await? else { return Ok(()) };
+            let Some(permits) = self.room(&planned, plans.len()).await? else { return Ok(()) };
             let position = self.lanes.is_some().then_some(number);
             let place = GroupPlace { groups, done: done.clone(), position };
             let (pair, events, run) = (pair.clone(), self.lane(), self.run.clone());
@@ -264,10 +264,11 @@ impl<S: Source, T: PushTarget> Queue<S, T> {
         Ok(())
     }
 
-    /// Waits until another group may begin. Returns nothing when the run is cancelled.
+    /// Waits until another group may begin. Returns nothing when the run is cancelled. `behind`: groups that may follow.
     async fn room(
         &mut self,
         planned: &Result<PlannedGroup, (Group, GroupFailure)>,
+        behind: usize,
     ) -> Result<Option<Vec<OwnedSemaphorePermit>>, SyncError> {
         let (slots, content) = (self.slots.clone(), self.content.clone());
         let (bytes, sends) = match planned {
@@ -281,7 +282,8 @@ impl<S: Source, T: PushTarget> Queue<S, T> {
         });
         tokio::pin!(permits);
         if sends {
-            self.warm();
+            let sessions = self.slots.available_permits().min(behind + 1);
+            self.run.warm(sessions.clamp(1, GROUPS_AHEAD));
         }
         loop {
             tokio::select! {
@@ -292,15 +294,6 @@ impl<S: Source, T: PushTarget> Queue<S, T> {
                 }
             }
         }
-    }
-
-    /// Opens connections for the sessions that begin next.
-    fn warm(&self) {
-        let (run, sessions) = (self.run.clone(), self.slots.available_permits().clamp(1, GROUPS_AHEAD));
-        self.run.closing.spawn(async move {
-            let warmed = run.target.warm(sessions);
-            run.cancel.run_until_cancelled(warmed).await;
-        });
     }
 
     async fn finish_one(&mut self) -> Result<(), SyncError> {

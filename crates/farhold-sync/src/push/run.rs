@@ -48,6 +48,7 @@ pub async fn push<S: Source, T: PushTarget>(
         run.events.event(&SyncEvent::UnreadableItem { index: None, group: None, item: item.clone() });
     }
     let result = Queue::new(run.clone(), scope).work().await;
+    run.over.cancel();
     run.closing.close();
     run.closing.wait().await;
     run.pool.drain().await;

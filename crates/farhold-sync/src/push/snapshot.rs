@@ -153,6 +153,9 @@ async fn send<S: Source, T: PushTarget>(
         return Ok(Newest::Listed);
     };
     run.retry.succeeded();
+    if group.has_more {
+        run.warm(1);
+    }
     let digests = Mutex::new(group.take_digests(run, &content.form).await?);
     let sent = transfer(run, group, snapshot, content, session, &digests).await;
     let mut digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -102,7 +102,7 @@ async fn what_the_target_refuses_stops_the_group_but_not_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_breaks_is_begun_anew_in_the_same_run() {
+async fn scenario_84_a_session_that_breaks_is_begun_anew_in_the_same_run() {
     for word in ["open", "chunk", "append", "close", "blob", "finish", "create"] {
         let (source, remote) = (small_store(), MemoryRemote::new());
         let broken = Arc::new(AtomicUsize::new(0));

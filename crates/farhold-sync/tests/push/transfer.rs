@@ -59,7 +59,7 @@ pub fn assert_same(source: &MemorySource, remote: &MemoryRemote) {
 }
 
 #[tokio::test]
-async fn a_first_push_sends_everything_and_a_second_asks_two_questions_per_namespace() {
+async fn scenario_77_a_first_push_sends_everything_and_a_second_asks_two_questions_per_namespace() {
     let (source, remote) = (small_store(), MemoryRemote::new());
     let first = push(push_options(), &source, &remote).await;
     let report = first.report();
@@ -110,7 +110,7 @@ async fn of_a_second_snapshot_only_new_chunks_are_uploaded_and_only_changed_posi
 }
 
 #[tokio::test]
-async fn modes_and_signature_stay_as_they_are() {
+async fn fault_12_modes_and_signature_stay_as_they_are() {
     let (source, remote) = (small_store(), MemoryRemote::new());
     let what = "vm/1/2026-01-01T10:00:00Z";
     source.edit_manifest("", what, |manifest| {
@@ -156,7 +156,7 @@ async fn encrypted_and_mixed_snapshots_go_as_they_are_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_client_log_is_sent_byte_for_byte_and_one_that_is_damaged_stays_behind() {
+async fn fault_14_a_client_log_is_sent_byte_for_byte_and_one_that_is_damaged_stays_behind() {
     let (source, remote) = (small_store(), MemoryRemote::new());
     source.edit("", "ct/1/2026-01-01T10:00:00Z", |files| {
         files.insert(CLIENT_LOG_NAME.into(), b"no blob".as_slice().into());

@@ -1,4 +1,4 @@
-//! The examiner of task logs: every recorded pull, line by line and in order, against what we write.
+//! The examiner of task logs: every recorded pull and push, line by line and in order, against what we write.
 //!
 //! [`shapes`] reads each recorded line into the event it tells of and has our renderer write it again; what differs on
 //! purpose stands there with its reason. [`order`] is the order of lines, which the recordings and our own runs share.
@@ -8,6 +8,8 @@
 
 mod group_shapes;
 mod order;
+mod push;
+mod push_shapes;
 mod shapes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,13 +24,17 @@ use support::{Content, MemorySource, MemoryTarget, name, options, sync};
 
 /// Returns the recorded pulls: name, and lines without times.
 fn recorded() -> Vec<(String, Vec<String>)> {
+    recorded_of(|name| name.starts_with("pull") || ["local-sync", "one-shot-pull"].contains(&name))
+}
+
+/// Returns the recorded logs whose name is wanted.
+fn recorded_of(is_wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<String>)> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/task-logs"));
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let is_pull = name.starts_with("pull") || ["local-sync", "one-shot-pull"].contains(&name.as_str());
-        if !is_pull || path.extension().is_none_or(|extension| extension != "log") {
+        if !is_wanted(&name) || path.extension().is_none_or(|extension| extension != "log") {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();

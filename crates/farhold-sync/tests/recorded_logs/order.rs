@@ -60,9 +60,17 @@ pub fn words(shapes: &Shapes, lines: &[String]) -> Result<Vec<Word>, String> {
 /// # Errors
 /// The words of what does not fit, and where.
 pub fn check(shapes: &Shapes, lines: &[String]) -> Result<(), String> {
+    check_with(shapes, lines, &RUN, &GROUP)
+}
+
+/// Checks the order of a log by other rules; lines without times.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with(shapes: &Shapes, lines: &[String], run: &Regex, group: &Regex) -> Result<(), String> {
     let is_cut = !lines.last().is_some_and(|line| line.starts_with("TASK") || line.ends_with(" end"))
         || lines.iter().any(|line| line == "TASK ERROR: sync aborted");
-    check_words(&words(shapes, lines)?, is_cut)
+    check_words_with(&words(shapes, lines)?, is_cut, run, group)
 }
 
 /// Checks the order of a log, which may have been cut off anywhere.
@@ -70,6 +78,10 @@ pub fn check(shapes: &Shapes, lines: &[String]) -> Result<(), String> {
 /// # Errors
 /// As [`check`].
 pub fn check_words(words: &[Word], is_cut: bool) -> Result<(), String> {
+    check_words_with(words, is_cut, &RUN, &GROUP)
+}
+
+fn check_words_with(words: &[Word], is_cut: bool, of_run: &Regex, of_group: &Regex) -> Result<(), String> {
     let mut run = String::new();
     let mut groups: BTreeMap<(usize, &str), String> = BTreeMap::new();
     let mut namespace = 0;
@@ -82,11 +94,11 @@ pub fn check_words(words: &[Word], is_cut: bool) -> Result<(), String> {
         words.push_str(word);
         words.push(' ');
     }
-    if !RUN.is_match(&run) {
+    if !of_run.is_match(&run) {
         return Err(format!("order of the run: {run}"));
     }
     // The last line of a run that was cut off can be any.
-    let fits = |words: &str| GROUP.is_match(words) || (is_cut && GROUP.is_match(&format!("{words}unfinished ")));
+    let fits = |words: &str| of_group.is_match(words) || (is_cut && of_group.is_match(&format!("{words}unfinished ")));
     match groups.iter().find(|(_, words)| !fits(words)) {
         None => Ok(()),
         Some(((namespace, group), words)) => Err(format!("order of {group} in namespace {namespace}: {words}")),

@@ -56,7 +56,16 @@ fn pattern(text: &str) -> Regex {
 
 impl Shapes {
     pub fn new() -> Self {
-        let lines = run_lines().into_iter().chain(removal::lines()).chain(group_shapes::lines());
+        Self::from_rows(Vec::new())
+    }
+
+    /// Returns the kinds of lines of a push: where its words are its own, they come first.
+    pub fn of_pushes() -> Self {
+        Self::from_rows(crate::push_shapes::lines())
+    }
+
+    fn from_rows(first: Vec<Row>) -> Self {
+        let lines = first.into_iter().chain(run_lines()).chain(removal::lines()).chain(group_shapes::lines());
         let shape = |(word, text, make): Row| {
             let is_of_group = text.starts_with(r"\[");
             Shape { word, is_of_group, pattern: pattern(text), make }
@@ -117,7 +126,7 @@ fn run_event(event: &SyncEvent) -> Ours {
     rendered(names("src", "dst"), 1, event)
 }
 
-fn pair_of(found: &Captures<'_>) -> NamespacePair {
+pub fn pair_of(found: &Captures<'_>) -> NamespacePair {
     NamespacePair { source: namespace(&found["from"]), target: namespace(&found["to"]) }
 }
 
@@ -215,7 +224,7 @@ fn run_lines() -> Vec<Row> {
         ("result", r"TASK OK|TASK WARNINGS: \d+", |_| {
             Ours::Otherwise("written by the room of tasks, with tests there")
         }),
-        ("result", r"TASK ERROR: sync failed with some errors\.", |_| {
+        ("result", r"TASK ERROR: (sync failed with some errors\.|Sync failed with some errors!)", |_| {
             start(format!("TASK ERROR: {}", SyncError::SomeFailed(Box::default())))
         }),
         ("result", r"TASK ERROR: sync aborted", |_| Ours::Line(format!("TASK ERROR: {}", SyncError::Cancelled))),
