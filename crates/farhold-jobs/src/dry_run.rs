@@ -23,7 +23,7 @@ use crate::sync_run::{SyncRunError, prepare};
 /// It may be dropped at any time.
 pub async fn plan(app: &Arc<App>, _: &RunPermit, job: &SyncJob) -> Result<RunPlan, SyncRunError> {
     let prepared = prepare(app, &SyncRequest::of_job(job)?).await?;
-    prepared.plan(CancellationToken::new()).await
+    Ok(prepared.plan(CancellationToken::new()).await?)
 }
 
 /// Returns why a run of the job would take one snapshot of the source's namespace `ns` or not. No namespace: the one
@@ -46,5 +46,5 @@ pub async fn explain(
         SyncDirection::Pull => job.remote_anchor(),
         SyncDirection::Push => job.local_anchor(),
     });
-    prepared.explain(&ns, snapshot, CancellationToken::new()).await
+    Ok(prepared.explain(&ns, snapshot, CancellationToken::new()).await?)
 }

@@ -49,7 +49,6 @@ pub(crate) struct Push {
     _store: StoreHandle,
 }
 
-#[allow(unused_variables, clippy::unused_async, reason = "until the engine pushes")]
 impl Push {
     /// Opens both ends. Nothing is asked of the remote yet. Blocking.
     pub(crate) fn open(
@@ -89,8 +88,9 @@ impl Push {
         farhold_sync::push(options, source, target, Arc::clone(&self.rights) as _, events, cancel).await
     }
 
-    pub(crate) async fn plan(&self, options: SyncOptions, cancel: CancellationToken) -> Result<RunPlan, SyncRunError> {
-        Err(SyncRunError::Unsupported("planning a push"))
+    pub(crate) async fn plan(&self, options: SyncOptions, cancel: CancellationToken) -> Result<RunPlan, SyncError> {
+        let (source, target) = (Arc::clone(&self.source), Arc::clone(&self.target));
+        farhold_sync::plan_push(options, source, target, Arc::clone(&self.rights) as _, cancel).await
     }
 
     pub(crate) async fn explain(
@@ -99,7 +99,9 @@ impl Push {
         ns: &Namespace,
         snapshot: &Snapshot,
         cancel: CancellationToken,
-    ) -> Result<Explanation, SyncRunError> {
-        Err(SyncRunError::Unsupported("planning a push"))
+    ) -> Result<Explanation, SyncError> {
+        let (source, target) = (Arc::clone(&self.source), Arc::clone(&self.target));
+        let rights = Arc::clone(&self.rights) as _;
+        farhold_sync::explain_push(options, source, target, rights, ns, snapshot, cancel).await
     }
 }

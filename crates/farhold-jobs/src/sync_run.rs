@@ -82,9 +82,6 @@ pub enum SyncRunError {
     /// The sync itself failed.
     #[error(transparent)]
     Sync(#[from] SyncError),
-    /// Something that this server does not do yet.
-    #[error("{0} is not supported yet")]
-    Unsupported(&'static str),
     /// A thread of this server crashed.
     #[error("internal error: a blocking task crashed")]
     Crashed,
@@ -223,17 +220,17 @@ pub(crate) async fn prepare(app: &Arc<App>, request: &SyncRequest) -> Result<Pre
 }
 
 impl Prepared {
-    async fn run(self, events: Arc<dyn EventSink>, cancel: CancellationToken) -> Result<SyncReport, SyncRunError> {
+    async fn run(self, events: Arc<dyn EventSink>, cancel: CancellationToken) -> Result<SyncReport, SyncError> {
         match &self.ends {
-            Ends::Pull(pull) => Ok(pull.run(self.options, events, cancel).await?),
-            Ends::Push(push) => Ok(push.run(self.options, events, cancel).await?),
+            Ends::Pull(pull) => pull.run(self.options, events, cancel).await,
+            Ends::Push(push) => push.run(self.options, events, cancel).await,
         }
     }
 
     /// Returns what the run would do.
-    pub(crate) async fn plan(self, cancel: CancellationToken) -> Result<RunPlan, SyncRunError> {
+    pub(crate) async fn plan(self, cancel: CancellationToken) -> Result<RunPlan, SyncError> {
         match &self.ends {
-            Ends::Pull(pull) => Ok(pull.plan(self.options, cancel).await?),
+            Ends::Pull(pull) => pull.plan(self.options, cancel).await,
             Ends::Push(push) => push.plan(self.options, cancel).await,
         }
     }
@@ -244,9 +241,9 @@ impl Prepared {
         ns: &Namespace,
         snapshot: &Snapshot,
         cancel: CancellationToken,
-    ) -> Result<Explanation, SyncRunError> {
+    ) -> Result<Explanation, SyncError> {
         match &self.ends {
-            Ends::Pull(pull) => Ok(pull.explain(self.options, ns, snapshot, cancel).await?),
+            Ends::Pull(pull) => pull.explain(self.options, ns, snapshot, cancel).await,
             Ends::Push(push) => push.explain(self.options, ns, snapshot, cancel).await,
         }
     }
@@ -261,7 +258,7 @@ async fn run(app: &Arc<App>, request: &SyncRequest, context: &TaskContext) -> Re
     let moving = events.keep_moving();
     let outcome = prepared.run(events, context.cancellation().clone()).await;
     drop(moving);
-    outcome
+    Ok(outcome?)
 }
 
 /// Runs blocking work on a thread for it.
