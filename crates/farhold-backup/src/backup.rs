@@ -178,7 +178,7 @@ impl<T: BackupTarget> ArchiveSender<'_, T> {
         name: &ArchiveName,
         input: OpenInput,
     ) -> Result<(ManifestFile, ArchiveSummary), BackupError> {
-        let OpenInput::Stream { reader, .. } = input else { return Err(BackupError::Worker) };
+        let reader = input.into_reader();
         let (protection, randomness) = (self.protection.clone(), Arc::clone(self.randomness));
         let (size_bytes, encoded, checksum) = self
             .work

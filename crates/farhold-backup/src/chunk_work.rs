@@ -19,6 +19,8 @@ use crate::request::Limits;
 const BUDGET_UNIT_BYTES: usize = 1 << 10;
 /// Length of the chunk of zeros that images are full of.
 const ZEROS_BYTES: usize = FIXED_CHUNK_BYTES as usize;
+/// Memory kept for later chunks, in bytes. It comes on top of the budget; eight chunks of the usual size.
+const MAX_SPARE_BYTES: usize = 32 << 20;
 /// Block in which content is compared with zeros: small enough to stop early, large enough for wide instructions.
 const ZERO_BLOCK_BYTES: usize = 4096;
 
@@ -37,10 +39,31 @@ struct Shared {
     key: Option<Arc<CryptConfig>>,
     randomness: Arc<dyn Randomness>,
     encoders: Mutex<Vec<BlobEncoder>>,
-    buffers: Mutex<Vec<Vec<u8>>>,
-    max_buffers: usize,
+    buffers: Mutex<Spare>,
     /// Digest of a whole chunk of zeros.
     zeros: OnceLock<Digest>,
+}
+
+/// Buffers that wait for their next use.
+#[derive(Default)]
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop()?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        if self.bytes + buffer.capacity() <= MAX_SPARE_BYTES {
+            self.bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 /// Content of a chunk.
@@ -114,10 +137,8 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut buffers = self.owner.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffers.len() < self.owner.max_buffers {
-            buffers.push(std::mem::take(&mut self.bytes));
-        }
+        let bytes = std::mem::take(&mut self.bytes);
+        self.owner.buffers.lock().unwrap_or_else(PoisonError::into_inner).give(bytes);
     }
 }
 
@@ -132,8 +153,6 @@ impl ChunkWork {
             randomness,
             encoders: Mutex::default(),
             buffers: Mutex::default(),
-            // More are in use only for moments.
-            max_buffers: 2 * limits.workers.get() + 2,
             zeros: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -165,7 +184,7 @@ impl ChunkWork {
 
     /// Returns memory for a chunk, with whatever content it had before.
     pub(crate) fn buffer(&self) -> Buffer {
-        let spare = self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner).take();
         Buffer { bytes: spare.unwrap_or_default(), owner: Arc::clone(&self.shared) }
     }
 

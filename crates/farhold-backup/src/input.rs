@@ -58,6 +58,14 @@ impl OpenInput {
             Self::Stream { size_bytes, .. } => *size_bytes,
         }
     }
+
+    /// Returns the content in order.
+    pub(crate) fn into_reader(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::Image { file, .. } => Box::new(file),
+            Self::Stream { reader, .. } => reader,
+        }
+    }
 }
 
 impl fmt::Debug for OpenInput {

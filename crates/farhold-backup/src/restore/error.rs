@@ -126,6 +126,12 @@ pub enum RestoreError {
         /// The target.
         path: PathBuf,
     },
+    /// There is an incomplete file of another restore to this target.
+    #[error("{} is in the way", path.display())]
+    Unfinished {
+        /// The incomplete file.
+        path: PathBuf,
+    },
     /// The target file cannot be created.
     #[error("cannot create {}", path.display())]
     Create {
@@ -192,6 +198,9 @@ impl RestoreError {
                 Some("verify the snapshot on the server; restore from another snapshot or another copy of this one")
             }
             Self::TargetExists { .. } => Some("choose another target, or move the file away"),
+            Self::Unfinished { .. } => {
+                Some("another restore to this target is running, or was killed: then remove the file")
+            }
             Self::Write { source } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("the file system of the target is full; the incomplete file was removed")
             }

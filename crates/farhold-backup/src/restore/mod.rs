@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use farhold_client::Client;
+use farhold_client::{Client, ClientError};
 use farhold_crypto::{CryptConfig, sha256};
 use farhold_format::blob::{self, BlobDecoder, MAX_ENCODED_BLOB_BYTES, MAX_INPUT_BYTES};
 use farhold_format::index::{Index, max_index_bytes};
@@ -60,8 +60,9 @@ impl RestoreRequest {
 
 /// Where restored content goes.
 pub enum RestoreTarget {
-    /// A file that does not exist yet; only the manifest may replace one. It is removed if the restore fails. Empty
-    /// parts are not written, so that the file takes no more space than its content needs.
+    /// A file that does not exist yet; only the manifest may replace one. Until it is complete its name ends in
+    /// `.restoring`, and it is removed if the restore fails. Empty parts are not written, so that the file takes no more
+    /// space than its content needs.
     NewFile(PathBuf),
     /// Anything else, such as standard output. The content is written in order.
     Writer(Box<dyn Write + Send>),
@@ -144,7 +145,13 @@ async fn run<S: RestoreSource>(
     let size_bytes = match name.as_str() {
         MANIFEST_NAME => restored.manifest_text(&encoded_manifest, target).await?,
         CLIENT_LOG_NAME => {
-            let encoded = download(source, &name, MAX_ENCODED_BLOB_BYTES).await?;
+            // Only the server knows whether there is one.
+            let encoded = match download(source, &name, MAX_ENCODED_BLOB_BYTES).await {
+                Err(error) if error.client_error().and_then(ClientError::status) == Some(404) => {
+                    return Err(RestoreError::NotInSnapshot { archive });
+                }
+                other => other?,
+            };
             restored.blob(&name, encoded, target).await?
         }
         _ => {

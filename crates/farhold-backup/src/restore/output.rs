@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
@@ -18,6 +20,9 @@ use crate::chunk_work::is_zeros;
 const WAITING_PARTS: usize = 2;
 /// Piece of a file that is left out if it is empty: 16 blocks of usual file systems, so that a chunk needs few writes.
 const HOLE_BYTES: usize = 64 << 10;
+
+/// Ending of the name of a file that is not complete.
+const UNFINISHED_ENDING: &str = ".restoring";
 
 /// Whether an existing target is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,23 +38,21 @@ pub(super) fn write_small(target: RestoreTarget, content: &[u8], existing: Exist
             writer.write_all(content).and_then(|()| writer.flush()).map_err(|source| RestoreError::Write { source })
         }
         RestoreTarget::NewFile(path) => {
-            let mut file = match existing {
-                Existing::Refuse => NewFile::create_blocking(path)?,
-                Existing::Replace => NewFile::create_beside(path)?,
-            };
+            let mut file = NewFile::create_blocking(path, existing)?;
             file.file().write_all(content).map_err(|source| RestoreError::Write { source })?;
             file.keep_blocking()
         }
     }
 }
 
-/// A file being restored. It is removed unless it is kept.
+/// A file being restored: it has another name until all of it is there, so that what a killed client leaves behind does
+/// not look like the whole. It is removed unless it is kept.
 #[derive(Debug)]
 pub(super) struct NewFile {
     file: Arc<File>,
     path: PathBuf,
-    /// Name that it gets when it is kept, if that is another one.
-    final_path: Option<PathBuf>,
+    unfinished_path: PathBuf,
+    existing: Existing,
     is_kept: bool,
 }
 
@@ -60,28 +63,28 @@ impl NewFile {
     /// Creates a file of this size that has no content yet.
     pub(super) async fn create(path: PathBuf, size_bytes: u64) -> Result<Self, RestoreError> {
         let creating = move || {
-            let file = Self::create_blocking(path)?;
+            let file = Self::create_blocking(path, Existing::Refuse)?;
             file.file.set_len(size_bytes).map_err(|source| RestoreError::Write { source })?;
             Ok(file)
         };
         tokio::task::spawn_blocking(creating).await.map_err(|_| RestoreError::Worker)?
     }
 
-    fn create_blocking(path: PathBuf) -> Result<Self, RestoreError> {
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => Ok(Self { file: Arc::new(file), path, final_path: None, is_kept: false }),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(RestoreError::TargetExists { path }),
+    fn create_blocking(path: PathBuf, existing: Existing) -> Result<Self, RestoreError> {
+        // Before anything is fetched; asked again at the end.
+        if existing == Existing::Refuse && fs::symlink_metadata(&path).is_ok() {
+            return Err(RestoreError::TargetExists { path });
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(UNFINISHED_ENDING);
+        let unfinished_path = path.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).open(&unfinished_path) {
+            Ok(file) => Ok(Self { file: Arc::new(file), path, unfinished_path, existing, is_kept: false }),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RestoreError::Unfinished { path: unfinished_path })
+            }
             Err(source) => Err(RestoreError::Create { path, source }),
         }
-    }
-
-    /// Creates a file that replaces the one at `path` when it is kept.
-    fn create_beside(path: PathBuf) -> Result<Self, RestoreError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".restoring");
-        let mut file = Self::create_blocking(path.with_file_name(name))?;
-        file.final_path = Some(path);
-        Ok(file)
     }
 
     fn file(&self) -> &File {
@@ -92,7 +95,7 @@ impl NewFile {
         FileWriter(Arc::clone(&self.file))
     }
 
-    /// Makes the content durable and keeps the file.
+    /// Makes the content durable and gives the file its name.
     pub(super) async fn keep(mut self) -> Result<(), RestoreError> {
         tokio::task::spawn_blocking(move || self.keep_blocking()).await.map_err(|_| RestoreError::Worker)?
     }
@@ -100,19 +103,41 @@ impl NewFile {
     fn keep_blocking(&mut self) -> Result<(), RestoreError> {
         // Some file systems report only now that they are full.
         self.file.sync_all().map_err(|source| RestoreError::Write { source })?;
-        if let Some(final_path) = &self.final_path {
-            fs::rename(&self.path, final_path).map_err(|source| RestoreError::Write { source })?;
+        let renamed = match self.existing {
+            Existing::Replace => fs::rename(&self.unfinished_path, &self.path),
+            Existing::Refuse => rename_to_new(&self.unfinished_path, &self.path),
+        };
+        match renamed {
+            Ok(()) => {
+                self.is_kept = true;
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RestoreError::TargetExists { path: self.path.clone() })
+            }
+            Err(source) => Err(RestoreError::Write { source }),
         }
-        self.is_kept = true;
-        Ok(())
     }
 }
 
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.is_kept {
-            remove(&self.path);
+            remove(&self.unfinished_path);
         }
+    }
+}
+
+/// Renames a file without replacing another one.
+fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(()),
+        // The file system cannot do that; a second name it does not give to two files either.
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -219,7 +244,7 @@ mod tests {
         content[3 * HOLE_BYTES] = 1;
         content[5 * HOLE_BYTES - 1] = 2;
         *content.last_mut().unwrap() = 3;
-        let mut file = NewFile::create_blocking(path.clone()).unwrap();
+        let mut file = NewFile::create_blocking(path.clone(), Existing::Refuse).unwrap();
         file.file.set_len(content.len() as u64 + 7).unwrap();
         file.writer().write_at(&content, 7).unwrap();
         file.keep_blocking().unwrap();
@@ -228,18 +253,49 @@ mod tests {
         assert!(fs::read(&path).unwrap() == expected);
     }
 
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn a_file_that_is_not_kept_vanishes_and_an_existing_one_stays() {
+    fn a_file_has_its_name_when_it_is_complete_and_vanishes_when_it_is_not_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        drop(NewFile::create_blocking(path.clone()).unwrap());
-        assert!(!path.exists());
+        let file = NewFile::create_blocking(path.clone(), Existing::Refuse).unwrap();
+        assert_eq!(names(folder.path()), ["file.restoring"]);
+        let second = NewFile::create_blocking(path.clone(), Existing::Refuse);
+        assert!(matches!(second, Err(RestoreError::Unfinished { .. })));
+        drop(file);
+        assert_eq!(names(folder.path()), [""; 0]);
+        write_small(RestoreTarget::NewFile(path.clone()), b"new", Existing::Refuse).unwrap();
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_if_that_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut early = NewFile::create_blocking(path.clone(), Existing::Refuse).unwrap();
+        // Somebody else makes the file meanwhile.
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(NewFile::create_blocking(path.clone()), Err(RestoreError::TargetExists { .. })));
-        drop(NewFile::create_beside(path.clone()).unwrap());
+        assert!(matches!(early.keep_blocking(), Err(RestoreError::TargetExists { .. })));
+        drop(early);
+        let late = NewFile::create_blocking(path.clone(), Existing::Refuse);
+        assert!(matches!(late, Err(RestoreError::TargetExists { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         write_small(RestoreTarget::NewFile(path.clone()), b"new", Existing::Replace).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_full_file_system_is_told_as_such() {
+        let full = FileWriter(Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap()));
+        let error = full.write_at(&[1; 100], 0).unwrap_err();
+        assert!(error.hint().unwrap().contains("file system of the target is full"), "{error:?}");
+        full.write_at(&[0; 100], 0).unwrap();
     }
 }

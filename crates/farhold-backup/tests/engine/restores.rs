@@ -206,3 +206,13 @@ async fn a_writer_that_takes_no_more_ends_the_restore() {
         assert!(error.hint().unwrap().contains("full"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_is_named() {
+    let machine = backed_up(Protection::None).await;
+    for archive in ["disk", "client.log", "other.img"] {
+        let error = refusal(&machine, archive).await;
+        assert_eq!(error.to_string(), format!("snapshot has no archive '{archive}'"));
+        assert!(error.hint().is_some());
+    }
+}

@@ -130,17 +130,32 @@ impl Desk {
 
     /// Restores an archive of the newest snapshot to a new file.
     pub async fn restore(&self, archive: &str, target: &Path) -> Result<u64, RestoreError> {
-        let mut request = RestoreRequest::new(self.snapshot(), archive, RestoreTarget::NewFile(target.to_owned()));
+        self.restore_from(STORE, self.snapshot(), archive, target).await
+    }
+
+    async fn restore_from(
+        &self,
+        store: &str,
+        snapshot: Snapshot,
+        archive: &str,
+        target: &Path,
+    ) -> Result<u64, RestoreError> {
+        let mut request = RestoreRequest::new(snapshot, archive, RestoreTarget::NewFile(target.to_owned()));
         request.key = self.protection.key().cloned();
-        let (store, ns) = (STORE.parse().unwrap(), Namespace::root());
+        let (store, ns) = (store.parse().unwrap(), Namespace::root());
         let cancel = CancellationToken::new();
         Ok(restore(&self.client, &store, &ns, request, Observer::silent(), cancel).await?.size_bytes)
     }
 
     /// Restores an archive of the newest snapshot and returns its content.
     pub async fn restored(&self, archive: &str) -> Vec<u8> {
+        self.restored_from(STORE, &self.snapshot().to_string(), archive).await
+    }
+
+    /// Restores an archive and returns its content.
+    pub async fn restored_from(&self, store: &str, snapshot: &str, archive: &str) -> Vec<u8> {
         let target = self.path("restored");
-        let size_bytes = self.restore(archive, &target).await.unwrap();
+        let size_bytes = self.restore_from(store, snapshot.parse().unwrap(), archive, &target).await.unwrap();
         let content = fs::read(&target).unwrap();
         fs::remove_file(&target).unwrap();
         assert_eq!(content.len() as u64, size_bytes);
