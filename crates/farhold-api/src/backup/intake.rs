@@ -299,7 +299,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use farhold_datastore::backup::{BackupKind, BackupWriter};
@@ -326,7 +326,7 @@ mod tests {
     }
 
     /// Starts a backup in a store of its own.
-    fn writer(folder: &Path) -> BackupWriter {
+    pub(in super::super) fn writer(folder: &Path) -> BackupWriter {
         let root = folder.join("store");
         std::fs::create_dir_all(root.join(".chunks")).unwrap();
         let clock = Arc::new(Fixed);

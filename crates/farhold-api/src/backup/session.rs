@@ -13,7 +13,7 @@ use farhold_format::index::Index;
 use farhold_protocol::writer::{ClosedIndex, Phase, UploadCounts, WriterRefusal, WriterState, check_reuse};
 use farhold_protocol::writer_request::WriterKind;
 use farhold_types::{ArchiveKind, ArchiveName, Digest, Epoch};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::intake::{Intake, WriteBudget};
 use super::report::{self, SessionLog};
@@ -33,6 +33,8 @@ pub struct BackupSession {
     /// See [`SESSION_FILES`].
     pub(super) files: Arc<Semaphore>,
     pub(super) log: SessionLog,
+    /// Told when the snapshot is complete.
+    finished: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 /// An index under construction. The lock is for a whole request.
@@ -92,8 +94,8 @@ pub(super) struct Close {
 }
 
 impl BackupSession {
-    /// Returns a session that fills `writer`. `log`: of its task.
-    pub fn new(writer: BackupWriter, budget: &WriteBudget, log: SessionLog) -> Self {
+    /// Returns a session that fills `writer`. `log`: of its task. `finished`: told when the snapshot is complete.
+    pub fn new(writer: BackupWriter, budget: &WriteBudget, log: SessionLog, finished: oneshot::Sender<()>) -> Self {
         let writer = Arc::new(writer);
         let activity = Activity::new();
         let scratch = Arc::clone(&writer);
@@ -106,12 +108,19 @@ impl BackupSession {
             activity,
             files: Arc::new(Semaphore::new(SESSION_FILES)),
             log,
+            finished: Mutex::new(Some(finished)),
         }
     }
 
-    /// Returns what is written to.
-    pub fn writer(&self) -> &BackupWriter {
-        &self.writer
+    /// Ends the session: waits for requests that are being worked on, removes the snapshot if it is not complete, and
+    /// gives the locks back. Blocking.
+    ///
+    /// # Errors
+    /// The snapshot cannot be removed; it is no finished one.
+    pub fn end(&self) -> Result<(), BackupError> {
+        let ended = self.writer.discard();
+        drop(self.finished.lock().unwrap_or_else(PoisonError::into_inner).take());
+        ended
     }
 
     /// Returns whether the snapshot is complete.
@@ -301,6 +310,9 @@ impl BackupSession {
             Ok(()) => {
                 self.state().finished();
                 self.log.line("successfully finished backup");
+                if let Some(finished) = self.finished.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    let _ = finished.send(());
+                }
                 Ok(())
             }
             Err(error) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_datastore::backup::{BackupKind, BackupWriter, BeginBackupError};
+use farhold_jobs::verify::verify_new;
 use farhold_jobs::{App, Operation, StoreHandle};
 use farhold_protocol::upgrade::BACKUP_PROTOCOL;
 use farhold_rules::acl::AclPath;
@@ -42,6 +43,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
 }
 
 /// What a client wants to write.
+#[derive(Clone)]
 struct Wanted {
     caller: Authid,
     store: DatastoreName,
@@ -143,10 +145,12 @@ async fn run(
         let context = context.clone();
         SessionLog::new(Arc::new(move |line: &str| context.log(line)), wanted.is_verbose)
     };
-    let session = Arc::new(BackupSession::new(writer, &budget, log.clone()));
+    let (finished, is_finished) = oneshot::channel();
+    let verification = tokio::spawn(verify_when_finished(app, wanted.clone(), context.clone(), is_finished));
+    let session = Arc::new(BackupSession::new(writer, &budget, log.clone(), finished));
     let failure = tokio::select! {
         biased;
-        failure = converse(&app, &wanted, &session, &log, connection) => failure,
+        failure = converse(&session, &log, connection) => failure,
         () = context.cancelled() => "task aborted".to_owned(),
     };
     let result = if session.is_finished() {
@@ -163,11 +167,13 @@ async fn run(
     };
     // Waits for requests that are being worked on, and gives the locks back.
     let discarded = tokio::task::spawn_blocking(move || {
-        let discarded = session.writer().discard();
+        let discarded = session.end();
         drop((session, handle));
         discarded
     })
     .await;
+    // Whether it was finished is known by now.
+    let _ = verification.await;
     match discarded {
         Ok(Ok(())) => result,
         Ok(Err(error)) => {
@@ -175,6 +181,17 @@ async fn run(
             result
         }
         Err(_) => Err(TaskFailure::new("removing the snapshot failed unexpectedly")),
+    }
+}
+
+/// Starts a verification of the snapshot as soon as it is complete, if the datastore wants that.
+async fn verify_when_finished(app: Arc<App>, wanted: Wanted, context: TaskContext, is_finished: oneshot::Receiver<()>) {
+    if is_finished.await.is_err() || wanted.kind == BackupKind::Benchmark {
+        return;
+    }
+    match verify_new(&app, &wanted.store, &wanted.ns, &wanted.snapshot, &wanted.caller).await {
+        Ok(_) => {}
+        Err(error) => context.warn(&format!("the backup is not verified: {}", ApiError::from_chain(&error))),
     }
 }
 
@@ -186,13 +203,7 @@ const fn context_word(kind: BackupKind) -> &'static str {
 }
 
 /// Serves the connection until it is over; returns what to say if the backup is not finished then.
-async fn converse(
-    _app: &Arc<App>,
-    _wanted: &Wanted,
-    session: &Arc<BackupSession>,
-    log: &SessionLog,
-    connection: oneshot::Receiver<Upgraded>,
-) -> String {
+async fn converse(session: &Arc<BackupSession>, log: &SessionLog, connection: oneshot::Receiver<Upgraded>) -> String {
     let Ok(Ok(io)) = tokio::time::timeout(UPGRADE_WAIT, connection).await else {
         return "connection error: the client went away before the session began".to_owned();
     };

@@ -10,7 +10,9 @@
 
 mod connection;
 mod content;
+mod life;
 mod play;
+mod scripted;
 mod stage;
 #[allow(dead_code, reason = "shared by tests that need different parts")]
 #[path = "../support/mod.rs"]

@@ -1,5 +1,8 @@
 //! Records of sessions that write, against our server.
 
+use farhold_jobs::Operation;
+use farhold_types::{ArchiveKind, Digest, Namespace};
+
 use crate::play::{Line, lines};
 use crate::runtime;
 use crate::stage::Stage;
@@ -44,6 +47,31 @@ fn play(store: &str, records: &[&str], is_expected: impl Fn(&str) -> bool) {
         }
     });
     assert!(wrong.is_empty(), "answers have another form than the recorded ones:\n{wrong}");
+    check_snapshots(&stage);
+}
+
+/// Checks that every finished snapshot can be read to its last chunk.
+fn check_snapshots(stage: &Stage) {
+    let name = stage.root.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let store = stage.app().stores.open(&name, Operation::Read).unwrap();
+    for ns in store.namespaces(&Namespace::root(), 7).unwrap() {
+        for group in store.groups(&ns).unwrap() {
+            for info in store.snapshots(&ns, &group.group).unwrap().iter().filter(|info| info.has_manifest) {
+                let snapshot = group.group.at(info.time);
+                // The one that the recorder spoilt.
+                let Ok((manifest, _)) = store.read_manifest(&ns, &snapshot) else { continue };
+                let is_by_server = manifest.unprotected.contains_key("chunk_upload_stats");
+                assert!(is_by_server, "{snapshot} has no statistics");
+                for archive in info.files.iter().filter(|archive| archive.kind() != ArchiveKind::Blob) {
+                    let index = store.open_index(&ns, &snapshot, archive).unwrap();
+                    for digest in index.digests().filter(|digest| *digest != Digest([0; 32])) {
+                        let chunk = store.read_chunk(&digest).unwrap();
+                        farhold_format::blob::check(&chunk).unwrap();
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
