@@ -49,6 +49,21 @@ async fn many_large_chunks_sent_at_once_over_a_long_line_arrive_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_together_send_more_than_the_server_may_hold_all_end_well() {
+    // All bodies are under way at once: three times what the server has memory for, and each session twice its share.
+    let scene = Scene::new(Duration::ZERO).await;
+    let archive = Archive::fixed(0..30);
+    let snapshots: Vec<String> = (0..3).map(|number| format!("vm/{number}/2026-01-01T10:00:00Z")).collect();
+    let results = join_all(snapshots.iter().map(|snapshot| async {
+        let session = scene.open(snapshot).await.unwrap();
+        write(&session, &archive, Step::Finished).await
+    }))
+    .await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_readable(&scene, &snapshots[2], &archive).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_backup_sends_what_changed_and_names_the_rest() {
     let scene = Scene::new(Duration::ZERO).await;
     let first = Archive::fixed(0..4);
