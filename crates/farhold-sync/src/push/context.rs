@@ -17,7 +17,7 @@ use crate::options::SyncOptions;
 use crate::outcome::{RemovedCounts, SyncReport};
 use crate::phases::Phases;
 use crate::push::rights::PushRights;
-use crate::push::target::{DeletionAnswer, PushTarget};
+use crate::push::target::{DeletionAnswer, PushTarget, RemoteError, RemoteFault};
 use crate::received::ReceivedFiles;
 use crate::retry::Retry;
 use crate::source::Source;
@@ -87,6 +87,16 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
     pub(crate) fn warm(&self, sessions: usize) {
         let (target, over) = (self.target.clone(), self.over.clone());
         self.closing.spawn(async move { over.run_until_cancelled(target.warm(sessions)).await });
+    }
+
+    /// Asks the target, again after a lost connection. A cancelled run does not wait for an answer: the error then is of no
+    /// interest, since the run says once that it was stopped.
+    pub(crate) async fn ask<R, F: Future<Output = Result<R, RemoteError>>>(
+        &self,
+        request: impl Fn() -> F,
+    ) -> Result<R, RemoteError> {
+        let stopped = || Err(RemoteError::new(RemoteFault::Refused, "aborted"));
+        self.cancel.run_until_cancelled(self.retry.run(request)).await.unwrap_or_else(stopped)
     }
 
     pub(crate) fn report(&self) -> MutexGuard<'_, SyncReport> {

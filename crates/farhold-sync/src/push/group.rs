@@ -267,7 +267,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
             remove_snapshots(run, self.pair, events, &plan.listed(), is_complete, &target).await?;
         }
         if !has_pushed {
-            follow(run, &state, &plan, &target).await;
+            run.cancel.run_until_cancelled(follow(run, &state, &plan, &target)).await;
         }
         Ok(())
     }

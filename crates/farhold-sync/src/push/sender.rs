@@ -179,6 +179,10 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
         }
         let reused = known.as_ref().map(|known| &known.index).filter(|previous| may_reuse(&index, previous));
         let (writer, reused) = self.create(file, &index, reused).await?;
+        let is_refused = reused.is_none() && known.as_ref().is_some_and(|known| !known.is_registered);
+        if is_refused && let Some(asked) = previous.index(self, file, None).await {
+            self.chunks.add(asked.index.digests());
+        }
         let uploaded_bytes = AtomicU64::default();
         let archive = Archive { sender: self, file, index: &index, writer, reused, events, uploaded_bytes };
         let sent = archive.send().await?;

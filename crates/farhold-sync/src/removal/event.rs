@@ -117,6 +117,8 @@ pub enum KeptBecause {
 pub enum SkippedBecause {
     /// The source listed something in a form that makes no sense.
     Incomplete,
+    /// The target of a push listed something in a form that makes no sense.
+    TargetIncomplete,
     /// The source lists nothing, and might hide everything.
     MaybeHidden,
     /// The source hides namespaces that must exist.
@@ -236,6 +238,7 @@ impl SkippedBecause {
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Incomplete => "the source's listing is incomplete",
+            Self::TargetIncomplete => "the target's listing is incomplete",
             Self::MaybeHidden => {
                 "the source lists none at all and its account may not see all; give it Datastore.Audit there if they \
                  are really gone"

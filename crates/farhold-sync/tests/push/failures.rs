@@ -169,3 +169,24 @@ async fn a_target_that_breaks_every_session_is_not_tried_for_ever() {
     assert!(pushed.result.is_err() && times(&remote).is_empty());
     assert_eq!(remote.count("open host/x"), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cancelled_while_it_removes_does_not_wait_for_the_deletion() {
+    let (source, remote) = (three(), MemoryRemote::new());
+    push(push_options(), &source, &remote).await.result.unwrap();
+    remote.put_finished("", "vm/9/2026-01-01T10:00:00Z", "sync@pbs!t1");
+    *remote.round_trip.lock().unwrap() = Duration::from_secs(600);
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    // Version, namespaces, groups and the snapshots of two groups are through.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(4 * 600 + 60)).await;
+        stop.cancel();
+    });
+    let begin = tokio::time::Instant::now();
+    let options = SyncOptions { remove_vanished: true, ..push_options() };
+    let pushed = push_with(options, &source, &remote, Unrestricted, cancel).await;
+    assert!(matches!(pushed.result, Err(SyncError::Cancelled)));
+    assert!(begin.elapsed() < Duration::from_secs(4 * 600 + 120));
+    assert!(!pushed.has_line("Failed"), "{:#?}", pushed.texts());
+}

@@ -8,7 +8,7 @@ use farhold_format::blob::{BlobEncoder, Compression};
 use farhold_format::manifest::Manifest;
 use farhold_types::{CLIENT_LOG_NAME, CryptMode, Digest, MANIFEST_NAME};
 
-use crate::support::remote::{MemoryRemote, push, push_options};
+use crate::support::remote::{MemoryRemote, push, push_options, refused};
 use crate::support::{Content, MemorySource, encode};
 
 /// What a fixed index must have.
@@ -184,4 +184,17 @@ async fn a_long_index_is_appended_in_bounded_parts_in_order() {
     assert_same(&source, &remote);
     let appends: Vec<_> = remote.take_requests().into_iter().filter(|request| request.starts_with("append")).collect();
     assert_eq!(appends, ["append 700", "append 700", "append 599"], "known chunks fill the appends");
+}
+
+#[tokio::test]
+async fn an_index_that_the_target_does_not_take_over_costs_appends_only() {
+    let (source, remote) = (small_store(), MemoryRemote::new());
+    push(push_options(), &source, &remote).await.result.unwrap();
+    let disk = ("drive.img.fidx", Content::Chunks(&[1, 2, 4], CHUNK));
+    source.add("", "vm/1/2026-01-03T10:00:00Z", &[disk]);
+    remote.set_fault(|request, _| request.ends_with("reuse").then(|| refused("no")));
+    let pushed = push(push_options(), &source, &remote).await;
+    assert!(pushed.result.is_ok(), "{:#?}", pushed.texts());
+    assert_same(&source, &remote);
+    assert_eq!(pushed.report().chunks, 0);
 }

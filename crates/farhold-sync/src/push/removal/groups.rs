@@ -102,11 +102,12 @@ impl<S: Source, T: PushTarget> GroupRemover<'_, S, T> {
         };
         let answer = self.peer.answer;
         let removed = match run.rights.may_prune(ns) {
-            Ok(()) => run.retry.run(|| run.target.delete_group(ns, group, answer)).await.map_err(|error| chain(&error)),
+            Ok(()) => run.ask(|| run.target.delete_group(ns, group, answer)).await.map_err(|error| chain(&error)),
             Err(denied) => Err(format!("pruning remote datastore contents not allowed - {denied}")),
         };
         let statistics = match removed {
             Ok(statistics) => statistics,
+            Err(_) if run.cancel.is_cancelled() => return GroupOutcome::Failed,
             Err(error) => {
                 run.report().failures.add(|| format!("vanished group {}: {error}", group_name(ns, group)));
                 emit(GroupStep::Failed(error));

@@ -66,9 +66,12 @@ pub(crate) async fn judge_namespaces<S: Source, T: PushTarget>(
         return Ok(JudgedNamespaces { planned, skipped: None });
     }
     if !pushed.is_complete {
-        return Ok(JudgedNamespaces { planned, skipped: Some(SkippedBecause::Incomplete) });
+        return Ok(JudgedNamespaces { planned, skipped: Some(SkippedBecause::TargetIncomplete) });
     }
     let again = run.source.namespaces(&options.source_anchor, options.max_depth).await.map_err(|e| chain(&e))?;
+    if !again.unreadable.is_empty() {
+        return Ok(JudgedNamespaces { planned, skipped: Some(SkippedBecause::Incomplete) });
+    }
     let pairs = map_namespaces(again.items, &options.source_anchor, &options.target_anchor, options.max_depth);
     let pairs = [pushed.pairs, &pairs.map_err(|error| chain(&error))?[..]].concat();
     Ok(JudgedNamespaces { planned: judge(&pairs), skipped: None })
@@ -121,6 +124,9 @@ impl<S: Source, T: PushTarget> NamespaceRemover<'_, S, T> {
                 }
                 NamespaceVerdict::Remove => self.remove(&namespace).await,
             };
+            if self.run.cancel.is_cancelled() {
+                return;
+            }
             let mut report = self.run.report();
             match &step {
                 NamespaceStep::Removed => report.count_removed(|removed| removed.namespaces += 1),
@@ -140,7 +146,7 @@ impl<S: Source, T: PushTarget> NamespaceRemover<'_, S, T> {
     /// Removes what may be removed of a namespace, and itself if nothing is left. Returns how it ended.
     async fn remove(&self, ns: &Namespace) -> NamespaceStep {
         let (run, options) = (self.run, &self.run.options);
-        let listed = match run.retry.run(|| run.target.groups(ns)).await {
+        let listed = match run.ask(|| run.target.groups(ns)).await {
             Ok(listed) => listed,
             Err(error) => return NamespaceStep::Failed(chain(&error)),
         };
@@ -166,7 +172,7 @@ impl<S: Source, T: PushTarget> NamespaceRemover<'_, S, T> {
         if let Some(reason) = reasons.first() {
             return NamespaceStep::Kept(*reason);
         }
-        match run.retry.run(|| run.target.delete_empty_namespace(ns)).await {
+        match run.ask(|| run.target.delete_empty_namespace(ns)).await {
             Ok(()) => NamespaceStep::Removed,
             Err(error) => NamespaceStep::Failed(chain(&error)),
         }

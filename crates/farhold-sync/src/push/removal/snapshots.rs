@@ -59,9 +59,7 @@ pub(crate) async fn remove_snapshots<S: Source, T: PushTarget>(
         }
         let snapshot = group.at(time);
         let removed = match &allowed {
-            Ok(()) => {
-                run.retry.run(|| run.target.delete_snapshot(&pair.target, &snapshot)).await.map_err(|e| chain(&e))
-            }
+            Ok(()) => run.ask(|| run.target.delete_snapshot(&pair.target, &snapshot)).await.map_err(|e| chain(&e)),
             Err(denied) => Err(format!("pruning remote datastore contents not allowed - {denied}")),
         };
         match removed {
@@ -69,6 +67,7 @@ pub(crate) async fn remove_snapshots<S: Source, T: PushTarget>(
                 run.report().count_removed(|removed| removed.snapshots += 1);
                 events.emit(GroupEvent::VanishedRemoved(time));
             }
+            Err(_) if run.cancel.is_cancelled() => return Err(GroupFailure::Cancelled),
             Err(error) => {
                 let name = group_name(&pair.target, group);
                 run.report().failures.add(|| format!("vanished snapshot {name}/{time}: {error}"));
