@@ -229,3 +229,34 @@ fn left_overs_in_the_directory_do_not_stay_in_a_finished_backup() {
     drop(never_closed);
     assert!(!bench.paths().iter().any(|path| path.contains("tmp")), "{:?}", bench.paths());
 }
+
+#[test]
+fn uploads_that_race_with_the_end_are_stored_or_refused() {
+    for _ in 0..20 {
+        let bench = Bench::new();
+        let writer = bench.begin(&first()).unwrap();
+        fill(&writer, &sample(&first(), b"content")).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..4u8 {
+                let (writer, store) = (&writer, &bench.store);
+                scope.spawn(move || {
+                    for round in 0..10u8 {
+                        let (digest, encoded) = crate::support::chunk(&[number, round]);
+                        match writer.insert_chunk(&digest, &encoded) {
+                            Ok(_) => assert!(store.has_chunk(&digest).expect("looked")),
+                            Err(error) => assert!(matches!(error, BackupError::Ended), "{error}"),
+                        }
+                        match writer.create_dynamic(&format!("x{number}.didx").parse().expect("valid")) {
+                            Ok(index) => drop(index),
+                            Err(error) => assert!(matches!(error, BackupError::Ended), "{error}"),
+                        }
+                    }
+                });
+            }
+            scope.spawn(|| writer.finish(&UploadStatistics::default()).expect("finished"));
+        });
+        check_whole(&bench.store, &root(), &first());
+        assert!(bench.is_free(&root(), &first()));
+        assert!(!bench.paths().iter().any(|path| path.contains("tmp")), "{:?}", bench.paths());
+    }
+}
