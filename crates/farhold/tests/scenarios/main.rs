@@ -1,15 +1,19 @@
 //! Scenarios of `docs/spec/sync.md`, annex B, that are about the wire: two real servers, a relay between them that
 //! breaks when a scenario says so.
 //!
-//! [`pair`]: the two servers. [`decrypt`]: keys. [`faults`]: lines that break, servers that die, tickets that end. [`remotes`]: accounts
-//! and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_removal`], [`push_faults`],
-//! [`push_logs`]: what it pushes, removes and tells, and what may happen meanwhile. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
+//! [`pair`]: the two servers. [`decrypt`]: keys. [`faults`]: lines that break, servers that die, tickets that end.
+//! [`remotes`]: accounts and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_encrypt`],
+//! [`push_removal`], [`push_faults`], [`push_logs`]: what it pushes, encrypts, removes and tells, and what may happen
+//! meanwhile. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
 mod content;
 mod decrypt;
+#[path = "../backup_client/desk.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod desk;
 mod faults;
 mod pair;
 #[path = "../product/peer.rs"]
@@ -19,6 +23,7 @@ mod peer;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod process;
 mod push;
+mod push_encrypt;
 mod push_faults;
 mod push_logs;
 mod push_pair;
