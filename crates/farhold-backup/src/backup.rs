@@ -65,8 +65,9 @@ pub struct ArchiveSummary {
 /// See [`BackupError`].
 ///
 /// # Cancel safety
-/// Cancelling and dropping the future both cut the connection, and the server removes the snapshot. Cancelling does
-/// nothing any more once the server was asked to finish: that is waited for.
+/// Cancelling cuts the connection, and the server removes the snapshot; it does nothing any more once the server was
+/// asked to finish: that is waited for. Dropping the future cuts the connection at any time, so at the very end the
+/// snapshot may be complete nevertheless.
 pub async fn backup(
     client: &Client,
     place: &BackupPlace,

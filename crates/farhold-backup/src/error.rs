@@ -142,6 +142,9 @@ impl BackupError {
                 "directories cannot be archived here; make an archive with another program and store that, \
                  or use the reference client",
             ),
+            Self::ReservedName { .. } => {
+                Some("choose another name; a client log is stored after the backup with 'snapshot upload-log'")
+            }
             Self::Empty { .. } => Some("store small or empty files as .conf or .log"),
             Self::SmallFileTooLarge { .. } => Some("store a large file as .img or .pxar"),
             Self::Shrank { .. } => Some("back up a snapshot of the volume, not one that is being changed"),

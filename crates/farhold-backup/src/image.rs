@@ -62,7 +62,8 @@ impl Image {
         Ok(work.hash(buffer, memory))
     }
 
-    /// Returns whether the file system holds no data for a range. Moves the file's position, which nobody uses.
+    /// Returns whether the file system holds no data for a range. What it says about holes is believed, as by all programs
+    /// that copy sparse files. Moves the file's position, which nobody uses.
     fn is_hole(&self, start: u64, length: u64) -> bool {
         let Ok(offset) = i64::try_from(start) else { return false };
         match lseek(&*self.file, offset, Whence::SeekData) {

@@ -255,3 +255,24 @@ async fn of_a_killed_client_the_server_keeps_nothing() {
     let tasks = desk.site.run(&["task", "list", "--all", "1"]).await.ok();
     assert!(tasks.contains("backup") && !tasks.contains("running"), "{tasks}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_client_restored_does_not_look_like_the_whole() {
+    let mut desk = Desk::new(Protection::None).await;
+    desk.write("disk", &noise(1, 24 * MIB));
+    desk.back_up(&["disk.img:disk"]).await.unwrap();
+    let (target, unfinished) = (desk.path("copy"), desk.path("copy.restoring"));
+    // So slowly that it would take half a minute.
+    let arguments =
+        ["restore", "host/desk", "disk.img", target.to_str().unwrap(), "--rate", "800KB", "--burst", "800KB"];
+    let client = Process::spawn(client_program(&desk, &arguments));
+    tokio::task::block_in_place(|| wait_until("the restore has begun", || unfinished.exists()));
+    client.kill();
+    assert!(unfinished.exists() && !target.exists());
+    let error = desk.restore("disk.img", &target).await.unwrap_err();
+    let text = told(&error, error.hint());
+    assert!(text.contains("copy.restoring is in the way") && text.contains("remove the file"), "{text}");
+    fs::remove_file(unfinished).unwrap();
+    desk.restore("disk.img", &target).await.unwrap();
+    assert!(fs::read(&target).unwrap() == noise(1, 24 * MIB));
+}
