@@ -4,13 +4,13 @@
 //! The recorded datastore `tank` is not at hand: the recorded store `golden` stands for it. Groups, snapshots and
 //! archives that it lacks are replaced by ones of the same type, and digests by those of our own index files. What is
 //! compared is the form of each answer: status, content type, how its length is told, kind of body, members of JSON.
-//! On connections the order of requests and the number in flight are as recorded. What pushes wrote was not kept, so
-//! other content of the same sizes stands for it (`write`).
+//! On connections the order of requests and the number in flight are as recorded.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod connection;
 mod content;
 mod life;
+mod listings;
 mod play;
 mod scripted;
 mod stage;
@@ -20,7 +20,6 @@ mod support;
 #[path = "../support/trust_all.rs"]
 mod trust_all;
 mod uploads;
-mod write;
 mod writers;
 mod writing;
 mod wrong_client;
@@ -88,7 +87,7 @@ fn scene() -> Scene {
     std::fs::create_dir_all(folders.stores(1)).unwrap();
     let store = files::unpack_store("golden.tar.zst", &folders.stores(1), "golden");
     let composed = server(&folders.server(1), "pbs1", Arc::new(SetClock::new(Epoch(1_795_379_959))));
-    let account = Account::set_up(&composed, &[("tank", &store, true)]);
+    let account = Account::set_up(&composed, &store);
     let server = Listening::start(composed);
     let tank = Tank::new(Arc::clone(&server.running().composed().app), account, server.port());
     Scene { server, tank: Arc::new(tank), _scratch: scratch }
@@ -173,49 +172,4 @@ fn two_hundred_chunk_requests_in_flight_are_all_answered() {
         // The session goes on.
         assert_eq!(session.get("/download?file-name=index.json.blob").await.status, 200);
     });
-}
-
-/// The records of pushes, in the order in which they were made, for each target store.
-const PUSHES: &[(&str, &[&str])] = &[
-    (
-        "inbox",
-        &[
-            "push-new",
-            "push-noop",
-            "push-incremental",
-            "push-remove-vanished",
-            "push-foreign-owner",
-            "push-missing-target-namespace",
-        ],
-    ),
-    ("inbox2", &["push-encrypt-new", "push-encrypt-noop", "push-encrypt-incremental"]),
-];
-
-#[test]
-fn what_pushes_send_gets_answers_of_the_recorded_form_and_leaves_the_recorded_snapshots() {
-    let scratch = support::scratch::scratch();
-    let folders = Folders { root: scratch.path().to_owned() };
-    let composed = server(&folders.server(1), "pbs1", Arc::new(SetClock::new(Epoch(1_795_379_959))));
-    let paths: Vec<_> = PUSHES.iter().map(|(store, _)| folders.stores(1).join(store)).collect();
-    let stores: Vec<_> = PUSHES.iter().zip(&paths).map(|((name, _), path)| (*name, path.as_path(), false)).collect();
-    let account = Arc::new(Account::set_up(&composed, &stores));
-    let server = Listening::start(composed);
-    let (port, app) = (server.port(), Arc::clone(&server.running().composed().app));
-    let results = runtime().block_on(async {
-        let plays = PUSHES.iter().map(|(store, records)| {
-            let target = write::Target::new(store, Arc::clone(&account), Arc::clone(&app), port);
-            tokio::spawn(async move { (*store, target.play(records).await) })
-        });
-        join_all(plays).await
-    });
-    let mut wrong = String::new();
-    for result in results {
-        let (store, played) = result.unwrap();
-        println!("{store:<40} {:>5} requests", played.requests);
-        for line in played.wrong {
-            wrong += &format!("{store} {line}\n");
-        }
-    }
-    drop(server);
-    assert!(wrong.is_empty(), "answers have another form than the recorded ones:\n{wrong}");
 }

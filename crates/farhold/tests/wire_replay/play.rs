@@ -25,12 +25,12 @@ const PASSWORD: &str = "sync-secret-1";
 
 /// The recorded account `sync@pbs` and its token.
 pub struct Account {
-    pub secret: String,
+    secret: String,
 }
 
 impl Account {
-    /// Configures stores and the account, through the API. A store is a name, a folder, and whether one exists there.
-    pub fn set_up(server: &Composed, stores: &[(&str, &Path, bool)]) -> Self {
+    /// Configures the store `tank` and the account, through the API.
+    pub fn set_up(server: &Composed, store: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let call = |method: &str, path: &'static str, params: Value| {
             let Value::Object(params) = params else { unreachable!("parameters are an object") };
@@ -43,10 +43,8 @@ impl Account {
                 value
             })
         };
-        for (name, path, exists) in stores {
-            let params = json!({"name": name, "path": path.to_str().unwrap(), "reuse-datastore": exists});
-            call("POST", "/config/datastore", params);
-        }
+        let path = store.to_str().unwrap();
+        call("POST", "/config/datastore", json!({"name": "tank", "path": path, "reuse-datastore": true}));
         call("POST", "/access/users", json!({"userid": "sync@pbs", "password": PASSWORD}));
         let params = json!({"userid": "sync@pbs", "token-name": "t1"});
         let token = call("POST", "/access/users/{userid}/token/{token-name}", params);

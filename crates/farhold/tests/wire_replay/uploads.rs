@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use farhold_crypto::sha256;
 use farhold_format::blob::{BlobEncoder, BlobKind};
-use farhold_format::manifest::Manifest;
-use farhold_types::{Digest, Snapshot};
+use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_types::{CLIENT_LOG_NAME, CryptMode, Digest, MANIFEST_NAME, Snapshot};
 use serde_json::{Value, json};
 
 use crate::content::{Chunks, container, recorded_kind, value, with_value};
@@ -55,7 +55,8 @@ pub type Closed = BTreeMap<String, Vec<Pair>>;
 
 /// One session.
 pub struct Uploads {
-    snapshot: Snapshot,
+    /// Lists what was closed and stored so far.
+    manifest: Manifest,
     indexes: BTreeMap<u64, Index>,
 }
 
@@ -66,8 +67,8 @@ pub struct Sent {
 }
 
 impl Uploads {
-    pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, indexes: BTreeMap::new() }
+    pub fn new(snapshot: &Snapshot) -> Self {
+        Self { manifest: Manifest::new(snapshot), indexes: BTreeMap::new() }
     }
 
     /// Returns the number that our server gave the writer.
@@ -136,9 +137,7 @@ impl Uploads {
         let is_manifest = value(&line.path, "file-name") == Some("index.json.blob");
         let is_crc_wrong = line.label.as_deref() == Some("bad crc");
         let mut bytes = match recorded_kind(line) {
-            Some(BlobKind::Zstd) if is_manifest => {
-                Manifest::new(&self.snapshot).to_blob(&mut BlobEncoder::new()).unwrap()
-            }
+            Some(BlobKind::Zstd) if is_manifest => self.manifest.to_blob(&mut BlobEncoder::new()).unwrap(),
             Some(kind) => container(kind, line.body_len),
             None => vec![1; line.body_len],
         };
@@ -158,10 +157,31 @@ impl Uploads {
             (Some("POST"), "/fixed_close" | "/dynamic_close") if is_ok => {
                 let writer: u64 = value(&line.path, "wid").unwrap().parse().unwrap();
                 let index = self.indexes.remove(&writer).unwrap();
+                let size = value(&line.path, "size").unwrap().parse().unwrap();
+                // Only what cannot be looked into keeps its recorded digest.
+                let is_encrypted = index.entries.values().all(|(_, pair)| pair[0] == pair[1]);
+                self.list(&index.name, is_encrypted, size, index.checksum(1));
                 closed.insert(index.name, index.entries.into_values().map(|(_, pair)| pair).collect());
+            }
+            (Some("POST"), "/blob") if is_ok => {
+                let name = value(&line.path, "file-name").unwrap();
+                if name != MANIFEST_NAME && name != CLIENT_LOG_NAME {
+                    let stored = self.blob(line, line.path.clone()).body;
+                    let is_encrypted = recorded_kind(line).is_some_and(BlobKind::is_encrypted);
+                    self.list(name, is_encrypted, stored.len() as u64, sha256(&stored));
+                }
             }
             _ => {}
         }
+    }
+
+    /// Lists a file in the manifest, instead of an earlier one of this name.
+    fn list(&mut self, name: &str, is_encrypted: bool, size_bytes: u64, checksum: Digest) {
+        let Ok(name) = name.parse() else { return };
+        let crypt_mode = if is_encrypted { CryptMode::Encrypt } else { CryptMode::None };
+        let files = &mut self.manifest.files;
+        files.retain(|file| file.name != name);
+        files.push(ManifestFile { name, crypt_mode, size_bytes, checksum });
     }
 
     fn created(&mut self, line: &Line, answer: &[u8], closed: &Closed) {

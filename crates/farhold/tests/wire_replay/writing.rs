@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::connection::{Session, Wire, WireAnswer};
 use crate::content::{Chunks, value};
+use crate::listings;
 use crate::play::{Line, differences};
 use crate::stage::{PASSWORD, Stage};
 use crate::uploads::{Closed, Uploads};
@@ -23,7 +24,9 @@ type InFlight = BoxFuture<'static, (Line, String, WireAnswer)>;
 
 /// Plays records on one stage.
 pub struct Writing<'s> {
-    stage: &'s mut Stage,
+    pub stage: &'s mut Stage,
+    /// Whether listings name the same things as recorded.
+    pub compares_listings: bool,
     chunks: Chunks,
     closed: Closed,
     /// Ticket and CSRF token by user.
@@ -42,6 +45,7 @@ impl<'s> Writing<'s> {
         }
         Self {
             stage,
+            compares_listings: true,
             chunks,
             closed: Closed::new(),
             logins: BTreeMap::new(),
@@ -148,9 +152,14 @@ impl<'s> Writing<'s> {
         let method = line.method.as_deref().unwrap();
         let answer = wire.request(method, &line.path, &headers, &body).await;
         self.compare(line, &line.path, &answer);
+        if self.compares_listings
+            && let Some(difference) = listings::difference(line, &answer)
+        {
+            self.wrong.push(format!("{}: {method} {}: {difference}", line.seq, line.path));
+        }
         self.note_login(&answer);
         let open = if answer.status == 101 {
-            Open::Session(wire.session().await, Uploads::new(snapshot(&line.path)))
+            Open::Session(wire.session().await, Uploads::new(&snapshot(&line.path)))
         } else {
             Open::Plain(Box::new(wire))
         };
