@@ -16,11 +16,15 @@ usage: cargo xtask <command>
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has neither a test nor a reason
-  bench CASE    measure pulls between two servers, see docs/benchmarks.md
+  bench CASE    measure pulls, pushes and backups between two servers, see docs/benchmarks.md
     pull     a made-up disk image, near and over a long line
     groups   many groups of small snapshots over a long line: first pull, and nothing new
     decrypt  an encrypted image over a long line: first pull, and an identical second snapshot
     limits   memory with 32 workers, and a bandwidth limit
+    push     an image: first push, identical second snapshot, many streams, an unchanged disk of 64 GiB
+    push-groups   many groups of small snapshots over a long line: first push, and nothing new
+    encrypt  an image that is encrypted while it is pushed: first push, and an identical second snapshot
+    ingest   an image backed up by our client: first, with 1 % changed, unchanged
              --chunks N             size of an image in chunks of 4 MiB (default 512)
              --groups N             groups of three snapshots (default 100)
              --runs N               runs of each measurement (default 3, elsewhere than in `pull` 1)

@@ -1,4 +1,5 @@
-//! `bench groups`: many groups of three small snapshots over a long line, where only round trips cost.
+//! `bench groups` and `bench push-groups`: many groups of three small snapshots over a long line, where only round trips
+//! cost.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,22 +8,23 @@ use std::path::Path;
 use anyhow::ensure;
 use farhold_crypto::sha256;
 use farhold_format::blob::{BlobEncoder, Compression};
-use farhold_format::index::FixedIndexBuilder;
+use farhold_format::index::{FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_testkit::disk_image::CHUNK_BYTES;
-use farhold_types::{CryptMode, Digest, Epoch, Group};
+use farhold_types::{ArchiveKind, CryptMode, Digest, Epoch, Group};
 
 use super::Options;
 use super::image::{FIRST, chunk_path, move_aside};
 use super::server::connections_to;
-use super::site::{STORE, Site};
+use super::site::{Direction, Site};
 
 const SNAPSHOTS_PER_GROUP: usize = 3;
 
 /// Measures and returns a table.
-pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> {
+pub(super) fn measure(site: &Site, options: &Options, direction: Direction) -> anyhow::Result<String> {
+    let (from, to) = (site.sending_store(direction), site.receiving_store(direction));
     eprintln!("making {} groups", options.groups);
-    let chunks = write_groups(&site.source_store, options.groups)?;
+    let chunks = write_groups(from, options.groups)?;
     let mut table = String::from(
         "| line, run | first s | conn. | requests | wire KiB | nothing new s | conn. | requests | per group | wire KiB |\n",
     );
@@ -35,7 +37,7 @@ pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> 
             let (mut wire, mut requests) = (running.wire_bytes().unwrap_or_default(), site.source.requests()?);
             for is_first in [true, false] {
                 let mut connections = 0;
-                let arguments = ["pull", line.name(), STORE, STORE];
+                let arguments = direction.command(*line);
                 let look = || connections = connections.max(connections_to(port));
                 let elapsed = site.target.time_task(&arguments, look)?;
                 let (wire_now, requests_now) = (running.wire_bytes().unwrap_or_default(), site.source.requests()?);
@@ -49,12 +51,8 @@ pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> 
             }
             let peak = running.target.usage()?.peak_bytes >> 20;
             running.stop()?;
-            compare(&site.source_store, &site.target_store, &chunks)?;
-            move_aside(
-                &site.target_store,
-                &site.target_store.with_file_name(format!("done-{}-{run}", line.name())),
-                &chunks,
-            )?;
+            compare(from, to, &chunks)?;
+            move_aside(to, &to.with_file_name(format!("done-{}-{run}", line.name())), &chunks)?;
             writeln!(table, "| {} {run} |{cells} peak {peak} MiB", line.name())?;
         }
     }
@@ -117,7 +115,19 @@ fn compare(original: &Path, copy: &Path, chunks: &[Digest]) -> anyhow::Result<()
                 for file in fs::read_dir(&snapshot)? {
                     let file = file?.path();
                     let same = copy.join(file.strip_prefix(original)?);
-                    ensure!(read(&file)? == read(&same)?, "{} differs", same.display());
+                    if file.ends_with("index.json.blob") {
+                        // Who receives a push adds figures of the upload.
+                        let (original, copy) =
+                            (Manifest::from_blob(&read(&file)?)?, Manifest::from_blob(&read(&same)?)?);
+                        ensure!(original.has_same_protected_content(&copy), "{} differs", same.display());
+                    } else if file.extension().is_some_and(|extension| extension == "fidx") {
+                        // A pushed index has a stamp of its own.
+                        let index =
+                            |path: &Path| anyhow::Ok(Index::parse(ArchiveKind::FixedIndex, read(path)?.into())?);
+                        ensure!(index(&file)?.checksum() == index(&same)?.checksum(), "{} differs", same.display());
+                    } else {
+                        ensure!(read(&file)? == read(&same)?, "{} differs", same.display());
+                    }
                 }
             }
         }

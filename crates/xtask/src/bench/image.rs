@@ -86,6 +86,45 @@ impl Image {
         Ok(())
     }
 
+    /// Writes snapshots of `parts` groups, each with a part of the image, which is not encrypted, and removes the group of the whole image.
+    pub(super) fn split(&self, store: &Path, parts: usize) -> anyhow::Result<()> {
+        for (part, chunks) in self.chunks.chunks(self.chunks.len().div_ceil(parts)).enumerate() {
+            let image = Self { chunks: chunks.to_vec(), key: None };
+            image.write_snapshot(store, &format!("vm/{}", 901 + part), FIRST)?;
+        }
+        fs::remove_dir_all(store.join(GROUP))?;
+        Ok(())
+    }
+
+    /// Returns the image as a push encrypts it with `key`; its chunks lie in `store`.
+    pub(super) fn encrypted(&self, store: &Path, key: &CryptConfig) -> anyhow::Result<Self> {
+        let mut decoder = BlobDecoder::new();
+        let mut encrypted = |chunk: &Chunk| {
+            let content = decoder.decode(&fs::read(store.join(chunk_path(&chunk.digest)))?, None, MAX_CHUNK_BYTES)?;
+            anyhow::Ok(Chunk { digest: key.chunk_digest(&content), ..*chunk })
+        };
+        Ok(Self { chunks: self.chunks.iter().map(&mut encrypted).collect::<anyhow::Result<_>>()?, key: None })
+    }
+
+    /// Checks that the index of a snapshot in `copy` names the chunks of this image, and that they are there.
+    pub(super) fn compare_index(&self, copy: &Path, time: Epoch) -> anyhow::Result<()> {
+        let index = fs::read(copy.join(GROUP).join(time.to_string()).join(ARCHIVE)).context("no index")?;
+        let index = Index::parse(ArchiveKind::FixedIndex, index.into())?;
+        ensure!(index.digests().eq(self.stored_digests().copied()), "the copy has other chunks");
+        for digest in self.stored_digests() {
+            ensure!(copy.join(chunk_path(digest)).exists(), "chunk {digest} is missing");
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot of a disk of `count` chunks that are all the same.
+    pub(super) fn write_uniform(store: &Path, count: usize) -> anyhow::Result<Self> {
+        let mut image = Self { chunks: write_chunks(store, 1, None)?, key: None };
+        image.chunks = image.chunks.repeat(count);
+        image.write_snapshot(store, GROUP, FIRST)?;
+        Ok(image)
+    }
+
     /// Length of the image in bytes.
     pub(super) fn content_bytes(&self) -> u64 {
         (self.chunks.len() * CHUNK_BYTES) as u64
@@ -100,11 +139,27 @@ impl Image {
     pub(super) fn compare(&self, original: &Path, copy: &Path) -> anyhow::Result<()> {
         let snapshot = Path::new(GROUP).join(FIRST.to_string());
         let files = [snapshot.join(ARCHIVE), snapshot.join(MANIFEST)].into_iter();
+        self.compare_files(original, copy, files)
+    }
+
+    /// Checks that `copy` holds this snapshot of `original`, as a push leaves it: the index has a stamp of its own, and the
+    /// manifest has figures of the upload.
+    pub(super) fn compare_pushed(&self, original: &Path, copy: &Path, time: Epoch) -> anyhow::Result<()> {
+        self.compare_index(copy, time)?;
+        self.compare_files(original, copy, std::iter::empty())?;
+        let snapshot = Path::new(GROUP).join(time.to_string());
+        let manifest =
+            |store: &Path| anyhow::Ok(Manifest::from_blob(&fs::read(store.join(&snapshot).join(MANIFEST))?)?);
+        ensure!(manifest(original)?.has_same_protected_content(&manifest(copy)?), "the pushed manifest differs");
+        Ok(())
+    }
+
+    fn compare_files(&self, original: &Path, copy: &Path, files: impl Iterator<Item = PathBuf>) -> anyhow::Result<()> {
         for file in files.chain(self.chunks.iter().map(|chunk| chunk_path(&chunk.digest))) {
             let read = |store: &Path| {
                 fs::read(store.join(&file)).with_context(|| format!("cannot read {}", store.join(&file).display()))
             };
-            ensure!(read(original)? == read(copy)?, "{} differs after the pull", file.display());
+            ensure!(read(original)? == read(copy)?, "{} differs in the copy", file.display());
         }
         Ok(())
     }

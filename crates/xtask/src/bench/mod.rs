@@ -1,4 +1,4 @@
-//! `cargo xtask bench CASE`: measures pulls between two real servers.
+//! `cargo xtask bench CASE`: measures pulls and pushes between two real servers, and backups of our client.
 //!
 //! Both servers are processes of the release binary with their own folders, set up by commands as anybody would. What is
 //! measured and why: `docs/benchmarks.md`.
@@ -6,8 +6,10 @@
 mod decrypt;
 mod groups;
 mod image;
+mod ingest;
 mod limits;
 mod pull;
+mod push;
 mod report;
 mod server;
 mod site;
@@ -18,7 +20,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-use site::{Line, Site};
+use site::{Direction, Line, Site};
 
 /// Chunks of an image: 2 GiB, as in the reference measurements.
 const DEFAULT_CHUNKS: usize = 512;
@@ -48,6 +50,10 @@ enum Case {
     Groups,
     Decrypt,
     Limits,
+    Push,
+    PushGroups,
+    Encrypt,
+    Ingest,
 }
 
 impl Options {
@@ -58,9 +64,17 @@ impl Options {
             "groups" => Case::Groups,
             "decrypt" => Case::Decrypt,
             "limits" => Case::Limits,
+            "push" => Case::Push,
+            "push-groups" => Case::PushGroups,
+            "encrypt" => Case::Encrypt,
+            "ingest" => Case::Ingest,
             _ => bail!("unknown benchmark: {case}"),
         };
-        let lines = if case == Case::Pull { vec![Line::Near, Line::Far] } else { vec![Line::Far] };
+        let lines = match case {
+            Case::Pull | Case::Push | Case::Ingest => vec![Line::Near, Line::Far],
+            Case::Encrypt => vec![Line::Near],
+            Case::Groups | Case::PushGroups | Case::Decrypt | Case::Limits => vec![Line::Far],
+        };
         let runs = if case == Case::Pull { DEFAULT_RUNS } else { 1 };
         let mut options = Self { case, chunks: DEFAULT_CHUNKS, groups: DEFAULT_GROUPS, runs, lines, program: None };
         for pair in arguments.chunks(2) {
@@ -109,9 +123,13 @@ pub fn bench(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     remove(&folder)?;
     let measured = Site::set_up(&folder, &program).and_then(|site| match options.case {
         Case::Pull => pull::measure(&site, &options),
-        Case::Groups => groups::measure(&site, &options),
+        Case::Groups => groups::measure(&site, &options, Direction::Pull),
         Case::Decrypt => decrypt::measure(&site, &options),
         Case::Limits => limits::measure(&site, &options),
+        Case::Push => push::measure(&site, &options),
+        Case::PushGroups => groups::measure(&site, &options, Direction::Push),
+        Case::Encrypt => push::measure_encrypting(&site, &options),
+        Case::Ingest => ingest::measure(&site, &options),
     });
     match measured {
         Ok(report) => {

@@ -46,6 +46,8 @@ pub(super) struct Server {
 pub(super) struct Usage {
     pub(super) cpu_seconds: f64,
     pub(super) peak_bytes: u64,
+    /// Bytes that the process read from files and sockets.
+    pub(super) read_bytes: u64,
 }
 
 impl Installation {
@@ -102,6 +104,34 @@ impl Installation {
             bail!("{} ended with {status}: {text}{}", arguments.join(" "), fs::read_to_string(&err)?);
         }
         Ok(text)
+    }
+
+    /// Carries out a command with more in its environment, and returns what its process used.
+    pub(super) fn run_measured(&self, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Usage> {
+        let (out, err) = (self.root.with_extension("out"), self.root.with_extension("err"));
+        let child = Command::new(&self.program)
+            .args(arguments)
+            .envs(environment.iter().copied())
+            // The client keeps its own files elsewhere than its user's.
+            .env("XDG_CONFIG_HOME", &self.root)
+            .env("XDG_CACHE_HOME", &self.root)
+            .env("XDG_RUNTIME_DIR", &self.root)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out)?)
+            .stderr(File::create(&err)?)
+            .spawn()?;
+        let mut client = Server { child };
+        let (begin, mut usage) = (Instant::now(), Usage::default());
+        loop {
+            // Of a process that has ended nothing can be read; what was read last counts.
+            usage = client.usage().unwrap_or(usage);
+            if let Some(status) = client.child.try_wait()? {
+                ensure!(status.success(), "{} ended with {status}: {}", arguments.join(" "), fs::read_to_string(&err)?);
+                return Ok(usage);
+            }
+            ensure!(begin.elapsed() < COMMAND_LIMIT, "{} does not end", arguments.join(" "));
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Runs a command that follows a task, which must end well, and returns the time until that is in the task's log.
@@ -178,7 +208,10 @@ impl Server {
         // Fields 14 and 15, counted from the end of the name, which may hold anything.
         let (_, fields) = stat.rsplit_once(')').context("unknown form of /proc/pid/stat")?;
         let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
-        Ok(Usage { cpu_seconds: ticks.iter().sum::<f64>() / TICKS_PER_SECOND, peak_bytes: kib * 1024 })
+        let io = fs::read_to_string(folder.join("io"))?;
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).context("no rchar")?;
+        let cpu_seconds = ticks.iter().sum::<f64>() / TICKS_PER_SECOND;
+        Ok(Usage { cpu_seconds, peak_bytes: kib * 1024, read_bytes: read.parse()? })
     }
 
     /// Asks the server to end, and waits for it.

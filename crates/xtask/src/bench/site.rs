@@ -1,5 +1,5 @@
-//! Two servers for a benchmark: a source with an account that may read it, and a target that knows it as a remote, once
-//! directly and once through the relay.
+//! Two servers for a benchmark: a source with an account that may use it, and a target that knows it as a remote, once
+//! directly and once through the relay. Pulls go from the source to the target; pushes go the other way.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,16 @@ pub(super) enum Line {
     Far,
 }
 
+impl Direction {
+    /// Returns the command, carried out on the target, that brings everything over.
+    pub(super) const fn command(self, line: Line) -> [&'static str; 4] {
+        match self {
+            Self::Pull => ["pull", line.name(), STORE, STORE],
+            Self::Push => ["push", STORE, line.name(), STORE],
+        }
+    }
+}
+
 impl Line {
     /// Name of the line in reports, and of the remote.
     pub(super) const fn name(self) -> &'static str {
@@ -39,12 +49,27 @@ impl Line {
     }
 }
 
+/// Which way snapshots go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Pull,
+    Push,
+}
+
+/// The account on the source, and the source's certificate.
+pub(super) struct Account {
+    pub(super) authid: String,
+    pub(super) secret: String,
+    pub(super) fingerprint: String,
+}
+
 /// Both installations, their servers stopped.
 pub(super) struct Site {
     pub(super) source: Installation,
     pub(super) target: Installation,
     pub(super) source_store: PathBuf,
     pub(super) target_store: PathBuf,
+    pub(super) account: Account,
     relay_address: SocketAddr,
     runtime: Runtime,
 }
@@ -74,11 +99,14 @@ impl Site {
         let (authid, secret) = (member("tokenid")?, member("value")?);
         let path = format!("/datastore/{STORE}");
         for holder in [USER, authid] {
-            source.run(&["acl", "update", &path, "DatastoreReader", "--auth-id", holder])?;
+            for role in ["DatastoreReader", "DatastorePowerUser"] {
+                source.run(&["acl", "update", &path, role, "--auth-id", holder])?;
+            }
         }
         let certificate = source.run(&["cert", "info"])?;
         let fingerprint = certificate.lines().find_map(|line| line.strip_prefix("Fingerprint (sha256): "));
         let fingerprint = fingerprint.context("cert info shows no fingerprint")?.trim();
+        let account = Account { authid: authid.into(), secret: secret.into(), fingerprint: fingerprint.into() };
 
         target.run(&["datastore", "create", STORE, text(&target_store)?])?;
         // Free now; the relay takes it later.
@@ -86,14 +114,30 @@ impl Site {
         for (line, address) in [(Line::Near, source.address()), (Line::Far, relay_address)] {
             let port = address.port().to_string();
             let create = ["remote", "create", line.name(), "--host", "127.0.0.1", "--port", &port];
-            let account = ["--auth-id", authid, "--password", secret, "--fingerprint", fingerprint];
-            target.run(&[&create[..], &account[..]].concat())?;
+            let options = ["--auth-id", authid, "--password", secret, "--fingerprint", fingerprint];
+            target.run(&[&create[..], &options[..]].concat())?;
         }
         running.0.stop()?;
         running.1.stop()?;
         // Two threads for a relay: one core must not hold up both directions.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { source, target, source_store, target_store, relay_address, runtime })
+        Ok(Self { source, target, source_store, target_store, account, relay_address, runtime })
+    }
+
+    /// Returns the datastore that has the snapshots.
+    pub(super) fn sending_store(&self, direction: Direction) -> &Path {
+        match direction {
+            Direction::Pull => &self.source_store,
+            Direction::Push => &self.target_store,
+        }
+    }
+
+    /// Returns the datastore that gets them.
+    pub(super) fn receiving_store(&self, direction: Direction) -> &Path {
+        match direction {
+            Direction::Pull => &self.target_store,
+            Direction::Push => &self.source_store,
+        }
     }
 
     /// Starts both servers, and the relay for the long line, and makes the servers know each other.
@@ -117,6 +161,14 @@ impl Site {
 }
 
 impl Running<'_> {
+    /// Returns where a client reaches the source over this line, with port.
+    pub(super) fn address(&self, line: Line) -> String {
+        match line {
+            Line::Near => self.site.source.address().to_string(),
+            Line::Far => self.site.relay_address.to_string(),
+        }
+    }
+
     /// Bytes through the relay so far, both directions, TLS included; none on the near line.
     pub(super) fn wire_bytes(&self) -> Option<u64> {
         let statistics = self.relay.as_ref()?.statistics();
