@@ -130,6 +130,11 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
         Self { endpoints }
     }
 
+    /// Returns the declarations of all endpoints.
+    pub fn declarations(&self) -> impl Iterator<Item = &Declaration> {
+        self.endpoints.iter().map(|endpoint| &endpoint.declaration)
+    }
+
     /// Answers one request in the `json` format; a 401 is held back 3 seconds, which holds up no other request.
     pub async fn dispatch(&self, state: Arc<S>, request: Request<Body>, log: &RefusalLog) -> Response<Body> {
         let deflate = wants_deflate(request.headers());

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use farhold_access::Credentials;
 use farhold_api::declare::{Declaration, Endpoint};
-use farhold_api::endpoints;
 use farhold_api::schema::{verify_form, verify_json};
+use farhold_api::{backup, endpoints};
 use farhold_jobs::App;
 use farhold_protocol::authentication::parse_token_authorization;
 use farhold_protocol::query::Query;
@@ -15,11 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Returns the declarations of all endpoints; the first two bytes of an input choose one.
+/// Returns the declarations of all endpoints, those inside a backup session too; the first two bytes of an input choose one.
 pub(crate) fn declarations() -> &'static [Declaration] {
     static DECLARATIONS: OnceLock<Vec<Declaration>> = OnceLock::new();
-    DECLARATIONS
-        .get_or_init(|| endpoints::all().into_iter().map(|endpoint: Endpoint<App>| endpoint.declaration).collect())
+    DECLARATIONS.get_or_init(|| {
+        let endpoints = endpoints::all().into_iter().map(|endpoint: Endpoint<App>| endpoint.declaration);
+        endpoints.chain(backup::router().declarations().cloned()).collect()
+    })
 }
 
 /// Parameters of a request against the declaration of its endpoint, as a form or, when they begin with a brace, as JSON.

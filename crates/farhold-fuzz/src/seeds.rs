@@ -164,7 +164,7 @@ pub(crate) fn group_filters() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn parameters() -> Vec<Vec<u8>> {
-    let samples: [(&str, &str, &str); 5] = [
+    let samples: [(&str, &str, &str); 7] = [
         ("GET", "/version", ""),
         ("GET", "/admin/datastore/{store}/snapshots", "store=tank&ns=a%2Fb&backup-type=vm&backup-id=100"),
         (
@@ -173,6 +173,12 @@ pub(crate) fn parameters() -> Vec<Vec<u8>> {
             r#"{"id":"far","store":"tank","remote":"home","remote-store":"main","schedule":"daily","group-filter":["type:vm"]}"#,
         ),
         ("PUT", "/config/remote/{name}", "name=home&host=far.example&port=8007&delete=comment&delete=fingerprint"),
+        ("POST", "/fixed_index", "archive-name=drive.img.fidx&size=5000000"),
+        (
+            "PUT",
+            "/dynamic_index",
+            r#"{"wid":1,"digest-list":["0101010101010101010101010101010101010101010101010101010101010101"],"offset-list":[0]}"#,
+        ),
         ("POST", "/access/ticket", "username=root%40pam&password=secret"),
     ];
     let with_choice = |(method, path, text): (&str, &str, &str)| {
