@@ -95,6 +95,8 @@ async fn open(app: Arc<App>, request: Request<App>, budget: WriteBudget) -> Resu
         .await?
     };
     request.check_upgrade(BACKUP_PROTOCOL)?;
+    // An id too long for the name of a task's log is refused before a group is made for it.
+    app.tasks.check_name(&wanted.task_kind(), &wanted.caller)?;
     let (writer, handle, wanted) = blocking(move || {
         let writer = handle.begin_backup(&wanted.ns, &wanted.snapshot, &wanted.caller, wanted.kind);
         let writer = writer.map_err(|error| refused(&error))?;
