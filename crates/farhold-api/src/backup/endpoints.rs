@@ -93,6 +93,8 @@ const BLOB_PARAMS: &[Param] = &[
     ),
 ];
 
+const WRITER_KINDS: [WriterKind; 2] = [WriterKind::Fixed, WriterKind::Dynamic];
+
 type Endpoint = SessionEndpoint<BackupSession>;
 
 /// Returns an endpoint whose requests count as signs of life while they run.
@@ -108,9 +110,13 @@ where
     F: Fn(Arc<BackupSession>, SessionRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Reply, ApiError>> + Send + 'static,
 {
+    // Not of each chunk and append: real clients always ask for more, and a large disk has a quarter of a million.
+    let is_told = method != Method::PUT && !WRITER_KINDS.iter().any(|kind| kind.chunk_path() == path);
     let line = format!("{method} {path}");
     let counted = move |session: Arc<BackupSession>, request: SessionRequest| {
-        session.log.debug(&line);
+        if is_told {
+            session.log.debug(&line);
+        }
         let running = session.activity.request();
         let answer = handler(session, request);
         async move {

@@ -1,11 +1,15 @@
 //! One session from its beginning to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::endpoints::router;
 use super::session::BackupSession;
 use super::watch::{PING_INTERVAL, Watched};
 use crate::h2_session::{Pings, RefusalLog};
+
+/// Refused requests of one session that its task's log tells of, so that a client gone wild does not fill the disk.
+const MAX_REFUSALS: u32 = 1000;
 
 /// Why a session's connection is over.
 #[derive(Debug)]
@@ -27,8 +31,12 @@ pub async fn serve<T>(io: T, session: Arc<BackupSession>) -> SessionEnd
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let log = session.log.clone();
-    let log: RefusalLog = Arc::new(move |line: &str| log.line(line));
+    let (log, refused) = (session.log.clone(), AtomicU32::new(0));
+    let log: RefusalLog = Arc::new(move |line: &str| match refused.fetch_add(1, Ordering::Relaxed) {
+        told if told < MAX_REFUSALS => log.line(line),
+        MAX_REFUSALS => log.line("more requests were refused, which is not told any more"),
+        _ => {}
+    });
     let activity = Arc::clone(&session.activity);
     let io = Watched::new(io, Arc::clone(&activity));
     tokio::select! {
@@ -45,7 +53,10 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http_body_util::{BodyExt, Full};
+    use farhold_format::blob::{BlobEncoder, Compression};
+    use futures::SinkExt;
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::Frame;
     use hyper::client::conn::http2::{self, SendRequest};
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -57,11 +68,12 @@ mod tests {
     use super::super::watch::SILENCE_LIMIT;
     use super::super::{SessionLog, WriteBudget};
     use super::*;
+    use crate::declare::Body;
 
     struct Served {
         io: DuplexStream,
         session: JoinHandle<SessionEnd>,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     fn start() -> Served {
@@ -71,19 +83,55 @@ mod tests {
         let session = BackupSession::new(writer(folder.path()), &budget, log, oneshot::channel().0);
         let (io, server) = tokio::io::duplex(1 << 16);
         let session = tokio::spawn(serve(TokioIo::new(server), Arc::new(session)));
-        Served { io, session, _folder: folder }
+        Served { io, session, folder }
     }
 
-    async fn client(io: DuplexStream) -> SendRequest<Full<Bytes>> {
+    async fn client(io: DuplexStream) -> SendRequest<Body> {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(io)).await.unwrap();
         tokio::spawn(connection);
         sender
     }
 
-    async fn get(sender: &SendRequest<Full<Bytes>>, path: &str) -> (u16, Bytes) {
-        let request = http::Request::get(format!("https://localhost:8007{path}")).body(Full::default()).unwrap();
+    async fn get(sender: &SendRequest<Body>, path: &str) -> (u16, Bytes) {
+        let request = http::Request::get(format!("https://localhost:8007{path}")).body(Body::default()).unwrap();
         let response = sender.clone().send_request(request).await.unwrap();
         (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// Chunks of which the first halves fill the connection's window, so that the server must take all of them.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_hundred_uploads_that_are_half_sent_over_one_connection_are_all_taken() {
+        const CONTENT: usize = 400_000;
+        let served = start();
+        let sender = client(served.io).await;
+        let create = http::Request::post("https://localhost:8007/dynamic_index?archive-name=a.didx");
+        let created = sender.clone().send_request(create.body(Body::default()).unwrap()).await.unwrap();
+        assert_eq!(created.status(), 200);
+        let mut uploads = Vec::new();
+        for number in 0..200_u8 {
+            let content = vec![number; CONTENT];
+            let digest = farhold_crypto::sha256(&content);
+            std::fs::create_dir_all(served.folder.path().join("store/.chunks").join(&digest.to_string()[..4])).unwrap();
+            let encoded = BlobEncoder::new().encode(&content, Compression::Off, None).unwrap();
+            let length = encoded.len();
+            let path = format!("/dynamic_chunk?wid=1&digest={digest}&size={CONTENT}&encoded-size={length}");
+            let (mut parts, body) = futures::channel::mpsc::channel(1);
+            let body = Body::new(StreamBody::new(body));
+            let request = http::Request::post(format!("https://localhost:8007{path}")).body(body).unwrap();
+            let mut sender = sender.clone();
+            let answer = tokio::spawn(async move { sender.send_request(request).await.unwrap().status() });
+            let (first, second) = encoded.split_at(length / 2);
+            parts.send(Ok(Frame::data(Bytes::copy_from_slice(first)))).await.unwrap();
+            uploads.push((parts, Bytes::copy_from_slice(second), answer));
+        }
+        for (parts, second, _) in uploads.iter_mut().rev() {
+            // Waits until the first half is on its way: the server took it.
+            parts.send(Ok(Frame::data(second.clone()))).await.unwrap();
+            parts.close_channel();
+        }
+        let answers = futures::future::join_all(uploads.into_iter().map(|(_, _, answer)| answer));
+        let answers = tokio::time::timeout(Duration::from_secs(120), answers).await.unwrap();
+        assert!(answers.into_iter().all(|status| status.unwrap() == 200));
     }
 
     #[tokio::test(start_paused = true)]
