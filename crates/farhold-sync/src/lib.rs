@@ -14,7 +14,8 @@
 //! Where things are: `run` works through namespaces and groups, `group` through snapshots, `snapshot`
 //! through files, `chunks` through the chunks of one. `ahead` asks the source beforehand, `decrypt` and `resync`
 //! are what a snapshot may need besides, `removal` comes last. `notes` are kept from run to run, `local` and
-//! `remote_source` are the ends, `log` and `progress` the readers of events. `push` has the same parts for a push.
+//! `remote_source` are the ends, `log` and `progress` the readers of events. `push` has the same parts for a push,
+//! `encrypt` what it needs for encrypting on the way.
 //!
 //! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`] and
 //! [`PushRights`], and the wall clock.

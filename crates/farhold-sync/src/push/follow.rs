@@ -7,11 +7,14 @@
 //! Source: `docs/spec/sync.md` C.2 W26.
 
 use farhold_format::manifest::Manifest;
+use farhold_rules::encrypt_plan::{KeyAtHand, PushForm, encrypt_plan};
 use farhold_rules::sync_plan::GroupPlan;
-use farhold_types::{ArchiveName, SnapshotItem};
+use farhold_types::{ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, SnapshotItem};
 
 use crate::ahead::prepare::MAX_BLOB_BYTES;
+use crate::encrypt::form::ChunkForm;
 use crate::event::GroupEvent;
+use crate::options::Encryption;
 use crate::outcome::chain;
 use crate::push::context::PushRun;
 use crate::push::group::{GroupState, newest_common};
@@ -32,9 +35,30 @@ pub(crate) async fn follow<S: Source, T: PushTarget>(
     if source.comment != there.comment && source.comment.is_some() {
         follow_notes(run, state, source).await;
     }
-    // The same key, or none on both sides: then the log goes as it is.
-    if lists_client_log(source) && !lists_client_log(there) && source.fingerprint == there.fingerprint {
-        follow_log(run, state, source).await;
+    if lists_client_log(source)
+        && !lists_client_log(there)
+        && let Some(form) = form_of_log(run.options.encryption.as_ref(), source, there)
+    {
+        follow_log(run, state, source, &form).await;
+    }
+}
+
+/// Returns the form in which a late client log goes to the copy of its snapshot; none if it stays here. What the target
+/// says about the copy must not be able to make a log leave in the clear that would have been encrypted with its snapshot.
+fn form_of_log(encryption: Option<&Encryption>, source: &SnapshotItem, there: &SnapshotItem) -> Option<ChunkForm> {
+    let archives =
+        source.files.iter().filter(|file| ![MANIFEST_NAME, CLIENT_LOG_NAME].contains(&file.filename.as_str()));
+    let modes = archives.map(|file| file.crypt_mode.unwrap_or_default());
+    match (encrypt_plan(modes, encryption.map_or(KeyAtHand::None, |_| KeyAtHand::Active)), encryption) {
+        // The same key, or none on both sides.
+        (PushForm::AsStored | PushForm::AlreadyEncrypted, _) => {
+            (source.fingerprint == there.fingerprint).then_some(ChunkForm::AsStored)
+        }
+        (PushForm::Encrypt, Some(encryption)) => {
+            let is_ours = there.fingerprint == Some(encryption.key.config.fingerprint());
+            is_ours.then(|| ChunkForm::encrypted(encryption))
+        }
+        (PushForm::Encrypt | PushForm::SkipMixed, _) => None,
     }
 }
 
@@ -50,14 +74,25 @@ async fn follow_notes<S: Source, T: PushTarget>(run: &PushRun<S, T>, state: &Gro
     }
 }
 
-async fn follow_log<S: Source, T: PushTarget>(run: &PushRun<S, T>, state: &GroupState, source: &SnapshotItem) {
+async fn follow_log<S: Source, T: PushTarget>(
+    run: &PushRun<S, T>,
+    state: &GroupState,
+    source: &SnapshotItem,
+    form: &ChunkForm,
+) {
     let (time, snapshot) = (source.backup_time, source.snapshot());
     let read = async {
         let reader = run.source.open(&state.source_ns, &snapshot).await?;
         reader.file(&ArchiveName::client_log(), MAX_BLOB_BYTES).await
     };
     // It may have vanished since it was listed.
-    let Ok(log) = read.await else { return };
+    let Ok(stored) = read.await else { return };
+    let form = form.clone();
+    let log = match run.pool.run(move |bench| form.client_log(bench, stored)).await {
+        Ok(Ok(log)) => log,
+        Ok(Err(error)) => return warn(state, format!("{time}: the client log is damaged and stays behind - {error}")),
+        Err(_) => return,
+    };
     match run.retry.run(|| run.target.upload_log(&state.target_ns, &snapshot, log.clone())).await {
         Ok(()) => {
             run.count_file(&log);

@@ -215,6 +215,28 @@ async fn another_key_begins_anew_and_the_notes_of_the_first_stay() {
 }
 
 #[tokio::test]
+async fn a_late_log_follows_encrypted_and_never_to_a_copy_that_is_said_not_to_be() {
+    let late = |source: &MemorySource| {
+        source.edit("", FIRST, |files| drop(files.insert(CLIENT_LOG_NAME.into(), encode(b"client log"))));
+    };
+    let (source, remote) = (one_snapshot(), MemoryRemote::new());
+    push(encrypting(1, None), &source, &remote).await.result.unwrap();
+    late(&source);
+    push(encrypting(1, None), &source, &remote).await.result.unwrap();
+    assert_eq!(remote.count("upload log"), 1);
+    assert_sealed(&source, &remote, 1, "", FIRST);
+    // Pushed without a key, or a target that claims so.
+    let (source, remote) = (one_snapshot(), MemoryRemote::new());
+    push(push_options(), &source, &remote).await.result.unwrap();
+    late(&source);
+    push(encrypting(1, None), &source, &remote).await.result.unwrap();
+    assert_eq!(remote.count("upload log"), 0);
+    push(push_options(), &source, &remote).await.result.unwrap();
+    assert_eq!(remote.count("upload log"), 1);
+    crate::transfer::assert_same(&source, &remote);
+}
+
+#[tokio::test]
 async fn the_manifest_of_the_source_stays_as_it_is() {
     let (source, remote) = (one_snapshot(), MemoryRemote::new());
     let before = source.snapshots.lock().unwrap().clone();
