@@ -53,6 +53,26 @@ pub fn compare(left: &Datastore, right: &Datastore) -> anyhow::Result<Sameness> 
     Ok(same)
 }
 
+/// Returns how many snapshots there are, all of which are encrypted.
+///
+/// # Errors
+/// The first one with a file that is not.
+pub fn count_encrypted(store: &Datastore) -> anyhow::Result<usize> {
+    let mut snapshots = 0;
+    for namespace in store.namespaces(&Namespace::root(), usize::MAX)? {
+        for group in groups(store, &namespace)? {
+            for snapshot in store.snapshots(&namespace, &group)? {
+                let name = group.at(snapshot.time);
+                if !store.read_manifest(&namespace, &name)?.0.is_fully_encrypted() {
+                    bail!("snapshot {name} in {} is not encrypted", namespace.log_name());
+                }
+                snapshots += 1;
+            }
+        }
+    }
+    Ok(snapshots)
+}
+
 fn compare_group(
     (left, right): (&Datastore, &Datastore),
     namespace: &Namespace,

@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Time of the made-up image's snapshot: 2026-01-01T10:00:00Z.
 const IMAGE_TIME: Epoch = Epoch(1_767_261_600);
 
-/// Free memory file system from which on the demo lives there; it needs about 400 MiB.
+/// Free memory file system from which on the demo lives there; it needs about 600 MiB.
 const MEMORY_BYTES: u64 = 2 << 30;
 
 /// Mode of the folders for chunks. Source: `docs/spec/datastore-format.md` 3.
@@ -172,6 +172,33 @@ impl Demo {
             "Yes: {} namespaces, {} groups, {} snapshots with {} files, and {} chunks, byte for byte.",
             same.namespaces, same.groups, same.snapshots, same.files, same.chunks
         );
+        self.show_push(&port, &fingerprint).await
+    }
+
+    /// The other direction: what B has goes to a machine that need not be trusted.
+    async fn show_push(&self, port: &str, fingerprint: &str) -> anyhow::Result<()> {
+        say(
+            "The other way round: A is a rented machine now, with an empty datastore and an account that may write there.",
+        );
+        self.command('a', &["datastore", "create", "offsite", &text(&self.root.join("a-offsite"))]).await?;
+        self.command('a', &["user", "create", "push@pbs", "--password", PASSWORD]).await?;
+        self.command('a', &["acl", "update", "/datastore/offsite", "DatastoreAdmin", "--auth-id", "push@pbs"]).await?;
+
+        say("B makes a key, which stays there, and a job that encrypts what it pushes.");
+        let remote = ["remote", "create", "rented", "--host", "127.0.0.1", "--port", port];
+        let account = ["--userid", "push@pbs", "--password", PASSWORD, "--fingerprint", fingerprint];
+        self.command('b', &[&remote[..], &account[..]].concat()).await?;
+        self.command('b', &["encryption-key", "create", "key1"]).await?;
+        let job = ["sync-job", "create", "local-rented", "--sync-direction", "push", "--store", "local"];
+        let to = ["--remote", "rented", "--remote-store", "offsite", "--active-encryption-key", "key1"];
+        self.command('b', &[&job[..], &to[..]].concat()).await?;
+        say("One snapshot is encrypted in part only. No key can mend that, so it stays here, with a warning.");
+        self.command('b', &["sync-job", "run", "local-rented"]).await?;
+
+        say("Is there anything on A that A can read?");
+        let store = self.server('a')?.composed().app.stores.open(&"offsite".parse()?, Operation::Read)?;
+        let snapshots = tokio::task::spawn_blocking(move || compare::count_encrypted(&store)).await??;
+        println!("No: all files of its {snapshots} snapshots are encrypted.");
         Ok(())
     }
 
