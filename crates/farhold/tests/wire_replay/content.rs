@@ -40,16 +40,17 @@ pub struct Chunks {
     known: BTreeMap<String, Chunk>,
 }
 
-/// Returns bytes that do not get shorter by compression.
+/// Returns bytes that look like noise for some KiB and repeat then.
 fn noise(seed: &str, length: usize) -> Vec<u8> {
     let mut state = u64::from_str_radix(&seed[..16], 16).unwrap() | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
+    let mut block = Vec::new();
+    for _ in 0..512 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
+        block.extend(state.to_le_bytes());
     }
+    let mut bytes = block.repeat(length.div_ceil(block.len()));
     bytes.truncate(length);
     bytes
 }
