@@ -320,6 +320,69 @@ async fn scenario_96_associated_keys_survive_a_change_of_direction() {
 }
 
 #[tokio::test]
+async fn scenario_96_a_push_does_not_become_a_pull_with_keys_that_its_owner_may_not_use() {
+    let site = Site::new();
+    site.create_keys(&["key1"]).await;
+    let owner = "sync@pbs";
+    site.server.grant("/datastore/dst", owner, Role::DatastoreAdmin);
+    let job = json!({
+        "id": "job", "store": "dst", "remote": "rec2", "remote-store": "src", "owner": owner,
+        "sync-direction": "push", "associated-key": ["key1"],
+    });
+    // A push only keeps the list.
+    site.ok(Method::POST, JOBS, job).await;
+    for change in [json!({ "sync-direction": "pull" }), json!({ "delete": ["sync-direction"] })] {
+        let mut change = change;
+        change["id"] = json!("job");
+        let text = site.refused(Method::PUT, JOB, change).await;
+        assert!(text.ends_with("its owner 'sync@pbs' needs Sys.Modify on /system/encryption-keys/key1"), "{text}");
+    }
+    site.server.grant("/system/encryption-keys/key1", owner, Role::Admin);
+    site.ok(Method::PUT, JOB, json!({ "id": "job", "sync-direction": "pull" })).await;
+}
+
+/// The active key of a job cannot be archived; this one was, in the file.
+#[tokio::test]
+async fn scenario_94_a_push_whose_key_was_archived_or_whose_owner_lost_it_fails_at_its_start() {
+    let site = Site::new();
+    site.create_keys(&["kpush"]).await;
+    let owner = "sync@pbs";
+    site.server.add_datastore_without_chunks("dst");
+    site.server.grant("/datastore/dst", owner, Role::DatastoreAdmin);
+    site.server.grant("/system/encryption-keys/kpush", owner, Role::Admin);
+    // Nobody listens there, and nobody is asked.
+    let remote = json!({ "name": "rsrc", "host": "127.0.0.1", "port": 9, "auth-id": "sync@pbs", "password": "secret" });
+    site.ok(Method::POST, "/config/remote", remote).await;
+    let job = json!({
+        "id": "jpsh", "store": "dst", "remote": "rsrc", "remote-store": "src2", "sync-direction": "push",
+        "active-encryption-key": "kpush", "owner": owner,
+    });
+    site.ok(Method::POST, JOBS, job).await;
+    let path = site.server.folder().join("etc/encryption-keys.cfg");
+    let active = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{}\n\tarchived-at 1795384145\n", active.trim_end())).unwrap();
+    let (status, log) = site.run("jpsh").await;
+    assert!(matches!(status, TaskStatus::Error(_)), "{log:#?}");
+    // As `push-archived-key` of the recorded logs.
+    let expected = [
+        "Starting datastore sync job 'rsrc:src2:dst::jpsh'",
+        "sync datastore 'dst' to 'rsrc/src2'",
+        "TASK ERROR: encryption key 'kpush' is archived and cannot encrypt",
+    ];
+    assert_eq!(log, expected);
+    let once = json!({ "store": "dst", "remote": "rsrc", "remote-store": "src2", "encryption-key": "kpush" });
+    let text = site.refused(Method::POST, "/push", once.clone()).await;
+    assert_eq!(text, "encryption key 'kpush' is archived and cannot encrypt");
+    std::fs::write(&path, active).unwrap();
+    let text = site.refused(Method::POST, "/push", once).await;
+    assert!(text.starts_with("remote 'rsrc' cannot be reached"), "{text}");
+    site.server.grant("/system/encryption-keys/kpush", owner, Role::NoAccess);
+    let (_, log) = site.run("jpsh").await;
+    let denied = "TASK ERROR: missing permissions 'Sys.Modify' on '/system/encryption-keys/kpush'";
+    assert_eq!(log[2], denied, "{log:#?}");
+}
+
+#[tokio::test]
 async fn the_archived_state_is_set_without_looking_and_a_damaged_key_shows_its_problem() {
     const OURS: &str = "/farhold/encryption-keys/{id}";
     let site = Site::new();

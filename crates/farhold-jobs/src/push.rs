@@ -71,10 +71,11 @@ impl Push {
         Ok(Self { source, target, rights, client, remote: remote.clone(), _store: store })
     }
 
-    /// Asks the remote for its version: the first thing of a push, with which the login is tried, too.
+    /// Asks the remote for its version, once: the first thing of a push, with which the login is tried, too. Whoever
+    /// waits for the answer can ask again; a task has more patience.
     pub(crate) async fn check_peer(&self) -> Result<(), PushPeerError> {
         let unreachable = |error| PushPeerError::Unreachable { name: self.remote.clone(), source: Box::new(error) };
-        let found = self.client.version().await.map_err(unreachable)?;
+        let found = self.client.with_single_attempts().version().await.map_err(unreachable)?;
         Ok(PeerVersion::parse(&found.version, &found.release)?.check_push()?)
     }
 

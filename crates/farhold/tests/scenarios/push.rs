@@ -352,3 +352,43 @@ async fn a_push_without_a_job_is_a_task_of_its_own_and_names_what_is_wrong_befor
         tasks.items.iter().map(|task| serde_json::to_value(task).unwrap()["worker_type"].to_string()).collect();
     assert_eq!(kinds, ["\"sync\""]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_says_what_the_push_does_and_changes_nothing() {
+    let pair = PushPair::new(|store| {
+        fill_namespaces(store);
+        add_small(store, "", &format!("vm/1/{}", DAYS[1]), "root@pam");
+        add_small(store, "", &format!("vm/4/{}", DAYS[0]), "root@pam");
+    })
+    .await;
+    let far = pair.far.store("tank");
+    add_small(&far, "", &format!("vm/1/{}", DAYS[0]), ACCOUNT);
+    add_small(&far, "", &format!("vm/4/{}", DAYS[0]), "other@pbs");
+    add_small(&far, "", &format!("vm/9/{}", DAYS[0]), ACCOUNT);
+    pair.update(&["--remove-vanished", "true"]).await;
+    let before = [content::tree(&pair.near_store()), content::tree(&pair.far_store())];
+    let plan = pair.near.run(&["sync-job", "run", "push", "--dry-run", "true"]).await.ok();
+    for line in [
+        "namespace 'a/b' -> namespace 'a/b' (to be created): 1 of 1 group in scope\n",
+        "    fails: it does not belong to sync@pbs!t1 on the target, so nothing of it is pushed\n",
+        "  vm/9: vanished\n    2026-01-01T10:00:00Z  remove    vanished from the source\n",
+        "total: push 3 snapshots, at most ",
+        "remove 1 snapshot, 1 group, 0 namespaces; 1 failure\n",
+    ] {
+        assert!(plan.contains(line), "{line}{plan}");
+    }
+    for (snapshot, ns, says) in [
+        (format!("vm/1/{}", DAYS[0]), "", "leaves vm/1/2026-01-01T10:00:00Z alone: the target has it"),
+        (format!("vm/1/{}", DAYS[1]), "", "pushes vm/1/2026-01-02T10:00:00Z: it is newer than every finished snapshot"),
+        (format!("vm/3/{}", DAYS[0]), "a/b", "pushes vm/3/2026-01-01T10:00:00Z: the target has no finished snapshot"),
+        (format!("vm/4/{}", DAYS[0]), "", "alone: the group vm/4 is left out: it does not belong to sync@pbs!t1"),
+        (format!("vm/8/{}", DAYS[0]), "", "alone: the source lists no group vm/8 there"),
+    ] {
+        let told = pair.near.run(&["sync-job", "explain", "push", &snapshot, "--ns", ns]).await.ok();
+        assert!(told.contains(says), "{says}\n{told}");
+    }
+    assert_eq!([content::tree(&pair.near_store()), content::tree(&pair.far_store())], before);
+    let log = pair.pushed().await;
+    assert_eq!(log.matches(": sync done\n").count(), 3, "{log}");
+    assert!(log.contains("removed vanished: snapshots: 1, groups: 1, namespaces: 0\n"), "{log}");
+}
