@@ -83,10 +83,14 @@ impl Session {
             *phase = Phase::Stuck(held);
             return Err(error);
         }
-        match self.kind {
-            BackupKind::Normal => Ok(()),
-            BackupKind::Benchmark => self.remove(&held),
+        if self.kind == BackupKind::Benchmark
+            && let Err(error) = self.remove(&held)
+        {
+            // It looks finished, so it must not be forgotten.
+            *phase = Phase::Stuck(held);
+            return Err(error);
         }
+        Ok(())
     }
 
     /// Gives the manifest its statistics and its name, after everything else is where the sync level wants it.
@@ -133,6 +137,9 @@ impl Session {
     /// Removes the snapshot, and its group if that is empty then. The locks are held until it is done.
     fn remove(&self, held: &Held) -> Result<(), BackupError> {
         let storage = self.store.storage();
+        // A client's log or notes are written under nothing but this lock, and a directory in which a file appears meanwhile
+        // cannot be removed. Whoever holds the lock too long must not keep an unfinished backup there.
+        let manifest_lock = self.store.lock_manifest(&self.namespace, &self.snapshot).ok();
         // First the manifest: what a kill leaves must not look finished.
         match storage.remove_file(&self.path(MANIFEST_NAME)) {
             Err(error) if !error.is_not_found() => return Err(error.into()),
@@ -140,7 +147,12 @@ impl Session {
         }
         match storage.remove_tree(&layout::snapshot_dir(&self.namespace, &self.snapshot)) {
             Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => held.snapshot.file.remove_file(),
+            _ => {
+                if let Some(lock) = &manifest_lock {
+                    lock.file.remove_file();
+                }
+                held.snapshot.file.remove_file();
+            }
         }
         self.store.remove_group_if_empty(&held.group)?;
         Ok(())

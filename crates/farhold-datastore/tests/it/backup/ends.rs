@@ -1,13 +1,15 @@
 //! How sessions end, and that they leave each other alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use farhold_datastore::Datastore;
 use farhold_datastore::backup::{BackupError, BackupKind, UploadStatistics};
 use farhold_storage::{Durability, FaultyStorage, Operation, Staging, Storage};
 use farhold_types::{ArchiveName, Namespace, SyncLevel};
 
 use super::{Bench, authid, digest, fill, first, second};
-use crate::support::{INDEX, check_whole, memory, options, root, sample, snapshot};
+use crate::support::{INDEX, check_whole, local_options, memory, options, root, sample, snapshot};
 
 fn manifest_name() -> ArchiveName {
     ArchiveName::manifest()
@@ -259,4 +261,30 @@ fn uploads_that_race_with_the_end_are_stored_or_refused() {
         assert!(bench.is_free(&root(), &first()));
         assert!(!bench.paths().iter().any(|path| path.contains("tmp")), "{:?}", bench.paths());
     }
+}
+
+#[test]
+fn a_log_that_arrives_while_a_backup_is_given_up_does_not_keep_it_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let root_folder = folder.path().join("store");
+    std::fs::create_dir_all(root_folder.join(".chunks")).unwrap();
+    let store = Datastore::open(local_options(&root_folder, &folder.path().join("locks"))).unwrap();
+    let (target, is_over) = (first(), AtomicBool::new(false));
+    let failure = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let _ = store.put_client_log(&root(), &target, &sample(&target, b"log").blob);
+            }
+        });
+        let failure = (0..100).find_map(|_| {
+            match store.begin_backup(&root(), &target, &authid("sync@pbs!t1"), BackupKind::Normal) {
+                Ok(writer) => writer.discard().err().map(|error| format!("{error:?}")),
+                Err(error) => Some(format!("{error:?}")),
+            }
+        });
+        is_over.store(true, Ordering::Relaxed);
+        failure
+    });
+    assert_eq!(failure, None);
+    assert!(!root_folder.join("vm/100").exists());
 }

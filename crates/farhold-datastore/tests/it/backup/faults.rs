@@ -120,3 +120,27 @@ fn without_space_at_any_step_the_error_says_so_and_the_backup_is_gone() {
         assert!(12 < failures, "{failures}");
     }
 }
+
+#[test]
+fn a_benchmark_that_cannot_be_removed_at_once_is_removed_later() {
+    let run = snapshot("host/benchmark/2026-01-01T10:00:00Z");
+    let kind = FaultKind::Error(io::ErrorKind::PermissionDenied);
+    let mut finished_count = 0;
+    for after in 0.. {
+        let bench = Bench::new();
+        let (faulty, store) = faulty(&bench, SyncLevel::None, None);
+        let writer = store.begin_backup(&root(), &run, &authid("joe@pbs"), BackupKind::Benchmark).unwrap();
+        fill(&writer, &sample(&run, b"content")).unwrap();
+        faulty.plan(Fault { operation: None, after, kind });
+        let outcome = writer.finish(&UploadStatistics::default());
+        finished_count += usize::from(is_finished(&bench, &run));
+        if faulty.hit_count() == 0 {
+            outcome.unwrap();
+            break;
+        }
+        writer.discard().unwrap();
+        assert!(bench.is_free(&root(), &run), "{after}: {outcome:?}");
+        assert!(!bench.paths().iter().any(|path| path.starts_with("host/benchmark/")), "{after}: {outcome:?}");
+    }
+    assert!(0 < finished_count);
+}
