@@ -8,8 +8,8 @@ use farhold_format::blob;
 use farhold_jobs::{App, Operation};
 use farhold_types::Privileges;
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::place::{Own, Place, snapshot_of};
 use crate::declare::{Access, Body, Endpoint, Reply, Request};
@@ -17,16 +17,20 @@ use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::named::{BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
 
-/// Logs that are received at once, so that they take a bounded part of the memory.
-const LOGS_AT_ONCE: usize = 4;
+/// Logs above [`SMALL_BYTES`] that are received at once, so that they take a bounded part of the memory.
+const LARGE_AT_ONCE: usize = 4;
+/// A log up to this length, as nearly all have, waits for nobody: slow clients must not hold up those of others.
+const SMALL_BYTES: usize = 256 << 10;
 /// How long a part of a log may take.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long the rest of a log above [`SMALL_BYTES`] may take: 32 MiB at 40 KB/s.
+const LARGE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Nobody may do this for others.
 const OWN_ONLY: Own = Own { full: Privileges::NONE, part: Privileges::DATASTORE_BACKUP };
 
 pub(super) fn endpoints() -> Vec<Endpoint<App>> {
-    let turns = Arc::new(Semaphore::new(LOGS_AT_ONCE));
+    let turns = Arc::new(Semaphore::new(LARGE_AT_ONCE));
     let handler = move |app, request| upload(app, request, Arc::clone(&turns));
     vec![
         Endpoint::post("/admin/datastore/{store}/upload-backup-log", "Add the client's log to a snapshot", handler)
@@ -44,9 +48,9 @@ async fn upload(app: Arc<App>, request: Request<App>, turns: Arc<Semaphore>) -> 
         Ok::<_, ApiError>((place, snapshot, store))
     })
     .await?;
-    let _turn = turns.acquire().await.map_err(|_| ApiError::internal("server is stopping"))?;
-    let encoded = receive(request.body).await?;
+    let (encoded, turn) = receive(request.body, turns).await?;
     blocking(move || {
+        let _turn = turn;
         blob::check(&encoded).map_err(|error| ApiError::from_chain(&error))?;
         store.put_client_log(&place.ns, &snapshot, &encoded)?;
         Ok::<_, ApiError>(Reply::null())
@@ -54,17 +58,91 @@ async fn upload(app: Arc<App>, request: Request<App>, turns: Arc<Semaphore>) -> 
     .await
 }
 
-async fn receive(mut body: Body) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::new();
+/// Returns a body, and the turn it took if it is large.
+async fn receive(mut body: Body, turns: Arc<Semaphore>) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+    let (mut bytes, mut turn, mut end) = (Vec::new(), None, None);
     loop {
-        let frame = timeout(STALL_LIMIT, body.frame()).await;
+        let part_end = Instant::now() + STALL_LIMIT;
+        let frame = timeout_at(end.map_or(part_end, |end| part_end.min(end)), body.frame()).await;
         let frame = frame.map_err(|_| ApiError::bad_request("the log did not arrive in time"))?;
-        let Some(frame) = frame else { return Ok(bytes) };
+        let Some(frame) = frame else { return Ok((bytes, turn)) };
         let frame = frame.map_err(|error| ApiError::bad_request(format!("the log broke off: {error}")))?;
         let Ok(part) = frame.into_data() else { continue };
-        if MAX_CLIENT_LOG_BYTES < bytes.len() + part.len() {
+        let length = bytes.len() + part.len();
+        if MAX_CLIENT_LOG_BYTES < length {
             return Err(ApiError::bad_request(format!("the log has more than {MAX_CLIENT_LOG_BYTES} bytes")));
         }
+        if SMALL_BYTES < length && turn.is_none() {
+            let taken = Arc::clone(&turns).acquire_owned().await;
+            turn = Some(taken.map_err(|_| ApiError::internal("server is stopping"))?);
+            end = Some(Instant::now() + LARGE_LIMIT);
+        }
         bytes.extend_from_slice(&part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::SinkExt;
+    use futures::channel::mpsc;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    type Parts = mpsc::Sender<Result<Frame<Bytes>, crate::declare::BodyError>>;
+
+    async fn body(length: usize) -> (Parts, Body) {
+        let (mut sender, parts) = mpsc::channel(4);
+        sender.send(Ok(Frame::data(vec![0; length].into()))).await.unwrap();
+        (sender, Body::new(StreamBody::new(parts)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_send_logs_slowly_hold_up_small_ones_never_and_large_ones_for_some_time() {
+        let turns = Arc::new(Semaphore::new(LARGE_AT_ONCE));
+        let begin = Instant::now();
+        let mut slow = Vec::new();
+        for _ in 0..LARGE_AT_ONCE {
+            let (mut parts, body) = body(SMALL_BYTES + 1).await;
+            let receiving = tokio::spawn(receive(body, Arc::clone(&turns)));
+            let sending = tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(STALL_LIMIT / 2).await;
+                    if parts.send(Ok(Frame::data(Bytes::from_static(b"x")))).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            slow.push((receiving, sending));
+        }
+        while turns.available_permits() != 0 {
+            tokio::task::yield_now().await;
+        }
+        let (parts, small) = body(SMALL_BYTES).await;
+        drop(parts);
+        let (bytes, turn) = receive(small, Arc::clone(&turns)).await.unwrap();
+        assert!(bytes.len() == SMALL_BYTES && turn.is_none());
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        let (parts, large) = body(SMALL_BYTES + 1).await;
+        drop(parts);
+        let (bytes, turn) = receive(large, Arc::clone(&turns)).await.unwrap();
+        assert!(bytes.len() == SMALL_BYTES + 1 && turn.is_some());
+        assert_eq!(begin.elapsed().as_secs(), LARGE_LIMIT.as_secs());
+        for (receiving, sending) in slow {
+            assert!(receiving.await.unwrap().is_err());
+            sending.await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_stalls_or_is_too_long_is_refused() {
+        let turns = Arc::new(Semaphore::new(1));
+        let (_parts, stalled) = body(10).await;
+        assert!(receive(stalled, Arc::clone(&turns)).await.is_err());
+        let (_parts, long) = body(MAX_CLIENT_LOG_BYTES + 1).await;
+        assert!(receive(long, Arc::clone(&turns)).await.is_err());
+        assert_eq!(turns.available_permits(), 1);
     }
 }
