@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farhold_format::blob;
 use farhold_protocol::CONTENT_TYPE_BYTES;
@@ -15,6 +16,8 @@ use farhold_protocol::writer_request::{
 use farhold_types::{ArchiveKind, ArchiveName, Digest};
 use http::Method;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::intake::blocking;
 use super::session::{BackupSession, ChunkUpload, Close, NewFixed};
@@ -22,6 +25,10 @@ use crate::declare::{Answer, Body, Reply};
 use crate::error::ApiError;
 use crate::h2_session::{SessionEndpoint, SessionRequest, SessionRouter};
 use crate::schema::{Param, ParamKind, Params, named};
+
+/// How long a request waits for others to have sent their files. Above what a large index takes over a slow line; with an
+/// end, because a session with a request that is being worked on does not end for being idle.
+const FILES_WAIT: Duration = Duration::from_secs(3600);
 
 /// The parameters of the call that opens a session: `GET /backup`.
 pub const UPGRADE_PARAMS: &[Param] = &[
@@ -202,7 +209,12 @@ async fn create_fixed(session: Arc<BackupSession>, request: SessionRequest) -> R
         size: params.integer("size").map(|_| number(params, "size")),
         reuse: params.text(REUSE_CHECKSUM_PARAMETER).map(str::to_owned),
     };
-    Ok(Reply::value(blocking(move || session.create_fixed(&new)).await?))
+    let permit = if new.reuse.is_some() { Some(permit_for_file(&session).await?) } else { None };
+    let create = move || {
+        let _permit = permit;
+        session.create_fixed(&new)
+    };
+    Ok(Reply::value(blocking(create).await?))
 }
 
 async fn chunk(session: Arc<BackupSession>, request: SessionRequest, kind: WriterKind) -> Result<Reply, ApiError> {
@@ -272,7 +284,7 @@ async fn put_blob(session: Arc<BackupSession>, request: SessionRequest) -> Resul
 
 async fn previous(session: Arc<BackupSession>, request: SessionRequest) -> Result<Reply, ApiError> {
     let text = request.params.text(ARCHIVE_NAME_PARAMETER).unwrap_or_default().to_owned();
-    let permit = Arc::clone(&session.files).acquire_owned().await.map_err(|_| ApiError::internal("closing"))?;
+    let permit = permit_for_file(&session).await?;
     let bytes = blocking(move || {
         session.check_base()?;
         let name: ArchiveName =
@@ -286,10 +298,21 @@ async fn previous(session: Arc<BackupSession>, request: SessionRequest) -> Resul
     Ok(Reply::raw(CONTENT_TYPE_BYTES, Body::new(http_body_util::StreamBody::new(body))))
 }
 
+/// Waits until a file of the base may be read into memory.
+///
+/// # Errors
+/// Those that are there were not sent in time: the client reads none of them.
+async fn permit_for_file(session: &BackupSession) -> Result<OwnedSemaphorePermit, ApiError> {
+    match timeout(FILES_WAIT, Arc::clone(&session.files).acquire_owned()).await {
+        Ok(permit) => permit.map_err(|_| ApiError::internal("session is closing")),
+        Err(_) => Err(ApiError::bad_request("files of the previous backup asked for before were not read")),
+    }
+}
+
 /// A file in memory that counts until it is sent.
 struct HeldFile {
     bytes: bytes::Bytes,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for HeldFile {

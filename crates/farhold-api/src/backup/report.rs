@@ -3,32 +3,44 @@
 //! Source of the lines: `tests/golden/tasks.tar.zst`, tasks of type `backup`; `docs/spec/wire-protocol.md` 5.4.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use farhold_protocol::writer::ClosedIndex;
 use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
 
-/// Takes the lines of a session.
+/// Lines that a session's requests may cause. A backup of 256 archives has some 3000; a client gone wild that asks for
+/// the same thing for a week must not fill the disk.
+const MAX_LINES: u32 = 20_000;
+
+/// Takes the lines that the requests of a session cause, up to [`MAX_LINES`].
 #[derive(Clone)]
 pub struct SessionLog {
     write: Arc<dyn Fn(&str) + Send + Sync>,
+    written: Arc<AtomicU32>,
     is_verbose: bool,
 }
 
 impl SessionLog {
     /// Returns a log that writes with `write`. `is_verbose`: also what is only of interest when looking for faults.
     pub fn new(write: Arc<dyn Fn(&str) + Send + Sync>, is_verbose: bool) -> Self {
-        Self { write, is_verbose }
+        Self { write, written: Arc::default(), is_verbose }
     }
 
     /// Writes a line.
     pub fn line(&self, line: &str) {
-        (self.write)(line);
+        // Saturates, so that it does not begin anew.
+        let count = |written: u32| written.checked_add(1);
+        match self.written.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count) {
+            Ok(written) if written < MAX_LINES => (self.write)(line),
+            Ok(MAX_LINES) => (self.write)("more happened, which is not told any more"),
+            _ => {}
+        }
     }
 
     /// Writes a line if the client asked for more.
     pub fn debug(&self, line: &str) {
         if self.is_verbose {
-            (self.write)(line);
+            self.line(line);
         }
     }
 }
@@ -87,6 +99,20 @@ mod tests {
     use farhold_protocol::writer::UploadCounts;
 
     use super::*;
+
+    #[test]
+    fn a_client_gone_wild_does_not_fill_the_log() {
+        let lines: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let taken = Arc::clone(&lines);
+        let log = SessionLog::new(Arc::new(move |line: &str| taken.lock().unwrap().push(line.to_owned())), true);
+        for _ in 0..MAX_LINES {
+            log.clone().line("download");
+            log.debug("GET /previous");
+        }
+        let lines = lines.lock().unwrap();
+        assert_eq!(lines.len(), MAX_LINES as usize + 1);
+        assert!(lines.last().unwrap().contains("not told any more"));
+    }
 
     #[test]
     fn a_closed_index_is_described_as_in_the_recorded_log() {

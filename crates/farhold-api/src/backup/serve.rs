@@ -73,6 +73,7 @@ mod tests {
     struct Served {
         io: DuplexStream,
         session: JoinHandle<SessionEnd>,
+        state: Arc<BackupSession>,
         folder: tempfile::TempDir,
     }
 
@@ -80,10 +81,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = SessionLog::new(Arc::new(|_: &str| {}), false);
         let budget = WriteBudget::new(1 << 20, 2);
-        let session = BackupSession::new(writer(folder.path()), &budget, log, oneshot::channel().0);
+        let state = Arc::new(BackupSession::new(writer(folder.path()), &budget, log, oneshot::channel().0));
         let (io, server) = tokio::io::duplex(1 << 16);
-        let session = tokio::spawn(serve(TokioIo::new(server), Arc::new(session)));
-        Served { io, session, folder }
+        let session = tokio::spawn(serve(TokioIo::new(server), Arc::clone(&state)));
+        Served { io, session, state, folder }
     }
 
     async fn client(io: DuplexStream) -> SendRequest<Body> {
@@ -132,6 +133,32 @@ mod tests {
         let answers = futures::future::join_all(uploads.into_iter().map(|(_, _, answer)| answer));
         let answers = tokio::time::timeout(Duration::from_secs(120), answers).await.unwrap();
         assert!(answers.into_iter().all(|status| status.unwrap() == 200));
+    }
+
+    /// An index of the base may have 512 MiB, whatever it is read for.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_needs_a_file_of_the_base_waits_until_others_are_sent_but_not_for_ever() {
+        let served = start();
+        let sender = client(served.io).await;
+        let previous = || get(&sender, "/previous?archive-name=a.img.fidx");
+        let create = || async {
+            let path = "https://localhost:8007/fixed_index?archive-name=a.img.fidx&size=1&reuse-csum=0";
+            let request = http::Request::post(path).body(Body::default()).unwrap();
+            let response = sender.clone().send_request(request).await.unwrap();
+            (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
+        };
+        let (status, text) = create().await;
+        assert!(status == 400 && !text.is_empty(), "there is no base");
+        let held = Arc::clone(&served.state.files).acquire_many_owned(4).await.unwrap();
+        let begin = Instant::now();
+        let (one, other) = tokio::join!(previous(), create());
+        for (status, text) in [one, other] {
+            assert_eq!(status, 400);
+            assert!(text.ends_with(b"were not read"), "{text:?}");
+        }
+        assert_eq!(begin.elapsed().as_secs(), 3600);
+        drop(held);
+        assert_eq!(create().await, (status, text));
     }
 
     #[tokio::test(start_paused = true)]

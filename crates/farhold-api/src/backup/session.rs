@@ -33,6 +33,8 @@ pub struct BackupSession {
     /// See [`SESSION_FILES`].
     pub(super) files: Arc<Semaphore>,
     pub(super) log: SessionLog,
+    /// Held while the backup is being finished. True when it cannot be finished any more.
+    given_up: Mutex<bool>,
     /// Told when the snapshot is complete.
     finished: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -108,8 +110,16 @@ impl BackupSession {
             activity,
             files: Arc::new(Semaphore::new(SESSION_FILES)),
             log,
+            given_up: Mutex::new(false),
             finished: Mutex::new(Some(finished)),
         }
+    }
+
+    /// Waits for a request to finish the backup, if one is being worked on, and lets no other succeed; returns whether the
+    /// snapshot is complete. Blocking.
+    pub fn give_up(&self) -> bool {
+        *self.given_up.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.state().phase() == Phase::Finished
     }
 
     /// Ends the session: waits for requests that are being worked on, removes the snapshot if it is not complete, and
@@ -121,11 +131,6 @@ impl BackupSession {
         let ended = self.writer.discard();
         drop(self.finished.lock().unwrap_or_else(PoisonError::into_inner).take());
         ended
-    }
-
-    /// Returns whether the snapshot is complete.
-    pub fn is_finished(&self) -> bool {
-        self.state().phase() == Phase::Finished
     }
 
     fn state(&self) -> MutexGuard<'_, WriterState> {
@@ -152,7 +157,7 @@ impl BackupSession {
     /// Creates a dynamic index; returns its writer. Blocking.
     pub(super) fn create_dynamic(&self, name: &ArchiveName) -> Result<u64, ApiError> {
         check_kind(name, ArchiveKind::DynamicIndex)?;
-        self.state().check_active()?;
+        self.state().check_new_index()?;
         let file = self.writer.create_dynamic(name)?;
         let writer = self.state().register_dynamic(name.clone())?;
         self.add_index(writer, IndexFile::Dynamic(file));
@@ -306,6 +311,10 @@ impl BackupSession {
     /// Finishes the backup; all locks are free afterwards. Blocking.
     pub(super) fn finish(&self) -> Result<(), ApiError> {
         let uploaded = self.state().begin_finish()?;
+        let given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if *given_up {
+            return Err(BackupError::Ended.into());
+        }
         match self.writer.finish(&statistics(uploaded)) {
             Ok(()) => {
                 self.state().finished();

@@ -1,4 +1,5 @@
-//! Whether the other end of a session still lives: what was read from it, and when it last asked for something.
+//! Whether the other end of a session still lives: what was read from it, what it took, and when it last asked for
+//! something.
 
 use std::io;
 use std::pin::Pin;
@@ -11,9 +12,13 @@ use tokio::time::{Instant, sleep_until};
 
 /// Pause after which the server asks a silent client for a sign of life.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// Silence that ends a session: nothing at all was read, not even answers to the pings. Far above any outage that TCP
+/// Silence that ends a session: nothing at all was read, not even answers to the pings, and nothing taken. Far above any outage that TCP
 /// itself bridges unnoticed by users, and short enough that a group is free again before somebody wonders.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(120);
+/// A write of more bytes than this is a sign of life: the other end took earlier ones, else no more could be written.
+/// While a large frame goes over a slow line nothing may be read, because a ping of ours waits behind it and the library
+/// reads only after that. Our own pings and acknowledgements are shorter, and prove nothing.
+const SIGN_BYTES: usize = 512;
 /// Time without any request after which a session ends though the client answers pings. Reading a large disk without
 /// changes takes hours; a day means a client that hangs.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -22,7 +27,7 @@ pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(super) struct Activity {
     begin: Instant,
-    read_ms: AtomicU64,
+    sign_ms: AtomicU64,
     request_ms: AtomicU64,
     body_ms: AtomicU64,
     requests: AtomicUsize,
@@ -32,7 +37,7 @@ impl Activity {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             begin: Instant::now(),
-            read_ms: AtomicU64::new(0),
+            sign_ms: AtomicU64::new(0),
             request_ms: AtomicU64::new(0),
             body_ms: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
@@ -67,7 +72,7 @@ impl Activity {
     /// Waits until the client has to be taken for dead, and says why. Requests that run are bounded by themselves.
     pub async fn ended(&self) -> &'static str {
         loop {
-            let silence_end = self.at(&self.read_ms) + SILENCE_LIMIT;
+            let silence_end = self.at(&self.sign_ms) + SILENCE_LIMIT;
             let idle_end = self.at(&self.request_ms) + IDLE_LIMIT;
             let now = Instant::now();
             if silence_end <= now {
@@ -93,7 +98,7 @@ impl Drop for RunningRequest {
     }
 }
 
-/// A connection that notes whenever something was read.
+/// A connection that notes signs of life of the other end.
 #[derive(Debug)]
 pub(super) struct Watched<T> {
     io: T,
@@ -103,6 +108,12 @@ pub(super) struct Watched<T> {
 impl<T> Watched<T> {
     pub fn new(io: T, activity: Arc<Activity>) -> Self {
         Self { io, activity }
+    }
+
+    fn note_written(&self, result: &Poll<io::Result<usize>>) {
+        if matches!(result, Poll::Ready(Ok(count)) if SIGN_BYTES < *count) {
+            self.activity.note(&self.activity.sign_ms);
+        }
     }
 }
 
@@ -114,7 +125,7 @@ impl<T: hyper::rt::Read + Unpin> hyper::rt::Read for Watched<T> {
     ) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.io).poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = result {
-            self.activity.note(&self.activity.read_ms);
+            self.activity.note(&self.activity.sign_ms);
         }
         result
     }
@@ -122,7 +133,9 @@ impl<T: hyper::rt::Read + Unpin> hyper::rt::Read for Watched<T> {
 
 impl<T: hyper::rt::Write + Unpin> hyper::rt::Write for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let result = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.note_written(&result);
+        result
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,7 +155,9 @@ impl<T: hyper::rt::Write + Unpin> hyper::rt::Write for Watched<T> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, parts)
+        let result = Pin::new(&mut self.io).poll_write_vectored(context, parts);
+        self.note_written(&result);
+        result
     }
 }
 
@@ -157,12 +172,31 @@ mod tests {
         let signs = async {
             for _ in 0..20 {
                 tokio::time::sleep(Duration::from_secs(100)).await;
-                activity.note(&activity.read_ms);
+                activity.note(&activity.sign_ms);
             }
         };
         let (reason, ()) = tokio::join!(activity.ended(), signs);
         assert!(reason.contains("no sign of life"), "{reason}");
         assert_eq!(begin.elapsed(), Duration::from_secs(20 * 100) + SILENCE_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_what_is_sent_to_it_lives_and_one_that_is_only_pinged_does_not() {
+        use hyper::rt::Write;
+        use hyper_util::rt::TokioIo;
+        let activity = Activity::new();
+        let (_end, io) = tokio::io::duplex(1 << 20);
+        let mut io = Watched::new(TokioIo::new(io), Arc::clone(&activity));
+        let mut write = async |bytes: &[u8]| {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            std::future::poll_fn(|context| Pin::new(&mut io).poll_write(context, bytes)).await.unwrap();
+        };
+        let begin = Instant::now();
+        write(&[0; SIGN_BYTES + 1]).await;
+        write(&[0; SIGN_BYTES + 1]).await;
+        write(&[0; 17]).await;
+        activity.ended().await;
+        assert_eq!(begin.elapsed(), Duration::from_secs(200) + SILENCE_LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
@@ -172,7 +206,7 @@ mod tests {
         let signs = async {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                activity.note(&activity.read_ms);
+                activity.note(&activity.sign_ms);
             }
         };
         let request = async {

@@ -155,19 +155,22 @@ async fn run(
         failure = converse(&session, &log, connection) => failure,
         () = context.cancelled() => "task aborted".to_owned(),
     };
-    let result = if session.is_finished() {
-        log.line(&format!("{} finished successfully", context_word(wanted.kind)));
+    // A client may go away while its backup is being finished, which goes on and counts.
+    let asked = Arc::clone(&session);
+    let is_finished = tokio::task::spawn_blocking(move || asked.give_up()).await.unwrap_or_default();
+    let result = if is_finished {
+        context.log(&format!("{} finished successfully", context_word(wanted.kind)));
         Ok(())
     } else if wanted.kind == BackupKind::Benchmark && !context.is_cancelled() {
-        log.line("benchmark finished successfully");
+        context.log("benchmark finished successfully");
         Ok(())
     } else {
-        log.line(&format!("backup failed: {failure}"));
-        log.line("removing failed backup");
-        log.line(&format!("removing backup snapshot \"{path}\""));
+        context.log(&format!("backup failed: {failure}"));
+        context.log("removing failed backup");
+        context.log(&format!("removing backup snapshot \"{path}\""));
         Err(TaskFailure::new(failure))
     };
-    // Waits for requests that are being worked on, and gives the locks back.
+    // Waits for the other requests that are being worked on, and gives the locks back.
     let discarded = tokio::task::spawn_blocking(move || {
         let discarded = session.end();
         drop((session, handle));

@@ -4,7 +4,7 @@ use farhold_types::Digest;
 use thiserror::Error;
 
 use super::state::Phase;
-use crate::writer_request::WriterKind;
+use crate::writer_request::{MAX_WRITERS, WriterKind};
 
 /// Why a request inside a backup session is refused. The session goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -89,6 +89,9 @@ pub enum WriterRefusal {
     /// The session knows as many chunks as it may.
     #[error("the session knows more than {} chunks", super::MAX_KNOWN_CHUNKS)]
     TooManyChunks,
+    /// The session made as many indexes as it may, and more than it can name.
+    #[error("a session makes no more than {} indexes", MAX_WRITERS + 1)]
+    TooManyWriters,
     /// A chunk is too large for a fixed index.
     #[error("chunk of {length} bytes is too large for a fixed index")]
     ChunkTooLarge {

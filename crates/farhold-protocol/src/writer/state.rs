@@ -8,7 +8,7 @@ use farhold_types::{ArchiveName, Digest};
 use super::archive::{Appended, Archive, ClosedIndex, DynamicEntry, DynamicForm, FixedAppend, FixedForm, Form};
 use super::refusal::WriterRefusal;
 use super::{FIXED_CHUNK_BYTES, MAX_INDEX_ENTRIES, MAX_KNOWN_CHUNKS};
-use crate::writer_request::WriterKind;
+use crate::writer_request::{MAX_WRITERS, WriterKind};
 
 /// How far a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,12 +134,23 @@ impl WriterState {
         }
     }
 
-    /// Checks the announced size of a fixed index before its file is made.
+    /// Checks that the session may make another index, before its file is made.
+    ///
+    /// One more is made than requests can name, as the reference does; each has an open file, so there is an end.
     ///
     /// # Errors
-    /// The session is not active, or the image is too large.
-    pub fn check_new_fixed(&self, size: Option<u64>) -> Result<(), WriterRefusal> {
+    /// The session is not active, or made too many.
+    pub fn check_new_index(&self) -> Result<(), WriterRefusal> {
         self.check_active()?;
+        if self.last_writer <= u64::from(MAX_WRITERS) { Ok(()) } else { Err(WriterRefusal::TooManyWriters) }
+    }
+
+    /// Checks the announced size of a fixed index before its file is made, and what [`Self::check_new_index`] checks.
+    ///
+    /// # Errors
+    /// As there, or the image is too large.
+    pub fn check_new_fixed(&self, size: Option<u64>) -> Result<(), WriterRefusal> {
+        self.check_new_index()?;
         match size {
             Some(size) if MAX_INDEX_ENTRIES < size.div_ceil(FIXED_CHUNK_BYTES) => Err(WriterRefusal::TooManyEntries),
             _ => Ok(()),
@@ -151,7 +162,7 @@ impl WriterState {
     /// A name may be used twice. The 257th writer gets a number that no request can name.
     ///
     /// # Errors
-    /// The session is not active any more.
+    /// As [`Self::check_new_index`].
     pub fn register_dynamic(&mut self, name: ArchiveName) -> Result<u64, WriterRefusal> {
         self.register(name, Form::Dynamic(DynamicForm::default()))
     }
@@ -161,7 +172,7 @@ impl WriterState {
     /// `size`: of the image, if it is known. `is_incremental`: the index began with the content of the base's one.
     ///
     /// # Errors
-    /// The session is not active any more.
+    /// As [`Self::check_new_index`].
     pub fn register_fixed(
         &mut self,
         name: ArchiveName,
@@ -172,7 +183,7 @@ impl WriterState {
     }
 
     fn register(&mut self, name: ArchiveName, form: Form) -> Result<u64, WriterRefusal> {
-        self.check_active()?;
+        self.check_new_index()?;
         self.last_writer += 1;
         let archive = Archive { name, form, uploaded: UploadCounts::default(), is_broken: false };
         self.writers.insert(self.last_writer, archive);

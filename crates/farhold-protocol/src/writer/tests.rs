@@ -44,10 +44,23 @@ fn writers_are_numbered_from_one_over_both_kinds_and_names_may_repeat() {
     assert_eq!(dynamic(&mut state), 1);
     assert_eq!(fixed(&mut state, Some(1)), 2);
     assert_eq!(dynamic(&mut state), 3);
-    for _ in 4..=257 {
+    for _ in 4..=256 {
         dynamic(&mut state);
     }
-    assert_eq!(dynamic(&mut state), 258, "no request can name it, but it is made");
+    assert_eq!(dynamic(&mut state), 257, "no request can name it, but it is made");
+}
+
+#[test]
+fn a_session_cannot_open_files_without_end() {
+    let mut state = session();
+    for writer in 1..=257 {
+        assert_eq!(dynamic(&mut state), writer);
+    }
+    let name = || "a.didx".parse().unwrap();
+    assert_eq!(state.check_new_index(), Err(WriterRefusal::TooManyWriters));
+    assert_eq!(state.check_new_fixed(Some(1)), Err(WriterRefusal::TooManyWriters));
+    assert_eq!(state.register_dynamic(name()), Err(WriterRefusal::TooManyWriters));
+    assert_eq!(state.register_fixed(name(), None, false), Err(WriterRefusal::TooManyWriters));
 }
 
 #[test]

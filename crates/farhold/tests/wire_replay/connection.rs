@@ -208,6 +208,11 @@ impl Session {
         stream.send_data(vec![0; bytes].into(), false).unwrap();
         // Long enough to arrive, most of the time; whether it did makes no difference.
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        self.cut().await;
+    }
+
+    /// Closes the connection without a word, whatever is on its way.
+    pub async fn cut(self) {
         self.connection.abort();
         let _ = self.connection.await;
     }

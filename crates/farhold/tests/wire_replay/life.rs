@@ -1,6 +1,7 @@
 //! How sessions end: finished, given up, stopped, cut; what a hypervisor does; what follows a finished backup.
 
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
 use farhold_format::index::Index;
@@ -110,6 +111,32 @@ fn the_next_session_of_a_group_can_begin_when_the_answer_to_finish_is_there() {
         stage.wait_for_sessions(0).await;
         let snapshots = fs::read_dir(stage.root.join("host/busy")).unwrap().flatten();
         assert_eq!(snapshots.filter(|entry| entry.path().is_dir()).count(), 20);
+    });
+}
+
+#[test]
+fn whether_a_backup_failed_is_told_as_it_is_though_the_client_goes_away_while_it_is_finished() {
+    let stage = Stage::new("local");
+    let client = Client { stage: &stage, account: "sync@pbs!t1" };
+    runtime().block_on(async {
+        let mut finished_count = 0;
+        for round in 0..60_i64 {
+            let mut session = client.session("gone", DAYS[0] + round).await;
+            let upid = stage.app().tasks.running_here().pop().unwrap();
+            let snapshot = format!("host/gone/2026-01-01T10:00:{round:02}Z");
+            manifest(&mut session, &snapshot).await;
+            drop(session.send_with("POST", "/finish", &[], Bytes::new()).await);
+            // Anywhere between before its beginning and after its end.
+            tokio::time::sleep(Duration::from_micros(50 * u64::try_from(round).unwrap())).await;
+            session.cut().await;
+            let status = stage.app().tasks.wait(&upid).await.unwrap().to_string();
+            let log = fs::read_to_string(stage.app().tasks.log_path(&upid)).unwrap();
+            let is_there = stage.root.join(&snapshot).exists();
+            assert_eq!(is_there, status == "OK", "{status}: {log}");
+            assert_eq!(!is_there, log.contains("removing failed backup"), "{log}");
+            finished_count += usize::from(is_there);
+        }
+        assert!(0 < finished_count);
     });
 }
 
