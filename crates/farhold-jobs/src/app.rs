@@ -11,6 +11,7 @@ use farhold_tasks::TaskRegistry;
 use farhold_tasks::job_state::JobStates;
 use farhold_types::{Clock, Fingerprint, Randomness};
 
+use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::Stores;
 
@@ -62,6 +63,8 @@ pub struct App {
     pub stores: Stores,
     /// Progress of running syncs.
     pub progress: ProgressBoard,
+    /// Notes on backups that are being received.
+    pub open_backups: OpenBackups,
     /// Private state of unfinished syncs (below `lib/`).
     pub sync_state_directory: PathBuf,
     /// The host.

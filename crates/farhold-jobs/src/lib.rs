@@ -6,6 +6,7 @@ pub mod app;
 pub mod datastore_jobs;
 pub mod dry_run;
 pub mod encryption_keys;
+mod open_backups;
 pub mod permission;
 pub mod progress;
 mod pull;
@@ -23,6 +24,7 @@ pub mod testing;
 pub mod verify;
 
 pub use app::{App, CertificateFacts, NodeFacts};
+pub use open_backups::{BackupNote, LeftBackup, OpenBackups, TidyError};
 pub use progress::ProgressBoard;
 pub use push::PushPeerError;
 pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

@@ -18,6 +18,7 @@ use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
 
 use crate::app::{App, NodeFacts};
+use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::Stores;
 
@@ -124,6 +125,7 @@ impl TestServer {
             settings,
             tasks: tasks.unwrap(),
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
+            open_backups: OpenBackups::new(at("lib/open-backups"), Arc::clone(&randomness)),
             sync_state_directory: at("lib/sync"),
             node: NodeFacts {
                 name: "test".to_owned(),

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::Router;
 use farhold_api::endpoints;
-use farhold_jobs::{App, CertificateFacts, NodeFacts, ProgressBoard, Stores};
+use farhold_jobs::{App, CertificateFacts, NodeFacts, OpenBackups, ProgressBoard, Stores};
 use farhold_settings::{ConfigDir, Settings};
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{ProcFs, TaskOptions, TaskRegistry};
@@ -103,6 +103,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts).with_auth_log(auth_log);
     let stores =
         Stores::new(settings.clone(), run.join("locks"), Arc::clone(&parts.clock), Arc::clone(&parts.randomness));
+    let open_backups = OpenBackups::new(lib.join("farhold").join("open-backups"), Arc::clone(&parts.randomness));
     let app = Arc::new(App {
         settings,
         access,
@@ -110,6 +111,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         job_states: JobStates::open(lib.join("jobstates"))?,
         stores,
         progress: ProgressBoard::default(),
+        open_backups,
         sync_state_directory,
         node: NodeFacts { name: parts.node, instance_id, certificate: Some(certificate) },
         clock: parts.clock,

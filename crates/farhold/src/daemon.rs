@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use farhold_jobs::App;
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -15,6 +16,9 @@ use crate::server::{Server, ServerOptions, TlsIdentity, dispatch_to};
 
 /// How long requests and tasks may go on after the server was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the start waits for the removal of what a killed server left.
+const TIDY_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where PBS listens, and we without further wishes. Source: `docs/spec/wire-protocol.md` 1.1.
 pub const DEFAULT_LISTEN: &str = "[::]:8007";
@@ -45,6 +49,25 @@ pub fn parse_listen(arguments: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
+/// Removes what backups left that a server received when it was killed. What cannot be removed now is tried again at the
+/// next start; a datastore that does not answer delays no start for long.
+async fn tidy_up(app: &Arc<App>) {
+    let app = Arc::clone(app);
+    let tidying = tokio::task::spawn_blocking(move || {
+        for left in app.open_backups.left() {
+            let name = format!("{} in {} of datastore '{}'", left.snapshot, left.ns.log_name(), left.store);
+            match left.remove(&app.stores) {
+                Ok(true) => tracing::info!("removed the unfinished backup {name}"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the unfinished backup {name} stays: {:#}", anyhow::Error::new(error)),
+            }
+        }
+    });
+    if tokio::time::timeout(TIDY_LIMIT, tidying).await.is_err() {
+        tracing::warn!("removing unfinished backups takes long and goes on beside other work");
+    }
+}
+
 /// A server that listens.
 pub struct Running {
     composed: Composed,
@@ -63,6 +86,7 @@ impl Running {
         // The first random bytes cost the cryptography library some ten milliseconds, which no handshake should wait for.
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.secure_random.fill(&mut [0; 32]).map_err(|_| anyhow::anyhow!("no random bytes can be had"))?;
+        tidy_up(&composed.app).await;
         let fingerprint = composed.tls.fingerprint();
         let material =
             crate::certificate::TlsMaterial { chain: composed.tls.chain.clone(), key: composed.tls.key.clone_key() };

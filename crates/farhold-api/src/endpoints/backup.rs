@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farhold_datastore::backup::{BackupKind, BackupWriter, BeginBackupError};
 use farhold_jobs::verify::verify_new;
-use farhold_jobs::{App, Operation, StoreHandle};
+use farhold_jobs::{App, BackupNote, Operation, StoreHandle};
 use farhold_protocol::upgrade::BACKUP_PROTOCOL;
 use farhold_rules::acl::AclPath;
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
@@ -80,6 +80,14 @@ impl Wanted {
     }
 }
 
+/// A snapshot that was begun.
+struct Opened {
+    writer: BackupWriter,
+    store: StoreHandle,
+    /// Goes last, when nothing unfinished is left.
+    note: Option<BackupNote>,
+}
+
 async fn open(app: Arc<App>, request: Request<App>, budget: WriteBudget) -> Result<Reply, ApiError> {
     let wanted = Wanted::of(&request)?;
     let (handle, wanted) = {
@@ -97,17 +105,21 @@ async fn open(app: Arc<App>, request: Request<App>, budget: WriteBudget) -> Resu
     request.check_upgrade(BACKUP_PROTOCOL)?;
     // An id too long for the name of a task's log is refused before a group is made for it.
     app.tasks.check_name(&wanted.task_kind(), &wanted.caller)?;
-    let (writer, handle, wanted) = blocking(move || {
-        let writer = handle.begin_backup(&wanted.ns, &wanted.snapshot, &wanted.caller, wanted.kind);
-        let writer = writer.map_err(|error| refused(&error))?;
-        Ok::<_, ApiError>((writer, handle, wanted))
+    let notes = app.open_backups.clone();
+    let (opened, wanted) = blocking(move || {
+        let Wanted { store, ns, snapshot, caller, kind, .. } = &wanted;
+        // Without a note a killed server leaves more behind; that is no reason to refuse a backup.
+        let note = notes.note(store, ns, snapshot);
+        let note = note.inspect_err(|error| tracing::warn!("cannot note a backup that begins - {error}")).ok();
+        let writer = handle.begin_backup(ns, snapshot, caller, *kind).map_err(|error| refused(&error))?;
+        Ok::<_, ApiError>((Opened { writer, store: handle, note }, wanted))
     })
     .await?;
 
     let (upgraded, connection) = oneshot::channel();
     let (kind, caller) = (wanted.task_kind(), wanted.caller.clone());
     let worker_app = Arc::clone(&app);
-    let worker = move |context: TaskContext| run(worker_app, context, wanted, writer, handle, budget, connection);
+    let worker = move |context: TaskContext| run(worker_app, context, wanted, opened, budget, connection);
     let upid = app.tasks.spawn(kind, &caller, worker).await?;
     let tasks = app.tasks.clone();
     // The session runs inside its task, so that stopping the task ends it. The router waits for both.
@@ -131,8 +143,7 @@ async fn run(
     app: Arc<App>,
     context: TaskContext,
     wanted: Wanted,
-    writer: BackupWriter,
-    handle: StoreHandle,
+    opened: Opened,
     budget: WriteBudget,
     connection: oneshot::Receiver<Upgraded>,
 ) -> Result<(), TaskFailure> {
@@ -149,6 +160,7 @@ async fn run(
     };
     let (finished, is_finished) = oneshot::channel();
     let verification = tokio::spawn(verify_when_finished(app, wanted.clone(), context.clone(), is_finished));
+    let Opened { writer, store, note } = opened;
     let session = Arc::new(BackupSession::new(writer, &budget, log.clone(), finished));
     let failure = tokio::select! {
         biased;
@@ -173,7 +185,8 @@ async fn run(
     // Waits for the other requests that are being worked on, and gives the locks back.
     let discarded = tokio::task::spawn_blocking(move || {
         let discarded = session.end();
-        drop((session, handle));
+        drop((session, store));
+        drop(note);
         discarded
     })
     .await;

@@ -90,12 +90,9 @@ async fn a_client_whose_server_is_killed_says_so_and_nothing_stays_after_the_res
     desk.set("PBS_REPOSITORY", &format!("{TOKEN}@{address}:store1"));
     let listed = desk.run(&["list"]).await.ok();
     assert!(listed.contains("host/good/"), "{listed}");
-    // What the server had of it stays unfinished: no size, no manifest, nothing to restore.
-    let half = desk.run(&["snapshots", "host/x", "--output-format", "json"]).await.ok();
-    assert!(half.contains("\"backup-id\":\"x\"") && !half.contains("\"size\""), "{half}");
-    let refused = desk.run(&["restore", "host/x", "disk.img", "-"]).await.failed();
-    assert!(refused.contains("group host/x has no finished snapshot"), "{refused}");
-    // What the killed server left of the group is no obstacle.
+    // What the server had of it is gone, directory and group.
+    assert!(!listed.contains("host/x"), "{listed}");
+    assert_no_leftovers(&site.store_path("store1"));
     desk.run(&["backup", &disk, "--backup-id", "x"]).await.ok();
 
     // A restore that the server does not survive leaves no file that looks like one.
