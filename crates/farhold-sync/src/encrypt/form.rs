@@ -154,14 +154,6 @@ impl ChunkForm {
         ManifestFile { crypt_mode, checksum, ..file.clone() }
     }
 
-    /// Returns the entries of the new manifest if they are known before anything was sent.
-    pub(crate) fn files_ahead(&self, source: &Manifest) -> Option<Vec<ManifestFile>> {
-        match self {
-            Self::AsStored => Some(source.files.clone()),
-            Self::Encrypted(_) => None,
-        }
-    }
-
     /// Returns whether the indexes of the newest finished snapshot of the target can name chunks that this one needs.
     /// A key for the next snapshot does not matter to one that is sent as it is (`docs/spec/sync.md` C.2 W6).
     pub(crate) fn may_use_previous(&self, previous: &Manifest) -> bool {

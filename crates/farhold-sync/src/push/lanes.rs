@@ -2,12 +2,13 @@
 //!
 //! Groups of a run with one worker, and files of one snapshot, are sent at the same time to hide round trips. Whoever reads
 //! the events sees one after the other: each piece of work has a lane, and a lane's events are held back until all lanes
-//! before it are closed. What is held is bounded by how much may overlap.
+//! before it are closed. What is held is bounded by how much may overlap: a few events for each snapshot and file, since
+//! those that are only counted pass at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::event::{EventSink, SyncEvent};
+use crate::event::{EventSink, GroupEvent, SyncEvent};
 
 /// Hands events on in the order in which their lanes were begun.
 pub(crate) struct Lanes {
@@ -55,8 +56,16 @@ impl Lanes {
     }
 }
 
+/// Returns whether an event is only counted. Such events need no order, and large archives have very many of them.
+fn only_counts(event: &SyncEvent) -> bool {
+    matches!(event, SyncEvent::Group { event: GroupEvent::ArchivePlanned { .. } | GroupEvent::ChunkStored { .. }, .. })
+}
+
 impl EventSink for Lane {
     fn event(&self, event: &SyncEvent) {
+        if only_counts(event) {
+            return self.lanes.out.event(event);
+        }
         let mut state = self.lanes.state();
         if state.open == self.number {
             // Under the lock, so that nothing overtakes it.
@@ -124,5 +133,29 @@ mod tests {
         drop(fourth);
         told(&lanes.lane(), 50);
         assert_eq!(now(), [50]);
+    }
+
+    #[test]
+    fn what_only_counts_is_told_at_once_so_that_nothing_piles_up() {
+        let counted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let sink = counted.clone();
+        let lanes = Lanes::new(Arc::new(move |event: &SyncEvent| {
+            if let SyncEvent::Group {
+                event: GroupEvent::ChunkStored { .. } | GroupEvent::ArchivePlanned { .. }, ..
+            } = event
+            {
+                sink.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }));
+        let (_first, second) = (lanes.lane(), lanes.lane());
+        let group = || "vm/1".parse().unwrap();
+        for event in [
+            GroupEvent::ArchivePlanned { missing_chunks: 1, missing_bytes: 1 },
+            GroupEvent::ChunkStored { encoded_bytes: 1, plain_bytes: 1 },
+        ] {
+            second.event(&SyncEvent::Group { index: 0, group: group(), event });
+        }
+        assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 2);
+        assert!(lanes.state().held.is_empty());
     }
 }

@@ -18,6 +18,13 @@ use crate::push::sender::Sender;
 use crate::push::target::{PushSession, PushTarget, RemoteError, RemoteFault};
 use crate::source::Source;
 
+/// Bytes that a previous index may have in any case: 400,000 entries, some
+/// 1.6 TiB. The target says how long it is, and many may be in memory at once.
+const MIN_PREVIOUS_BYTES: u64 = 16 << 20;
+
+/// How often the new index may fit into the previous one. If far less content is left, it is sent again.
+const PREVIOUS_FACTOR: u64 = 16;
+
 /// What is known about the newest finished snapshot of the target when the next one of its group is pushed.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Newest {
@@ -81,12 +88,13 @@ impl Previous {
 
     /// Returns the previous index that goes by the name of `file`, if it is of use.
     ///
-    /// `wanted`: the index as the target is to have it, if all of it is known. A previous one that is the same need not be
+    /// `index`: the one that is sent. `wanted`: the index as the target is to have it, if all of it is known. A previous one that is the same need not be
     /// downloaded: a fixed index is taken over as a whole.
     pub(crate) async fn index<S: Source, T: PushTarget>(
         &self,
         sender: &Sender<'_, S, T>,
         file: &ManifestFile,
+        index: &Index,
         wanted: Option<Index>,
     ) -> Option<PreviousIndex> {
         let entry = self.manifest()?.file(&file.name)?;
@@ -96,7 +104,9 @@ impl Previous {
         {
             return Some(PreviousIndex { index, is_registered: false });
         }
-        let raw = sender.session.previous(&file.name, max_file_bytes(entry)).await.ok()?;
+        let new_bytes = index.as_bytes().len() as u64;
+        let most_bytes = MIN_PREVIOUS_BYTES.max(new_bytes.saturating_mul(PREVIOUS_FACTOR));
+        let raw = sender.session.previous(&file.name, max_file_bytes(entry).min(most_bytes)).await.ok()?;
         let kind = file.name.kind();
         let found = sender.run.pool.run(move |_| Index::parse(kind, raw)).await.ok()?.ok()?;
         (found.checksum() == entry.checksum).then_some(PreviousIndex { index: found, is_registered: true })

@@ -1,8 +1,8 @@
 //! Sending one snapshot through one backup session, up to the moment before it becomes visible.
 //!
 //! Files go in the order of the manifest, several at once: what waits for round trips overlaps, and the events read as if
-//! one came after the other. The manifest goes with them if it is known beforehand, since nothing counts before
-//! [`PushSession::finish`].
+//! one came after the other. The manifest is last: the target may store it at once, and a directory with one counts as
+//! finished there, also if the target crashes before [`PushSession::finish`].
 //!
 //! Source: `docs/spec/sync.md` 10.4 steps 5 to 8.
 
@@ -71,12 +71,6 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
 
     /// Sends everything but the end. Returns the manifest that the target has then.
     pub(crate) async fn send(&self, previous: &Previous, has_log: bool) -> Result<Manifest, GroupFailure> {
-        if let Some(files) = self.form.files_ahead(self.manifest) {
-            let manifest = self.form.manifest(self.manifest, files);
-            let sent = self.send_files(previous, has_log);
-            futures::try_join!(sent, self.send_manifest(&manifest))?;
-            return Ok(manifest);
-        }
         let files = self.send_files(previous, has_log).await?;
         let manifest = self.form.manifest(self.manifest, files);
         self.send_manifest(&manifest).await?;
@@ -170,7 +164,7 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
             return Err(ArchiveFailure::ChunkSize { archive, found });
         }
         let wanted = self.on_target(&index).await?;
-        let known = previous.index(self, file, wanted).await;
+        let known = previous.index(self, file, &index, wanted).await;
         if let Some(known) = &known
             && known.is_registered
         {
@@ -180,7 +174,7 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
         let reused = known.as_ref().map(|known| &known.index).filter(|previous| may_reuse(&index, previous));
         let (writer, reused) = self.create(file, &index, reused).await?;
         let is_refused = reused.is_none() && known.as_ref().is_some_and(|known| !known.is_registered);
-        if is_refused && let Some(asked) = previous.index(self, file, None).await {
+        if is_refused && let Some(asked) = previous.index(self, file, &index, None).await {
             self.chunks.add(asked.index.digests());
         }
         let uploaded_bytes = AtomicU64::default();

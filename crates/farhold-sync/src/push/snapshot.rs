@@ -5,6 +5,7 @@
 //!
 //! Source: `docs/spec/sync.md` 10.4, C.2 W25 and W29.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -226,17 +227,28 @@ async fn open_session<S: Source, T: PushTarget>(
     snapshot: &Snapshot,
     number: u32,
 ) -> Result<Option<T::Session>, GroupFailure> {
-    if group.unfinished.remove(&snapshot.time) {
+    // It was listed long ago, perhaps: what was being written then may be finished now.
+    if group.unfinished.remove(&snapshot.time)
+        && look_at_target(run, group, snapshot).await?.is_some_and(|item| is_unfinished(&item))
+    {
         remove_unfinished(run, group, snapshot).await?;
     }
     let ns = &group.target_ns.clone();
-    let mut lingering = LINGERING_LOCKS.iter().take(if number == 1 { 0 } else { LINGERING_LOCKS.len() });
+    let mut lingering = LINGERING_LOCKS.iter();
+    let attempts = AtomicU32::new(number - 1);
+    let open = || {
+        attempts.fetch_add(1, Ordering::Relaxed);
+        run.target.open(ns, snapshot)
+    };
+    // Whether the target may still be busy with a session of ours: one that broke, or whose beginning was not heard of.
+    let mut has_broken = false;
     loop {
-        let refused = match run.retry.run(|| run.target.open(ns, snapshot)).await {
+        let refused = match run.retry.run(open).await {
             Ok(session) => return Ok(Some(session)),
             Err(error) if error.fault == RemoteFault::Refused => error,
             Err(error) => return Err(error.into()),
         };
+        has_broken |= 1 < attempts.swap(0, Ordering::Relaxed);
         // What was listed may be old, or the target may have crashed since.
         match look_at_target(run, group, snapshot).await? {
             Some(item) if item.is_finished() && 1 < number => return Ok(None),
@@ -250,7 +262,7 @@ async fn open_session<S: Source, T: PushTarget>(
             }
             _ => {}
         }
-        let Some(pause) = lingering.next() else { return Err(refused.into()) };
+        let Some(pause) = lingering.next().filter(|_| has_broken) else { return Err(refused.into()) };
         tokio::time::sleep(*pause).await;
     }
 }

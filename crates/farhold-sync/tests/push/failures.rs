@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use farhold_format::blob::BlobEncoder;
 use farhold_sync::{SyncError, SyncOptions, Unrestricted};
 use farhold_types::MANIFEST_NAME;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +129,16 @@ async fn a_session_whose_last_answer_was_lost_counts_as_finished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_began_although_the_answer_was_lost_is_waited_out() {
+    let (source, remote) = (three(), MemoryRemote::new());
+    *remote.lost_answers.lock().unwrap() = vec!["open".to_owned()];
+    let pushed = push(push_options(), &source, &remote).await;
+    assert!(pushed.result.is_ok(), "{:#?}", pushed.texts());
+    assert_same(&source, &remote);
+    assert_eq!(pushed.report().retries, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_is_gone_is_given_up_and_nothing_unfinished_is_left() {
     let (source, remote) = (small_store(), MemoryRemote::new());
     let options = SyncOptions { patience: Duration::from_secs(20), ..push_options() };
@@ -189,4 +200,20 @@ async fn a_run_that_is_cancelled_while_it_removes_does_not_wait_for_the_deletion
     assert!(matches!(pushed.result, Err(SyncError::Cancelled)));
     assert!(begin.elapsed() < Duration::from_secs(4 * 600 + 120));
     assert!(!pushed.has_line("Failed"), "{:#?}", pushed.texts());
+}
+
+#[tokio::test]
+async fn a_target_that_says_that_its_previous_index_is_huge_may_not_send_so_much() {
+    let (first, second, archive) = ("host/x/2026-01-01T10:00:00Z", "host/x/2026-01-02T10:00:00Z", "a.pxar.didx");
+    let (source, remote) = (MemorySource::new(), MemoryRemote::new());
+    source.add("", first, &[(archive, Content::Chunks(&[1, 2], 3000))]);
+    let source = Arc::new(source);
+    push(push_options(), &source, &remote).await.result.unwrap();
+    let (mut files, mut manifest) = (remote.files("", first), remote.manifest("", first));
+    manifest.files[0].size_bytes = 1 << 50;
+    files.insert(MANIFEST_NAME.into(), manifest.to_blob(&mut BlobEncoder::new()).unwrap().into());
+    remote.put("", first, &remote.account.to_string(), files);
+    source.add("", second, &[(archive, Content::Chunks(&[1, 3], 3000))]);
+    assert_eq!(push(push_options(), &source, &remote).await.result.unwrap().chunks, 1);
+    assert_eq!(remote.most_previous_bytes.load(Ordering::SeqCst), 16 << 20);
 }

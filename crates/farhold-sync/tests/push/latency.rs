@@ -128,3 +128,16 @@ async fn uploads_of_a_large_archive_overlap_within_the_byte_budget() {
     timed_push(narrow, &source, &remote).await;
     assert!(remote.most_uploads.load(Ordering::SeqCst) <= 64, "the smallest budget lets every chunk through");
 }
+
+/// On disk the manifest marks a snapshot as finished, also that of a session whose target lost power.
+#[tokio::test(start_paused = true)]
+async fn the_manifest_is_sent_when_the_target_has_everything_else() {
+    let (source, remote) = (groups(1, 3), MemoryRemote::new());
+    source.edit("", "vm/1/2026-01-01T10:00:00Z", |files| {
+        drop(files.insert(farhold_types::CLIENT_LOG_NAME.into(), crate::support::encode(b"log")));
+    });
+    timed_push(timed(), &source, &remote).await;
+    let requests = remote.take_requests();
+    let manifests = requests.windows(2).filter(|two| two[0] == "blob index.json.blob");
+    assert_eq!(manifests.map(|two| two[1].as_str()).collect::<Vec<_>>(), ["finish"; 3], "{requests:?}");
+}

@@ -108,6 +108,24 @@ async fn fault_11_an_unfinished_directory_hides_nothing_and_makes_room() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_somebody_finished_since_it_was_listed_is_not_removed() {
+    let (first, second) = ("vm/1/2026-01-01T10:00:00Z", "vm/1/2026-01-02T10:00:00Z");
+    let (source, remote) = (source_of(&[("", first), ("", second)]), MemoryRemote::new());
+    remote.put("", second, OURS, Files::new());
+    let there = Arc::downgrade(&remote);
+    remote.set_fault(move |request, _| {
+        if request == "finish" {
+            there.upgrade().unwrap().put_finished("", second, OURS);
+        }
+        None
+    });
+    let pushed = push(push_options(), &source, &remote).await;
+    assert!(matches!(pushed.result, Err(SyncError::SomeFailed(_))), "{:#?}", pushed.texts());
+    assert_eq!(remote.count("delete"), 0);
+    assert!(remote.manifest("", second).files.is_empty(), "it is still the other one");
+}
+
+#[tokio::test]
 async fn an_unfinished_directory_stays_without_the_right_to_prune_and_fails_the_group() {
     let source = source_of(&[("", "vm/1/2026-01-01T10:00:00Z"), ("", "vm/2/2026-01-01T10:00:00Z")]);
     let remote = MemoryRemote::new();

@@ -5,7 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct MemoryRemote {
     pub most_sessions: AtomicUsize,
     pub uploads_now: AtomicUsize,
     pub most_uploads: AtomicUsize,
+    /// Most bytes that an index of a previous snapshot was allowed to have.
+    pub most_previous_bytes: AtomicU64,
     /// Entries of one append.
     pub append_limit: AtomicUsize,
 }
@@ -103,6 +105,7 @@ impl MemoryRemote {
             most_sessions: AtomicUsize::new(0),
             uploads_now: AtomicUsize::new(0),
             most_uploads: AtomicUsize::new(0),
+            most_previous_bytes: AtomicU64::new(0),
             append_limit: AtomicUsize::new(700),
         };
         remote.state().namespaces.insert(Namespace::root());
@@ -207,6 +210,12 @@ impl MemoryRemote {
         }
     }
 
+    fn loses_answer(&self, word: &str) -> bool {
+        let mut lost = self.lost_answers.lock().unwrap();
+        let at = lost.iter().position(|lost| lost == word);
+        at.map(|at| lost.remove(at)).is_some()
+    }
+
     fn items(group: &Group, dir: &GroupDir) -> Vec<SnapshotItem> {
         let item = |(time, dir_of): (&Epoch, &Dir)| {
             let files = if dir_of.is_open { Files::new() } else { dir_of.files.clone() };
@@ -308,7 +317,8 @@ impl PushTarget for Remote {
         let base = base.map(|time| group.snapshots[&time].files.clone());
         let now = self.0.sessions_now.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.most_sessions.fetch_max(now, Ordering::SeqCst);
-        Ok(MemorySession {
+        drop(state);
+        let session = MemorySession {
             remote: self.0.clone(),
             key: (ns.clone(), snapshot.group.clone()),
             time: snapshot.time,
@@ -316,7 +326,16 @@ impl PushTarget for Remote {
             known: Mutex::default(),
             writers: Mutex::default(),
             is_finished: Mutex::new(false),
-        })
+        };
+        if self.0.loses_answer("open") {
+            // The target notices a little later that nobody is there.
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                drop(session);
+            });
+            return Err(connection_lost());
+        }
+        Ok(session)
     }
 
     async fn delete_snapshot(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<(), RemoteError> {
@@ -457,6 +476,7 @@ impl PushSession for MemorySession {
         self.remote.ask(format!("previous {name}")).await?;
         let base = self.base.as_ref().ok_or_else(|| refused("no valid previous backup"))?;
         if name.kind() != ArchiveKind::Blob {
+            self.remote.most_previous_bytes.fetch_max(max_bytes, Ordering::SeqCst);
             let index = self.base_index(name)?;
             self.known.lock().unwrap().extend(index.chunks().map(|chunk| (chunk.digest, chunk.size_bytes())));
         }
@@ -629,14 +649,7 @@ impl PushSession for MemorySession {
             Ok::<_, RemoteError>(())
         })?;
         *self.is_finished.lock().unwrap() = true;
-        let mut lost = self.remote.lost_answers.lock().unwrap();
-        match lost.iter().position(|word| word == "finish") {
-            Some(at) => {
-                lost.remove(at);
-                Err(connection_lost())
-            }
-            None => Ok(()),
-        }
+        if self.remote.loses_answer("finish") { Err(connection_lost()) } else { Ok(()) }
     }
 
     async fn close(&self) {}

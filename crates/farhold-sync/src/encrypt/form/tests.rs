@@ -277,7 +277,6 @@ fn unmodified_manifests_say_what_the_source_says() {
         let source = Manifest::from_blob(&std::fs::read(golden.join(folder).join(MANIFEST_NAME)).unwrap()).unwrap();
         let form = ChunkForm::AsStored;
         let files: Vec<_> = source.files.iter().map(|file| form.index_entry(file, file.checksum)).collect();
-        assert_eq!(form.files_ahead(&source).as_ref(), Some(&files));
         assert_eq!(form.manifest(&source, files), source);
         modes.extend(source.files.iter().map(|file| format!("{:?}", file.crypt_mode)));
     }
