@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use farhold_types::Group;
+use farhold_types::{Group, Namespace, Snapshot};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -97,6 +97,45 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
     ) -> Result<R, RemoteError> {
         let stopped = || Err(RemoteError::new(RemoteFault::Refused, "aborted"));
         self.cancel.run_until_cancelled(self.retry.run(request)).await.unwrap_or_else(stopped)
+    }
+
+    /// Asks for a removal, as [`Self::ask`]. Returns none if the thing is gone but the answer that says so was lost: the
+    /// same request, repeated, is refused then.
+    pub(crate) async fn remove<R, F, G>(
+        &self,
+        request: impl Fn() -> F,
+        is_gone: impl FnOnce() -> G,
+    ) -> Result<Option<R>, RemoteError>
+    where
+        F: Future<Output = Result<R, RemoteError>>,
+        G: Future<Output = Result<bool, RemoteError>>,
+    {
+        let attempts = AtomicU64::new(0);
+        let counted = || {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            request()
+        };
+        let error = match self.ask(counted).await {
+            Ok(removed) => return Ok(Some(removed)),
+            Err(error) => error,
+        };
+        let may_be_gone = matches!(error.fault, RemoteFault::Refused | RemoteFault::NotFound);
+        if may_be_gone && 1 < attempts.load(Ordering::Relaxed) {
+            let found = self.cancel.run_until_cancelled(is_gone()).await;
+            if matches!(found, Some(Ok(true))) {
+                return Ok(None);
+            }
+        }
+        Err(error)
+    }
+
+    /// Removes a snapshot from the target.
+    pub(crate) async fn remove_snapshot(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<(), RemoteError> {
+        let is_gone = || async {
+            let listed = self.target.snapshots(ns, &snapshot.group).await?;
+            Ok(listed.unreadable.is_empty() && listed.items.iter().all(|item| item.snapshot() != *snapshot))
+        };
+        self.remove(|| self.target.delete_snapshot(ns, snapshot), is_gone).await.map(drop)
     }
 
     pub(crate) fn report(&self) -> MutexGuard<'_, SyncReport> {

@@ -292,7 +292,7 @@ async fn remove_unfinished<S: Source, T: PushTarget>(
 ) -> Result<(), GroupFailure> {
     let allowed = run.rights.may_prune(&group.target_ns);
     allowed.map_err(|source| GroupFailure::UnfinishedStays { snapshot: snapshot.clone(), source })?;
-    run.retry.run(|| run.target.delete_snapshot(&group.target_ns, snapshot)).await?;
+    run.remove_snapshot(&group.target_ns, snapshot).await?;
     group.removed_unfinished.insert(snapshot.time);
     group.events.emit(GroupEvent::UnfinishedRemoved(snapshot.time));
     Ok(())

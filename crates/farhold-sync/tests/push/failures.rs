@@ -217,3 +217,29 @@ async fn a_target_that_says_that_its_previous_index_is_huge_may_not_send_so_much
     assert_eq!(push(push_options(), &source, &remote).await.result.unwrap().chunks, 1);
     assert_eq!(remote.most_previous_bytes.load(Ordering::SeqCst), 16 << 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_has_been_removed_although_the_answer_was_lost() {
+    let (source, remote) = (three(), MemoryRemote::new());
+    push(push_options(), &source, &remote).await.result.unwrap();
+    let account = remote.account.to_string();
+    for (at, what) in
+        [("", "vm/1/2025-01-01T10:00:00Z"), ("", "ct/9/2025-01-01T10:00:00Z"), ("x", "ct/9/2025-01-01T10:00:00Z")]
+    {
+        remote.put_finished(at, what, &account);
+    }
+    *remote.lost_answers.lock().unwrap() =
+        ["delete snapshot", "delete group", "delete namespace"].map(str::to_owned).to_vec();
+    let options = SyncOptions { remove_vanished: true, ..push_options() };
+    let pushed = push(options, &source, &remote).await;
+    assert!(pushed.result.is_ok(), "{:#?}", pushed.texts());
+    assert_same(&source, &remote);
+    assert_eq!(remote.state().namespaces.len(), 1);
+    assert_eq!(pushed.report().retries, 3);
+    let removed = pushed.report().removed.unwrap();
+    assert_eq!(
+        (removed.snapshots, removed.groups, removed.namespaces),
+        (2, 2, 1),
+        "of a lost group nobody said how many"
+    );
+}

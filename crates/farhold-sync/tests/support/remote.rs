@@ -350,7 +350,7 @@ impl PushTarget for Remote {
         if group.snapshots.is_empty() {
             state.groups.remove(&key);
         }
-        Ok(())
+        if self.0.loses_answer("delete snapshot") { Err(connection_lost()) } else { Ok(()) }
     }
 
     async fn delete_group(
@@ -375,6 +375,9 @@ impl PushTarget for Remote {
             protected_snapshots: left as u64,
             removed_snapshots: (before - left) as u64,
         };
+        if self.0.loses_answer("delete group") {
+            return Err(connection_lost());
+        }
         match answer {
             DeletionAnswer::Statistics => Ok(Some(statistics)),
             DeletionAnswer::Nothing => {
@@ -387,8 +390,10 @@ impl PushTarget for Remote {
         self.0.ask(format!("delete namespace {ns}")).await?;
         let mut state = self.0.state();
         require(!state.groups.keys().any(|(at, _)| at.is_at_or_below(ns)), "namespace is not empty")?;
+        let before = state.namespaces.len();
         state.namespaces.retain(|at| !at.is_at_or_below(ns));
-        Ok(())
+        require(state.namespaces.len() < before, "no such namespace")?;
+        if self.0.loses_answer("delete namespace") { Err(connection_lost()) } else { Ok(()) }
     }
 
     async fn set_notes(&self, ns: &Namespace, snapshot: &Snapshot, notes: &str) -> Result<(), RemoteError> {

@@ -102,7 +102,14 @@ impl<S: Source, T: PushTarget> GroupRemover<'_, S, T> {
         };
         let answer = self.peer.answer;
         let removed = match run.rights.may_prune(ns) {
-            Ok(()) => run.ask(|| run.target.delete_group(ns, group, answer)).await.map_err(|error| chain(&error)),
+            Ok(()) => {
+                let is_gone = || async {
+                    let listed = run.target.groups(ns).await?;
+                    Ok(listed.unreadable.is_empty() && listed.items.iter().all(|item| item.group() != *group))
+                };
+                let removed = run.remove(|| run.target.delete_group(ns, group, answer), is_gone).await;
+                removed.map(Option::flatten).map_err(|error| chain(&error))
+            }
             Err(denied) => Err(format!("pruning remote datastore contents not allowed - {denied}")),
         };
         let statistics = match removed {

@@ -172,8 +172,12 @@ impl<S: Source, T: PushTarget> NamespaceRemover<'_, S, T> {
         if let Some(reason) = reasons.first() {
             return NamespaceStep::Kept(*reason);
         }
-        match run.ask(|| run.target.delete_empty_namespace(ns)).await {
-            Ok(()) => NamespaceStep::Removed,
+        let is_gone = || async {
+            let listed = run.target.namespaces().await?;
+            Ok(listed.unreadable.is_empty() && !listed.items.contains(ns))
+        };
+        match run.remove(|| run.target.delete_empty_namespace(ns), is_gone).await {
+            Ok(_) => NamespaceStep::Removed,
             Err(error) => NamespaceStep::Failed(chain(&error)),
         }
     }

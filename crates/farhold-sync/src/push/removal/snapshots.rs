@@ -59,7 +59,7 @@ pub(crate) async fn remove_snapshots<S: Source, T: PushTarget>(
         }
         let snapshot = group.at(time);
         let removed = match &allowed {
-            Ok(()) => run.ask(|| run.target.delete_snapshot(&pair.target, &snapshot)).await.map_err(|e| chain(&e)),
+            Ok(()) => run.remove_snapshot(&pair.target, &snapshot).await.map_err(|e| chain(&e)),
             Err(denied) => Err(format!("pruning remote datastore contents not allowed - {denied}")),
         };
         match removed {
