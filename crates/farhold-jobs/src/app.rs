@@ -14,6 +14,7 @@ use farhold_types::{Clock, Fingerprint, Randomness};
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::Stores;
+use crate::verify::VerifyTurns;
 
 /// What is known about the host and this program.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct App {
     pub progress: ProgressBoard,
     /// Notes on backups that are being received.
     pub open_backups: OpenBackups,
+    /// Turns of verifications of new backups.
+    pub verify_turns: VerifyTurns,
     /// Private state of unfinished syncs (below `lib/`).
     pub sync_state_directory: PathBuf,
     /// The host.

@@ -120,6 +120,7 @@ impl TestServer {
         let keys = Keys::load_or_create(settings.dir()).unwrap();
         let app = App {
             access: Access::new(settings.clone(), clock.clone(), keys, None),
+            verify_turns: crate::verify::VerifyTurns::default(),
             progress: ProgressBoard::default(),
             stores: Stores::new(settings.clone(), at("run/locks"), clock.clone(), Arc::clone(&randomness)),
             settings,

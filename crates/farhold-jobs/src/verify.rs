@@ -15,6 +15,7 @@ use farhold_settings::{ChunkOrder, DatastoreConfig, FieldError, SettingsError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName, Namespace, Snapshot};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -26,6 +27,36 @@ const FAILED: &str = "verification failed - please check the log for details";
 const ABORTED: &str = "abort requested - aborting task";
 /// Last line when the server stops. Source: as above.
 const SHUTDOWN: &str = "Server shutdown requested - aborting task";
+
+/// Verifications of new backups that run at once. Each takes threads and up to 50 MiB for each of them, and backups of a
+/// night end together.
+const AT_ONCE: usize = 8;
+
+/// Turns of the verifications of new backups of one server.
+#[derive(Debug, Clone)]
+pub struct VerifyTurns(Arc<Semaphore>);
+
+impl Default for VerifyTurns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl VerifyTurns {
+    /// Waits for a turn of this task; it ends when the result is dropped.
+    async fn take(&self, context: &TaskContext) -> Result<OwnedSemaphorePermit, TaskFailure> {
+        if let Ok(turn) = Arc::clone(&self.0).try_acquire_owned() {
+            return Ok(turn);
+        }
+        context.log("waiting for other verifications to end");
+        tokio::select! {
+            biased;
+            () = context.cancelled() => Err(TaskFailure::new(ABORTED)),
+            () = context.shutdown().cancelled() => Err(TaskFailure::new(SHUTDOWN)),
+            turn = Arc::clone(&self.0).acquire_owned() => turn.map_err(|_| TaskFailure::new(SHUTDOWN)),
+        }
+    }
+}
 
 /// Why no verification was started.
 #[derive(Debug, Error)]
@@ -51,7 +82,7 @@ pub enum VerifyNewError {
 /// Starts the verification of a snapshot that a backup has just finished, if the store's option `verify-new` asks for
 /// it. Returns the task; `None` without the option.
 ///
-/// The task has type `verify`, belongs to `caller`, and runs on its own: this does not wait for it.
+/// The task has type `verify`, belongs to `caller`, and runs on its own, when it is its turn: this does not wait for it.
 ///
 /// # Errors
 /// The task could not be started; the backup itself is finished all the same.
@@ -67,7 +98,9 @@ pub async fn verify_new(
     let Some((handle, options)) = opened.map_err(|_| VerifyNewError::CutOff)?? else { return Ok(None) };
     let kind = TaskKind::new("verify", Some(format!("{store}:{}/{:08X}", snapshot.group, snapshot.time.0)));
     let (namespace, snapshot) = (namespace.clone(), snapshot.clone());
+    let turns = app.verify_turns.clone();
     let worker = move |context: TaskContext| async move {
+        let _turn = turns.take(&context).await?;
         let work = move || verify_one(&handle, options, &namespace, &snapshot, &context);
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,

@@ -110,6 +110,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         tasks,
         job_states: JobStates::open(lib.join("jobstates"))?,
         stores,
+        verify_turns: farhold_jobs::verify::VerifyTurns::default(),
         progress: ProgressBoard::default(),
         open_backups,
         sync_state_directory,

@@ -147,3 +147,31 @@ fn amounts_have_the_form_of_the_reference() {
         "  verified 0.00/0.00 MiB in 0.00 seconds, speed 0.00/0.00 MiB/s (0 errors)"
     );
 }
+
+#[tokio::test]
+async fn backups_that_end_together_are_verified_in_turn_and_who_waits_can_be_stopped() {
+    let server = TestServer::new();
+    let store = server.add_datastore_without_chunks("tank");
+    back_up(&store, &Namespace::root());
+    want(&server, Some(true));
+    let name = "tank".parse().unwrap();
+    let others = std::sync::Arc::clone(&server.app.verify_turns.0).acquire_many_owned(8).await.unwrap();
+    let start =
+        async || verify_new(&server.app, &name, &Namespace::root(), &snapshot(), &caller()).await.unwrap().unwrap();
+    let (first, second) = (start().await, start().await);
+    let waits = async |upid: &farhold_format::upid::Upid| {
+        while server.app.tasks.log_lines(upid, 0, 0).unwrap().lines.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    waits(&first).await;
+    waits(&second).await;
+    server.app.tasks.abort(&first);
+    let waiting = "waiting for other verifications to end";
+    let aborted = "TASK ERROR: abort requested - aborting task";
+    assert_eq!(log_of(&server, first.as_str()).await, [waiting, aborted]);
+    drop(others);
+    let path = "verify tank:vm/100/2026-01-01T10:00:00Z";
+    let lines = log_of(&server, second.as_str()).await;
+    assert_eq!(lines, [waiting, path, "  check disk.img.fidx", "  verified", "TASK OK"]);
+}
