@@ -73,9 +73,9 @@ pub(crate) fn property_string(input: &[u8]) -> bool {
     let Some(properties) = std::str::from_utf8(text).ok().and_then(|text| schema.parse(text).ok()) else {
         return false;
     };
-    // Values with a comma, and an empty one without its key, are written as they are, as in the reference; whoever sets
-    // them encodes them first, and the file is checked again before it is written.
-    if properties.iter().all(|(_, value)| !value.is_empty() && !value.contains(',')) {
+    // Values with a comma are written as they are, as in the reference; whoever sets them encodes them first, and the file
+    // is checked again before it is written.
+    if properties.iter().all(|(_, value)| !value.contains(',')) {
         let written = schema.write(&properties);
         let again = schema.parse(&written);
         assert!(again.is_ok_and(|again| sorted(&again) == sorted(&properties)), "written as {written:?}");
