@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farhold_format::index::Index;
 use farhold_sync::{
-    Blocking, Listed, LocalSnapshotReader, LocalSource, Source, SourceError, SourceFault, SourceSnapshot, Visibility,
+    Blocking, Listed, LocalSnapshotReader, LocalSource, RequestFault, Source, SourceError, SourceSnapshot, Visibility,
 };
 use farhold_types::{ArchiveKind, ArchiveName, Authid, Digest, Group, Namespace, Snapshot, SnapshotItem};
 use tokio::time::Instant;
@@ -53,7 +53,7 @@ pub struct Network {
 }
 
 fn lost() -> SourceError {
-    SourceError::new(SourceFault::ConnectionLost, "the connection broke")
+    SourceError::new(RequestFault::ConnectionLost, "the connection broke")
 }
 
 impl Network {
@@ -258,7 +258,7 @@ impl SourceSnapshot for SimulatedSnapshot {
         self.travel().await?;
         let reader = self.reader()?;
         if !self.open().as_ref().is_some_and(|open| open.allowed.contains(digest)) {
-            return Err(SourceError::new(SourceFault::Refused, "the chunk is in no index read through this session"));
+            return Err(SourceError::new(RequestFault::Refused, "the chunk is in no index read through this session"));
         }
         let chunk = reader.chunk(digest, max_bytes).await;
         self.travel().await?;

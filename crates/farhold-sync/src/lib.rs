@@ -29,6 +29,7 @@ mod context;
 mod decrypt;
 mod encrypt;
 mod event;
+mod fault;
 mod group;
 mod local;
 mod log;
@@ -55,6 +56,7 @@ mod target;
 
 pub use blocking::{Blocking, Pace};
 pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
+pub use fault::RequestFault;
 pub use local::source::{LocalSnapshotReader, LocalSource, SourceRights};
 pub use local::target::LocalTarget;
 pub use log::lines::{LogLevel, LogLine, LogNames, LogRenderer, closing, summary};
@@ -72,13 +74,13 @@ pub use push::plan::plan_push;
 pub use push::remote::RemoteTarget;
 pub use push::rights::PushRights;
 pub use push::run::push;
-pub use push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError, RemoteFault};
+pub use push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError};
 pub use remote_source::RemoteSource;
 pub use removal::event::{GroupStep, KeptBecause, NamespaceStep, RemovalEvent, SkippedBecause, removed_summary};
 pub use retry::DEFAULT_PATIENCE;
 pub use rights::{OwnerDenied, OwnerRights, Unrestricted};
 pub use run::run;
-pub use source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
+pub use source::{Listed, Source, SourceError, SourceSnapshot, Visibility};
 pub use target::{
     ChunkStore, Examine, IndexStamp, KnownChunk, MakeManifest, Removed, SeenGroup, StoredFile, StoredManifest, Target,
     TargetError, TargetGroup, TargetSnapshot,

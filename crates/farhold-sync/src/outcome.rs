@@ -11,9 +11,10 @@ use farhold_rules::peer_version::PeerVersionError;
 use farhold_types::{ArchiveName, Digest, Epoch, Group, Namespace, Snapshot};
 use thiserror::Error;
 
-use crate::push::target::{RemoteError, RemoteFault};
+use crate::fault::RequestFault;
+use crate::push::target::RemoteError;
 use crate::rights::OwnerDenied;
-use crate::source::{SourceError, SourceFault};
+use crate::source::SourceError;
 use crate::target::TargetError;
 
 /// Failures that a report keeps by name; more are only counted, so that a task's last line stays readable.
@@ -227,7 +228,7 @@ impl GroupFailure {
     /// Returns whether what was transferred so far is of use to the next run: the transfer was interrupted or failed
     /// here, and nothing is wrong with what the source has.
     pub(crate) fn keeps_progress(&self) -> bool {
-        let is_lost = |error: &SourceError| error.fault == SourceFault::ConnectionLost;
+        let is_lost = |error: &SourceError| error.fault == RequestFault::ConnectionLost;
         match self {
             Self::Cancelled | Self::Crashed | Self::Target(_) => true,
             Self::Source(error) => is_lost(error),
@@ -253,7 +254,8 @@ impl GroupFailure {
     ///
     /// Source: `docs/adr/0009`.
     pub(crate) fn is_damage_at_source(&self) -> bool {
-        let is_damage = |fault| matches!(fault, SourceFault::NotFound | SourceFault::Invalid | SourceFault::TooLarge);
+        let is_damage =
+            |fault| matches!(fault, RequestFault::NotFound | RequestFault::Invalid | RequestFault::TooLarge);
         match self {
             Self::Manifest { .. } | Self::WrongManifest { .. } => true,
             Self::Source(error) => is_damage(error.fault),
@@ -278,7 +280,7 @@ impl GroupFailure {
     }
 
     /// Returns what the target of a push answered, if that is the failure.
-    pub(crate) fn remote_fault(&self) -> Option<RemoteFault> {
+    pub(crate) fn remote_fault(&self) -> Option<RequestFault> {
         match self {
             Self::Remote(error) => Some(error.fault),
             Self::Archive { source, .. } => match &**source {
@@ -290,7 +292,7 @@ impl GroupFailure {
     }
 
     /// Returns the fault of the source that this is, if it is one.
-    pub(crate) fn source_fault(&self) -> Option<SourceFault> {
+    pub(crate) fn source_fault(&self) -> Option<RequestFault> {
         match self {
             Self::Source(error) => Some(error.fault),
             Self::Archive { source, .. } => match &**source {

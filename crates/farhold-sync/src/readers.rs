@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use crate::ahead::chunks::FetchedAhead;
 use crate::ahead::prepare::is_gone;
 use crate::context::RunContext;
+use crate::fault::RequestFault;
 use crate::received::ReceivedFiles;
 use crate::retry::Retry;
-use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
+use crate::source::{Source, SourceError, SourceSnapshot};
 use crate::target::Target;
 
 struct Session<R> {
@@ -85,7 +86,7 @@ impl<S: Source> SnapshotReader<S> {
                 Ok((reader, content))
             }
             Err(error) => {
-                if error.fault == SourceFault::ConnectionLost {
+                if error.fault == RequestFault::ConnectionLost {
                     self.forget(&reader).await;
                 }
                 Err(error)
@@ -104,7 +105,7 @@ impl<S: Source> SnapshotReader<S> {
     }
 
     /// Returns whether the source does not have the snapshot any more, asked after a request failed with `fault`.
-    pub(crate) async fn is_gone<T: Target>(&self, run: &RunContext<S, T>, fault: SourceFault) -> bool {
+    pub(crate) async fn is_gone<T: Target>(&self, run: &RunContext<S, T>, fault: RequestFault) -> bool {
         is_gone(run, &self.ns, &self.snapshot, &self.retry, fault).await
     }
 

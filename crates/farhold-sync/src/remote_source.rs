@@ -1,15 +1,13 @@
 //! Pulling from another server.
 
-use std::error::Error;
-use std::fmt;
-
 use bytes::{Bytes, BytesMut};
 use farhold_client::{Client, ClientError, Listing, ReaderSession};
 use farhold_types::{
     ArchiveName, Authid, DatastoreName, Digest, Group, GroupItem, Namespace, NamespaceItem, Snapshot, SnapshotItem,
 };
 
-use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
+use crate::fault::Told;
+use crate::source::{Listed, Source, SourceError, SourceSnapshot, Visibility};
 
 /// A datastore of a remote, as one of its accounts sees it.
 pub struct RemoteSource {
@@ -28,38 +26,8 @@ impl RemoteSource {
 
 impl From<ClientError> for SourceError {
     fn from(error: ClientError) -> Self {
-        let fault = match &error {
-            ClientError::NamespacesUnsupported { .. } => SourceFault::Unsupported,
-            ClientError::Vanished { .. } | ClientError::Status { status: 404, .. } => SourceFault::NotFound,
-            ClientError::TooLarge { .. } => SourceFault::TooLarge,
-            ClientError::Protocol { .. } => SourceFault::Invalid,
-            error if error.is_transient() => SourceFault::ConnectionLost,
-            // A proxy before the server answers so while the server restarts, a server while it is overloaded.
-            ClientError::Status { status: 502..=504, .. } => SourceFault::ConnectionLost,
-            _ => SourceFault::Refused,
-        };
-        let text = match error.hint() {
-            Some(hint) => format!("{error} (hint: {hint})"),
-            None => error.to_string(),
-        };
-        let cause = error.source().is_some().then(|| Box::new(Below(error)) as Box<dyn Error + Send + Sync>);
+        let Told { fault, text, cause } = error.into();
         Self { fault, text, cause }
-    }
-}
-
-/// What caused a client's error. The error itself is told already, and would otherwise be told twice.
-#[derive(Debug)]
-pub(crate) struct Below(pub(crate) ClientError);
-
-impl fmt::Display for Below {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.source().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
-    }
-}
-
-impl Error for Below {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source().and_then(Error::source)
     }
 }
 
@@ -185,6 +153,7 @@ impl SourceSnapshot for ReaderSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::RequestFault;
 
     #[test]
     fn a_namespace_with_a_long_name_is_decided_about_above_it() {
@@ -203,14 +172,14 @@ mod tests {
         let closed =
             ClientError::Connect { peer: "a:1".into(), source: std::sync::Arc::new(std::io::Error::other("x")) };
         for (error, fault) in [
-            (closed, SourceFault::ConnectionLost),
-            (status(502), SourceFault::ConnectionLost),
-            (status(503), SourceFault::ConnectionLost),
-            (status(504), SourceFault::ConnectionLost),
-            (status(500), SourceFault::Refused),
-            (status(403), SourceFault::Refused),
-            (status(400), SourceFault::Refused),
-            (status(404), SourceFault::NotFound),
+            (closed, RequestFault::ConnectionLost),
+            (status(502), RequestFault::ConnectionLost),
+            (status(503), RequestFault::ConnectionLost),
+            (status(504), RequestFault::ConnectionLost),
+            (status(500), RequestFault::Refused),
+            (status(403), RequestFault::Refused),
+            (status(400), RequestFault::Refused),
+            (status(404), RequestFault::NotFound),
         ] {
             let text = error.to_string();
             assert_eq!(SourceError::from(error).fault, fault, "{text}");

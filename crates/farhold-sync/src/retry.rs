@@ -16,9 +16,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::event::{EventSink, SyncEvent};
+use crate::fault::RequestFault;
 use crate::outcome::{GroupFailure, chain};
-use crate::push::target::{RemoteError, RemoteFault};
-use crate::source::{SourceError, SourceFault};
+use crate::push::target::RemoteError;
+use crate::source::SourceError;
 
 /// A failed request to the other side of a run.
 pub(crate) trait RequestError: Error + Sized {
@@ -31,27 +32,27 @@ pub(crate) trait RequestError: Error + Sized {
 
 impl RequestError for SourceError {
     fn is_connection_lost(&self) -> bool {
-        self.fault == SourceFault::ConnectionLost
+        self.fault == RequestFault::ConnectionLost
     }
 
     fn given_up(text: String) -> Self {
-        Self::new(SourceFault::ConnectionLost, text)
+        Self::new(RequestFault::ConnectionLost, text)
     }
 }
 
 impl RequestError for RemoteError {
     fn is_connection_lost(&self) -> bool {
-        self.fault == RemoteFault::ConnectionLost
+        self.fault == RequestFault::ConnectionLost
     }
 
     fn given_up(text: String) -> Self {
-        Self::new(RemoteFault::ConnectionLost, text)
+        Self::new(RequestFault::ConnectionLost, text)
     }
 }
 
 impl RequestError for GroupFailure {
     fn is_connection_lost(&self) -> bool {
-        self.remote_fault() == Some(RemoteFault::ConnectionLost)
+        self.remote_fault() == Some(RequestFault::ConnectionLost)
     }
 
     fn given_up(text: String) -> Self {
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     fn lost() -> SourceError {
-        SourceError::new(SourceFault::ConnectionLost, "reset")
+        SourceError::new(RequestFault::ConnectionLost, "reset")
     }
 
     type Pauses = Arc<Mutex<Vec<Duration>>>;
@@ -331,7 +332,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_are_not_repeated() {
         let (retry, _) = retry(7);
-        let refused = SourceError::new(SourceFault::Refused, "no");
+        let refused = SourceError::new(RequestFault::Refused, "no");
         assert!(retry.failed(&mut Tries::default(), refused).await.is_err());
     }
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ahead::groups::LookAhead;
 use crate::context::RunContext;
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
+use crate::fault::RequestFault;
 use crate::group::{GroupJob, sync_group};
 use crate::options::SyncOptions;
 use crate::outcome::{NamespaceFailure, SyncError, SyncReport, chain};
@@ -27,7 +28,7 @@ use crate::removal::groups::{KnownGroups, remove_groups};
 use crate::removal::namespaces::{NamespaceScope, remove_namespaces};
 use crate::retry::Retry;
 use crate::rights::OwnerRights;
-use crate::source::{Source, SourceFault};
+use crate::source::Source;
 use crate::target::Target;
 
 /// Runs a sync from `source` to `target`.
@@ -124,7 +125,7 @@ pub(crate) async fn discover<S: Source>(source: &S, options: &SyncOptions, retry
                 unreadable = found.unreadable;
                 found.items
             }
-            Err(error) if error.fault == SourceFault::Unsupported => match when_unsupported(anchor, depth) {
+            Err(error) if error.fault == RequestFault::Unsupported => match when_unsupported(anchor, depth) {
                 Unsupported::Fail => return Err(MapError::Unsupported.into()),
                 Unsupported::CompatibilityMode => {
                     is_compatibility_mode = true;

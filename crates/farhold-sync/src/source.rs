@@ -1,7 +1,7 @@
 //! Where a sync reads from: a remote or another local datastore.
 //!
 //! A source says what it has; nothing it says is believed before it was checked. Every body has a bound that the caller
-//! names. Implementations do no retries of their own: the engine repeats what failed with [`SourceFault::ConnectionLost`].
+//! names. Implementations do no retries of their own: the engine repeats what failed with [`RequestFault::ConnectionLost`].
 
 use std::error::Error;
 use std::future::Future;
@@ -10,30 +10,14 @@ use bytes::{Bytes, BytesMut};
 use farhold_types::{ArchiveName, Digest, Group, Namespace, Snapshot, SnapshotItem};
 use thiserror::Error;
 
-/// What kind of thing went wrong on the source, as far as the engine acts on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SourceFault {
-    /// The thing asked for does not exist.
-    NotFound,
-    /// The source has no such call at all; for the namespace listing: it has no namespaces.
-    Unsupported,
-    /// The connection broke or went silent; asking again may help.
-    ConnectionLost,
-    /// The source answered that it will not: wrong login, missing privilege, bad request, busy.
-    Refused,
-    /// The answer is larger than the caller allowed.
-    TooLarge,
-    /// The answer makes no sense.
-    Invalid,
-}
+use crate::fault::RequestFault;
 
 /// A failed request to a source.
 #[derive(Debug, Error)]
 #[error("{text}")]
 pub struct SourceError {
     /// What the engine acts on.
-    pub fault: SourceFault,
+    pub fault: RequestFault,
     /// What was tried, and what came back, for people.
     pub text: String,
     /// The cause below, if there is one that `text` does not tell already.
@@ -43,12 +27,12 @@ pub struct SourceError {
 
 impl SourceError {
     /// Returns an error without a cause below.
-    pub fn new(fault: SourceFault, text: impl Into<String>) -> Self {
+    pub fn new(fault: RequestFault, text: impl Into<String>) -> Self {
         Self { fault, text: text.into(), cause: None }
     }
 
     /// Returns an error that keeps its cause.
-    pub fn caused_by(fault: SourceFault, text: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
+    pub fn caused_by(fault: RequestFault, text: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
         Self { fault, text: text.into(), cause: Some(Box::new(cause)) }
     }
 }
@@ -94,7 +78,7 @@ pub trait Source: Send + Sync + 'static {
     /// Lists `anchor` and the namespaces below it, at most `max_depth` levels, in any order.
     ///
     /// # Errors
-    /// [`SourceFault::Unsupported`] when the source has no namespaces.
+    /// [`RequestFault::Unsupported`] when the source has no namespaces.
     fn namespaces(
         &self,
         anchor: &Namespace,
@@ -125,12 +109,12 @@ pub trait Source: Send + Sync + 'static {
     /// only after a listing of groups said how many there are. A source for which that saves nothing has no need of it.
     ///
     /// # Errors
-    /// [`SourceFault::Unsupported`] if the source has no such listing; then each group is asked for.
+    /// [`RequestFault::Unsupported`] if the source has no such listing; then each group is asked for.
     fn snapshots_of_namespace(
         &self,
         _ns: &Namespace,
     ) -> impl Future<Output = Result<Listed<SnapshotItem>, SourceError>> + Send {
-        async { Err(SourceError::new(SourceFault::Unsupported, "no listing of a whole namespace")) }
+        async { Err(SourceError::new(RequestFault::Unsupported, "no listing of a whole namespace")) }
     }
 
     /// Returns the manifest of a snapshot without opening it, over a connection that is there already. Any failure makes
@@ -156,7 +140,7 @@ pub trait SourceSnapshot: Send + Sync + 'static {
     /// open snapshot.
     ///
     /// # Errors
-    /// [`SourceFault::NotFound`] when there is no such file, [`SourceFault::TooLarge`] above `max_bytes`.
+    /// [`RequestFault::NotFound`] when there is no such file, [`RequestFault::TooLarge`] above `max_bytes`.
     fn file(&self, name: &ArchiveName, max_bytes: u64) -> impl Future<Output = Result<Bytes, SourceError>> + Send;
 
     /// Returns a chunk in its stored form, unchecked.

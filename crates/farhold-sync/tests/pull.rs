@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use farhold_sync::{SourceError, SourceFault, SyncError};
+use farhold_sync::{RequestFault, SourceError, SyncError};
 use farhold_types::{CLIENT_LOG_NAME, MANIFEST_NAME};
 use support::{Content, MemorySource, MemoryTarget, encode, lost, ns, options, sync, sync_until};
 use tokio_util::sync::CancellationToken;
@@ -367,7 +367,7 @@ async fn owner_lock_and_listing_errors_stay_with_their_group_or_namespace() {
     source.add_namespace("a");
     source.add_namespace("a/b");
     source.add("a/b", "host/x/2026-01-01T10:00:00Z", &[("conf.blob", Content::Blob(b"c"))]);
-    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(SourceFault::Refused, "ENOENT")));
+    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(RequestFault::Refused, "ENOENT")));
     target.groups.lock().unwrap().entry((String::new(), "ct/1".parse().unwrap())).or_default().owner =
         Some("u1@pbs".parse().unwrap());
     target.groups.lock().unwrap().entry((String::new(), "vm/1".parse().unwrap())).or_default().is_locked = true;

@@ -18,10 +18,11 @@ use futures::StreamExt;
 
 use crate::ahead::chunks::{ChunksAhead, fetch_chunks_ahead};
 use crate::context::RunContext;
+use crate::fault::RequestFault;
 use crate::outcome::GroupFailure;
 use crate::readers::SnapshotReader;
 use crate::retry::Retry;
-use crate::source::{Source, SourceError, SourceFault};
+use crate::source::{Source, SourceError};
 use crate::target::Target;
 
 /// Bytes of files that a snapshot may hold in memory ahead of its turn; covers the index of an image of 128 GiB.
@@ -90,14 +91,14 @@ pub(crate) async fn prepare<S: Source, T: Target>(
         Some(raw) => raw,
         None => match reader.file(&ArchiveName::manifest(), MAX_BLOB_BYTES).await {
             Ok(raw) => raw,
-            Err(error) if error.fault == SourceFault::NotFound => return Ok(Preparation::Vanished),
+            Err(error) if error.fault == RequestFault::NotFound => return Ok(Preparation::Vanished),
             Err(error) => return Err(error.into()),
         },
     };
     let parsed = raw_manifest.clone();
     let manifest = run.pool.run(move |_| Manifest::from_blob(&parsed)).await;
     let manifest = manifest
-        .map_err(|_| SourceError::new(SourceFault::Invalid, "internal error: a task of the sync crashed"))?
+        .map_err(|_| SourceError::new(RequestFault::Invalid, "internal error: a task of the sync crashed"))?
         .map_err(|source| GroupFailure::Manifest { snapshot: snapshot.clone(), source })?;
     if manifest.snapshot() != snapshot {
         return Err(GroupFailure::WrongManifest { expected: snapshot, found: manifest.snapshot().to_string() });
@@ -121,9 +122,9 @@ pub(crate) async fn is_gone<S: Source, T: Target>(
     ns: &Namespace,
     snapshot: &Snapshot,
     retry: &Retry,
-    fault: SourceFault,
+    fault: RequestFault,
 ) -> bool {
-    if !matches!(fault, SourceFault::NotFound | SourceFault::Refused) {
+    if !matches!(fault, RequestFault::NotFound | RequestFault::Refused) {
         return false;
     }
     let listed = retry.run(|| run.source.snapshots(ns, &snapshot.group)).await;

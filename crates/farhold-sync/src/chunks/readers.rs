@@ -16,9 +16,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use crate::chunks::turns::Turns;
+use crate::fault::RequestFault;
 use crate::readers::SnapshotReader;
 use crate::retry::Tries;
-use crate::source::{Source, SourceError, SourceFault, SourceSnapshot};
+use crate::source::{Source, SourceError, SourceSnapshot};
 
 /// Pause before a session that broke is opened again while others go on, doubled while it delivers nothing.
 const SESSION_PAUSE: Duration = Duration::from_millis(100);
@@ -110,7 +111,7 @@ impl<S: Source> ChunkReaders<S> {
                         pause = SESSION_PAUSE;
                     }
                 }
-                Err(error) if error.fault == SourceFault::ConnectionLost => {}
+                Err(error) if error.fault == RequestFault::ConnectionLost => {}
                 Err(error) => {
                     tracing::debug!(%error, "additional reader session not opened");
                     return;
@@ -139,7 +140,7 @@ impl<S: Source> ChunkReaders<S> {
                         self.add(&Slot::new(reader, None));
                         break;
                     }
-                    Err(error) if error.fault == SourceFault::ConnectionLost => {}
+                    Err(error) if error.fault == RequestFault::ConnectionLost => {}
                     Err(_) => return,
                 }
                 pause = (pause * 2).min(LONGEST_SESSION_PAUSE);
@@ -186,7 +187,7 @@ impl<S: Source> ChunkReaders<S> {
                     }
                     return Ok(chunk);
                 }
-                Err(error) if error.fault == SourceFault::ConnectionLost => {
+                Err(error) if error.fault == RequestFault::ConnectionLost => {
                     turn.lost(self.lose(&slot).await);
                     losses += 1;
                     if most < begun.len() {
@@ -259,7 +260,7 @@ impl<S: Source> ChunkReaders<S> {
                     self.add(&slot);
                     return Ok(slot);
                 }
-                Err(error) if error.fault == SourceFault::ConnectionLost => lost = Some(error),
+                Err(error) if error.fault == RequestFault::ConnectionLost => lost = Some(error),
                 Err(error) => return Err(error),
             }
         }

@@ -7,7 +7,8 @@ use farhold_datastore::{Datastore, DatastoreError, ErrorKind, SharedSnapshotLock
 use farhold_types::{ArchiveName, Authid, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, SnapshotItem};
 
 use crate::blocking::Blocking;
-use crate::source::{Listed, Source, SourceError, SourceFault, SourceSnapshot, Visibility};
+use crate::fault::RequestFault;
+use crate::source::{Listed, Source, SourceError, SourceSnapshot, Visibility};
 
 /// Which groups of the source store the job's owner may read.
 ///
@@ -61,7 +62,7 @@ async fn on<R: Send + 'static>(
     blocking: &Blocking,
     step: impl FnOnce() -> Result<R, SourceError> + Send + 'static,
 ) -> Result<R, SourceError> {
-    let crashed = |error| SourceError::caused_by(SourceFault::Invalid, "internal error: a task crashed", error);
+    let crashed = |error| SourceError::caused_by(RequestFault::Invalid, "internal error: a task crashed", error);
     blocking.spawn_untracked(step).await.map_err(crashed)?
 }
 
@@ -72,11 +73,11 @@ impl From<DatastoreError> for SourceError {
 }
 
 /// Tells damage from what may pass, such as a lock or a disk that does not answer.
-const fn fault_of(kind: ErrorKind) -> SourceFault {
+const fn fault_of(kind: ErrorKind) -> RequestFault {
     match kind {
-        ErrorKind::NotFound => SourceFault::NotFound,
-        ErrorKind::Corrupt => SourceFault::Invalid,
-        _ => SourceFault::Refused,
+        ErrorKind::NotFound => RequestFault::NotFound,
+        ErrorKind::Corrupt => RequestFault::Invalid,
+        _ => RequestFault::Refused,
     }
 }
 
@@ -84,7 +85,7 @@ fn bounded(content: Bytes, max_bytes: u64, what: &dyn std::fmt::Display) -> Resu
     if (content.len() as u64) <= max_bytes {
         return Ok(content);
     }
-    Err(SourceError::new(SourceFault::TooLarge, format!("{what} is larger than {max_bytes} bytes")))
+    Err(SourceError::new(RequestFault::TooLarge, format!("{what} is larger than {max_bytes} bytes")))
 }
 
 impl Source for LocalSource {
@@ -156,7 +157,7 @@ impl Source for LocalSource {
             let owner = store.owner(&ns, &snapshot.group)?;
             if !rights.may_read(&ns, &owner) {
                 let text = format!("the owner of the job may not read group {}", snapshot.group);
-                return Err(SourceError::new(SourceFault::Refused, text));
+                return Err(SourceError::new(RequestFault::Refused, text));
             }
             let lock = store.lock_snapshot_shared(&ns, &snapshot)?;
             let inner = Inner { store: store.clone(), ns, snapshot, blocking, _lock: lock };

@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use crate::chunks::check_pool::CheckPool;
 use crate::context::MIN_BUDGET_BYTES;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
+use crate::fault::RequestFault;
 use crate::notes::journal::JournalScope;
 use crate::options::SyncOptions;
 use crate::outcome::{RemovedCounts, SyncReport};
 use crate::phases::Phases;
 use crate::push::rights::PushRights;
-use crate::push::target::{DeletionAnswer, PushTarget, RemoteError, RemoteFault};
+use crate::push::target::{DeletionAnswer, PushTarget, RemoteError};
 use crate::received::ReceivedFiles;
 use crate::retry::Retry;
 use crate::source::Source;
@@ -95,7 +96,7 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
         &self,
         request: impl Fn() -> F,
     ) -> Result<R, RemoteError> {
-        let stopped = || Err(RemoteError::new(RemoteFault::Refused, "aborted"));
+        let stopped = || Err(RemoteError::new(RequestFault::Refused, "aborted"));
         self.cancel.run_until_cancelled(self.retry.run(request)).await.unwrap_or_else(stopped)
     }
 
@@ -119,7 +120,7 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
             Ok(removed) => return Ok(Some(removed)),
             Err(error) => error,
         };
-        let may_be_gone = matches!(error.fault, RemoteFault::Refused | RemoteFault::NotFound);
+        let may_be_gone = matches!(error.fault, RequestFault::Refused | RequestFault::NotFound);
         if may_be_gone && 1 < attempts.load(Ordering::Relaxed) {
             let found = self.cancel.run_until_cancelled(is_gone()).await;
             if matches!(found, Some(Ok(true))) {

@@ -13,9 +13,10 @@ use farhold_types::{ArchiveKind, ArchiveName, Group};
 
 use crate::ahead::prepare::{MAX_BLOB_BYTES, max_file_bytes};
 use crate::event::GroupEvent;
+use crate::fault::RequestFault;
 use crate::outcome::chain;
 use crate::push::sender::Sender;
-use crate::push::target::{PushSession, PushTarget, RemoteError, RemoteFault};
+use crate::push::target::{PushSession, PushTarget, RemoteError};
 use crate::source::Source;
 
 /// Bytes that a previous index may have in any case: 400,000 entries, some
@@ -116,6 +117,6 @@ impl Previous {
 impl RemoteError {
     /// Returns whether nothing more can be done in the session in which this happened.
     pub(crate) fn ends_session(&self) -> bool {
-        self.fault == RemoteFault::ConnectionLost
+        self.fault == RequestFault::ConnectionLost
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::event::{EventSink, NamespaceIndex, SyncEvent};
+use crate::fault::RequestFault;
 use crate::outcome::{GroupFailure, NamespaceFailure, SyncError, chain};
 use crate::push::context::PushRun;
 use crate::push::group::{GroupJob, GroupPlace, PlannedGroup, push_group};
@@ -30,7 +31,7 @@ use crate::push::listing::{NamespaceListing, plan_one};
 use crate::push::removal::groups::{GroupRemover, all_owned};
 use crate::push::removal::namespaces::{PushedNamespaces, remove_namespaces};
 use crate::push::run::PushScope;
-use crate::push::target::{DeletionAnswer, PushTarget, RemoteError, RemoteFault};
+use crate::push::target::{DeletionAnswer, PushTarget, RemoteError};
 use crate::removal::groups::KnownGroups;
 use crate::source::Source;
 
@@ -385,7 +386,7 @@ async fn create_namespace<S: Source, T: PushTarget>(
     let failed = |source| NamespaceFailure::CreateRemote { namespace: ns.clone(), source };
     let refused: RemoteError = match run.retry.run(|| run.target.create_namespace(ns)).await {
         Ok(()) => return Ok(()),
-        Err(error) if error.fault == RemoteFault::Refused => error,
+        Err(error) if error.fault == RequestFault::Refused => error,
         Err(error) => return Err(failed(error)),
     };
     // Another job may have been faster, or the answer to the first attempt was lost.

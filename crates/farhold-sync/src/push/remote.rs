@@ -2,7 +2,6 @@
 //!
 //! Source: `docs/spec/wire-protocol.md` 9.2 and 9.3.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -12,8 +11,9 @@ use farhold_types::{
     SnapshotItem, VersionItem,
 };
 
-use crate::push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError, RemoteFault};
-use crate::remote_source::{Below, bound, listed};
+use crate::fault::Told;
+use crate::push::target::{DeletionAnswer, PushSession, PushTarget, RemoteError};
+use crate::remote_source::{bound, listed};
 use crate::source::Listed;
 
 /// Bytes of an append that every server takes: before 2025 bodies had to stay below 64 KiB.
@@ -46,21 +46,7 @@ impl RemoteTarget {
 
 impl From<ClientError> for RemoteError {
     fn from(error: ClientError) -> Self {
-        let fault = match &error {
-            ClientError::NamespacesUnsupported { .. } => RemoteFault::Unsupported,
-            ClientError::Vanished { .. } | ClientError::Status { status: 404, .. } => RemoteFault::NotFound,
-            ClientError::TooLarge { .. } => RemoteFault::TooLarge,
-            ClientError::Protocol { .. } => RemoteFault::Invalid,
-            error if error.is_transient() => RemoteFault::ConnectionLost,
-            // A proxy before the server answers so while the server restarts, a server while it is overloaded.
-            ClientError::Status { status: 502..=504, .. } => RemoteFault::ConnectionLost,
-            _ => RemoteFault::Refused,
-        };
-        let text = match error.hint() {
-            Some(hint) => format!("{error} (hint: {hint})"),
-            None => error.to_string(),
-        };
-        let cause = error.source().is_some().then(|| Box::new(Below(error)) as Box<dyn Error + Send + Sync>);
+        let Told { fault, text, cause } = error.into();
         Self { fault, text, cause }
     }
 }

@@ -25,6 +25,7 @@ use crate::encrypt::digests::PushDigests;
 use crate::encrypt::form::ChunkForm;
 use crate::encrypt::pairing::Pairing;
 use crate::event::GroupEvent;
+use crate::fault::RequestFault;
 use crate::outcome::{ArchiveFailure, GroupFailure, chain};
 use crate::push::archive::Archive;
 use crate::push::context::{GroupEvents, PushRun};
@@ -33,7 +34,7 @@ use crate::push::lanes::Lanes;
 use crate::push::previous::Previous;
 use crate::push::steps::may_reuse;
 use crate::push::target::{PushSession, PushTarget};
-use crate::source::{Source, SourceFault, SourceSnapshot};
+use crate::source::{Source, SourceSnapshot};
 use crate::target::IndexStamp;
 
 /// Files of one snapshot that are sent at once: enough to hide round trips, few enough for the order of events.
@@ -109,7 +110,7 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
         let _room = self.room_for(file).await?;
         let stored = self.reader.file(&file.name, max_file_bytes(file)).await.map_err(|error| match error.fault {
             // The manifest bounds the size, so it is not the file that the manifest means.
-            SourceFault::TooLarge => {
+            RequestFault::TooLarge => {
                 ArchiveFailure::Size { archive: archive.clone(), expected: file.size_bytes, found: u64::MAX }
             }
             _ => error.into(),
@@ -243,7 +244,7 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
         let name = ArchiveName::client_log();
         let stored = match self.reader.file(&name, MAX_BLOB_BYTES).await {
             Ok(stored) => stored,
-            Err(error) if error.fault == SourceFault::NotFound => return Ok(()),
+            Err(error) if error.fault == RequestFault::NotFound => return Ok(()),
             Err(error) => return Err(self.failed(&name, error.into())),
         };
         let form = self.form.clone();

@@ -22,6 +22,7 @@ use crate::encrypt::digests::PushDigests;
 use crate::encrypt::form::ChunkForm;
 use crate::encrypt::pairing::Pairing;
 use crate::event::{GroupEvent, StartState};
+use crate::fault::RequestFault;
 use crate::notes::pair_file::MadeFrom;
 use crate::outcome::GroupFailure;
 use crate::push::context::PushRun;
@@ -29,9 +30,9 @@ use crate::push::group::GroupState;
 use crate::push::known::SessionChunks;
 use crate::push::previous::{Newest, Previous};
 use crate::push::sender::{Sender, UPLOADS_AT_ONCE};
-use crate::push::target::{PushSession, PushTarget, RemoteError, RemoteFault};
+use crate::push::target::{PushSession, PushTarget, RemoteError};
 use crate::retry::Tries;
-use crate::source::{Source, SourceFault, SourceSnapshot};
+use crate::source::{Source, SourceSnapshot};
 
 /// How often a snapshot is begun after its session broke. Each time all of it is sent again.
 const MOST_SESSIONS: u32 = 5;
@@ -77,7 +78,7 @@ async fn try_push<S: Source, T: PushTarget>(
     };
     let (reader, raw) = match opened {
         Ok(opened) => opened,
-        Err(error) if error.fault == SourceFault::NotFound => {
+        Err(error) if error.fault == RequestFault::NotFound => {
             group.events.emit(GroupEvent::VanishedOnSource(time));
             return Ok(Pushed::LeftOut);
         }
@@ -245,7 +246,7 @@ async fn open_session<S: Source, T: PushTarget>(
     loop {
         let refused = match run.retry.run(open).await {
             Ok(session) => return Ok(Some(session)),
-            Err(error) if error.fault == RemoteFault::Refused => error,
+            Err(error) if error.fault == RequestFault::Refused => error,
             Err(error) => return Err(error.into()),
         };
         has_broken |= 1 < attempts.swap(0, Ordering::Relaxed);
@@ -256,7 +257,7 @@ async fn open_session<S: Source, T: PushTarget>(
                 match remove_unfinished(run, group, snapshot).await {
                     Ok(()) => continue,
                     // It may just be in use.
-                    Err(GroupFailure::Remote(error)) if error.fault == RemoteFault::Refused => {}
+                    Err(GroupFailure::Remote(error)) if error.fault == RequestFault::Refused => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! A target says what it has and takes snapshots through sessions. Nothing is believed of what it says except about
 //! itself; every body has a bound that the caller names. Implementations do no retries of their own: the engine repeats
-//! what failed with [`RemoteFault::ConnectionLost`], and a session that broke is begun anew with its snapshot.
+//! what failed with [`RequestFault::ConnectionLost`], and a session that broke is begun anew with its snapshot.
 //!
 //! Source: `docs/spec/wire-protocol.md` 5 and 9.2, `docs/spec/sync.md` 10 and 11.
 
@@ -15,32 +15,15 @@ use farhold_types::{
 };
 use thiserror::Error;
 
+use crate::fault::RequestFault;
 use crate::source::Listed;
-
-/// What kind of thing went wrong on the target, as far as the engine acts on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RemoteFault {
-    /// The thing asked for does not exist.
-    NotFound,
-    /// The target has no such call at all.
-    Unsupported,
-    /// The connection broke or went silent; asking again may help.
-    ConnectionLost,
-    /// The target answered that it will not: wrong login, missing privilege, bad request, busy.
-    Refused,
-    /// The answer is larger than the caller allowed.
-    TooLarge,
-    /// The answer makes no sense.
-    Invalid,
-}
 
 /// A failed request to a target.
 #[derive(Debug, Error)]
 #[error("{text}")]
 pub struct RemoteError {
     /// What the engine acts on.
-    pub fault: RemoteFault,
+    pub fault: RequestFault,
     /// What was tried, and what came back, for people.
     pub text: String,
     /// The cause below, if there is one that `text` does not tell already.
@@ -50,7 +33,7 @@ pub struct RemoteError {
 
 impl RemoteError {
     /// Returns an error without a cause below.
-    pub fn new(fault: RemoteFault, text: impl Into<String>) -> Self {
+    pub fn new(fault: RequestFault, text: impl Into<String>) -> Self {
         Self { fault, text: text.into(), cause: None }
     }
 }
@@ -108,7 +91,7 @@ pub trait PushTarget: Send + Sync + 'static {
     /// Begins a new snapshot. The group is created if it does not exist and then belongs to the account.
     ///
     /// # Errors
-    /// [`RemoteFault::Refused`] when the time is not newer than the newest finished snapshot, when the group belongs to
+    /// [`RequestFault::Refused`] when the time is not newer than the newest finished snapshot, when the group belongs to
     /// somebody else or is busy, or when a directory of that time exists, finished or not.
     fn open(
         &self,
@@ -119,7 +102,7 @@ pub trait PushTarget: Send + Sync + 'static {
     /// Removes a snapshot, finished or not; with it the group if it was the last one.
     ///
     /// # Errors
-    /// [`RemoteFault::Refused`] for one that is protected, in use or gone.
+    /// [`RequestFault::Refused`] for one that is protected, in use or gone.
     fn delete_snapshot(
         &self,
         ns: &Namespace,
@@ -138,7 +121,7 @@ pub trait PushTarget: Send + Sync + 'static {
     /// Removes a namespace in which and below which no groups are.
     ///
     /// # Errors
-    /// [`RemoteFault::Refused`] when groups are in it or below it.
+    /// [`RequestFault::Refused`] when groups are in it or below it.
     fn delete_empty_namespace(&self, ns: &Namespace) -> impl Future<Output = Result<(), RemoteError>> + Send;
 
     /// Sets the notes of a snapshot.

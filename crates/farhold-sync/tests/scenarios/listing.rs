@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use farhold_sync::{SourceError, SourceFault, SyncError, SyncOptions};
+use farhold_sync::{RequestFault, SourceError, SyncError, SyncOptions};
 
 use crate::support::{Content, MemorySource, MemoryTarget, lost, options, sync};
 
@@ -208,7 +208,7 @@ async fn one_worker_tells_groups_one_after_the_other_in_order_however_far_it_loo
 async fn a_namespace_that_lists_more_than_it_said_or_nonsense_is_asked_group_by_group() {
     let (source, target) = (many(), MemoryTarget::new());
     source.set_file_fault(|what, _| {
-        what.starts_with("all snapshots").then(|| SourceError::new(SourceFault::TooLarge, "too much"))
+        what.starts_with("all snapshots").then(|| SourceError::new(RequestFault::TooLarge, "too much"))
     });
     sync(options(), &source, &target).await.0.unwrap();
     assert_eq!(target.finished().len(), 120);

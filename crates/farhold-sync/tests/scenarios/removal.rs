@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use farhold_sync::{RemovedCounts, SourceError, SourceFault, SyncError, SyncOptions, SyncReport, Visibility};
+use farhold_sync::{RemovedCounts, RequestFault, SourceError, SyncError, SyncOptions, SyncReport, Visibility};
 use farhold_types::{Authid, Group};
 
 use super::support::{Content, MemorySource, MemoryTarget, ns, options, snapshot, sync};
@@ -169,7 +169,7 @@ async fn scenario_31a_a_missing_source_anchor_is_an_error_and_removes_nothing() 
     assert!(before.contains(&"x/b/vm/3: 01 02".to_owned()), "{before:?}");
     // A remote lists the anchor that it was asked for although it does not exist, and then fails to list its groups.
     drop_namespace(&source, "a/b");
-    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(SourceFault::Refused, "ENOENT")));
+    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(RequestFault::Refused, "ENOENT")));
     for workers in [1, 4] {
         let (result, _) = sync(SyncOptions { worker_threads: workers, ..options.clone() }, &source, &target).await;
         let Err(SyncError::SomeFailed(report)) = result else { panic!("{result:?}") };
@@ -190,7 +190,7 @@ async fn fault_2_nothing_goes_below_a_namespace_whose_listing_failed() {
     for other in ["a/gone", "old"] {
         add_empty_namespace(&target, other);
     }
-    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(SourceFault::Refused, "EIO")));
+    source.set_file_fault(|what, _| (what == "groups a").then(|| SourceError::new(RequestFault::Refused, "EIO")));
     drop_group(&source, "a", "vm/2");
     drop_namespace(&source, "a/b");
     let (result, log) = sync(removing(), &source, &target).await;
@@ -208,7 +208,7 @@ async fn fault_2_nothing_goes_below_a_namespace_whose_listing_failed() {
 async fn scenario_58_a_failed_group_listing_removes_nothing_there_and_below() {
     let (source, target) = synced().await;
     let before = content(&target);
-    source.set_file_fault(|what, _| (what == "groups ").then(|| SourceError::new(SourceFault::Refused, "EIO")));
+    source.set_file_fault(|what, _| (what == "groups ").then(|| SourceError::new(RequestFault::Refused, "EIO")));
     drop_group(&source, "", "ct/7");
     drop_namespace(&source, "a/b");
     let (result, _) = sync(removing(), &source, &target).await;

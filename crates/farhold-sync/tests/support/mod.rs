@@ -16,7 +16,7 @@ use farhold_rules::removal_plan::OwnedGroup;
 use farhold_rules::sync_plan::{LocalCondition, LocalSnapshot};
 use farhold_sync::{
     ChunkStore, EventSink, Examine, IndexStamp, KnownChunk, Listed, LogLevel, LogLine, LogNames, LogRenderer,
-    MakeManifest, OwnerDenied, OwnerRights, Removed, SeenGroup, Source, SourceError, SourceFault, SourceSnapshot,
+    MakeManifest, OwnerDenied, OwnerRights, Removed, RequestFault, SeenGroup, Source, SourceError, SourceSnapshot,
     StoredFile, StoredManifest, SyncError, SyncEvent, SyncOptions, SyncReport, Target, TargetError, TargetGroup,
     TargetSnapshot, Unrestricted, Visibility,
 };
@@ -269,7 +269,7 @@ impl Source for Shared {
     async fn namespaces(&self, anchor: &Namespace, _: Option<u8>) -> Result<Listed<Namespace>, SourceError> {
         self.0.ask("namespaces")?;
         if self.0.has_no_namespaces {
-            return Err(SourceError::new(SourceFault::Unsupported, "404"));
+            return Err(SourceError::new(RequestFault::Unsupported, "404"));
         }
         let all = self.0.namespaces.lock().unwrap().clone();
         Ok(self.0.listed("namespaces", all.into_iter().filter(|ns| ns.is_at_or_below(anchor)).collect()))
@@ -319,14 +319,14 @@ impl Source for Shared {
         self.0.counts.peeks.fetch_add(1, Ordering::SeqCst);
         let snapshots = self.0.snapshots.lock().unwrap();
         let files = snapshots.get(&(ns.to_string(), snapshot.clone()));
-        files.and_then(|f| f.get(MANIFEST_NAME).cloned()).ok_or(SourceError::new(SourceFault::Refused, "400"))
+        files.and_then(|f| f.get(MANIFEST_NAME).cloned()).ok_or(SourceError::new(RequestFault::Refused, "400"))
     }
 
     async fn open(&self, ns: &Namespace, snapshot: &Snapshot) -> Result<MemorySnapshot, SourceError> {
         self.0.ask(&format!("open {snapshot}"))?;
         let key = (ns.to_string(), snapshot.clone());
         if !self.0.snapshots.lock().unwrap().contains_key(&key) {
-            return Err(SourceError::new(SourceFault::Refused, "snapshot does not exist"));
+            return Err(SourceError::new(RequestFault::Refused, "snapshot does not exist"));
         }
         self.0.counts.opened.fetch_add(1, Ordering::SeqCst);
         let now = self.0.counts.open_now.fetch_add(1, Ordering::SeqCst) + 1;
@@ -340,9 +340,9 @@ impl SourceSnapshot for MemorySnapshot {
         tokio::task::yield_now().await;
         self.source.ask(file.as_str())?;
         let content = self.source.snapshots.lock().unwrap().get(&self.key).and_then(|f| f.get(file.as_str()).cloned());
-        let content = content.ok_or(SourceError::new(SourceFault::NotFound, "404"))?;
+        let content = content.ok_or(SourceError::new(RequestFault::NotFound, "404"))?;
         if max_bytes < content.len() as u64 {
-            return Err(SourceError::new(SourceFault::TooLarge, format!("{file} is too large")));
+            return Err(SourceError::new(RequestFault::TooLarge, format!("{file} is too large")));
         }
         if file.kind() != ArchiveKind::Blob
             && let Ok(index) = Index::parse(file.kind(), content.clone())
@@ -356,7 +356,7 @@ impl SourceSnapshot for MemorySnapshot {
         tokio::task::yield_now().await;
         let count = self.source.counts.chunks.fetch_add(1, Ordering::SeqCst);
         if !self.allowed.lock().unwrap().contains(digest) {
-            return Err(SourceError::new(SourceFault::Refused, "chunk not named by an index of this session"));
+            return Err(SourceError::new(RequestFault::Refused, "chunk not named by an index of this session"));
         }
         if let Some(fault) = &*self.source.chunk_fault.lock().unwrap()
             && let Some(error) = fault(&digest.to_string(), count)
@@ -364,9 +364,9 @@ impl SourceSnapshot for MemorySnapshot {
             return Err(error);
         }
         let chunk = self.source.chunks.lock().unwrap().get(digest).cloned();
-        let chunk = chunk.ok_or(SourceError::new(SourceFault::Refused, "no such chunk"))?;
+        let chunk = chunk.ok_or(SourceError::new(RequestFault::Refused, "no such chunk"))?;
         if max_bytes < chunk.len() as u64 {
-            return Err(SourceError::new(SourceFault::TooLarge, "chunk is too large"));
+            return Err(SourceError::new(RequestFault::TooLarge, "chunk is too large"));
         }
         Ok(chunk)
     }
@@ -827,7 +827,7 @@ pub async fn sync_until(
 }
 
 pub fn lost() -> SourceError {
-    SourceError::new(SourceFault::ConnectionLost, "connection reset")
+    SourceError::new(RequestFault::ConnectionLost, "connection reset")
 }
 
 /// Rights of an owner who may create and remove no namespace.

@@ -16,7 +16,7 @@ use farhold_format::index::{DynamicIndexBuilder, FIXED_CHUNK_BYTES, FixedIndexBu
 use farhold_format::manifest::Manifest;
 use farhold_sync::{
     DeletionAnswer, EventSink, Listed, LogLine, LogNames, LogRenderer, PushRights, PushSession, PushTarget,
-    RemoteError, RemoteFault, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted,
+    RemoteError, RequestFault, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted,
 };
 use farhold_types::{
     ArchiveKind, ArchiveName, Authid, CLIENT_LOG_NAME, DeleteStatistics, Digest, Epoch, Group, GroupItem,
@@ -80,11 +80,11 @@ pub struct MemoryRemote {
 }
 
 pub fn refused(text: impl Into<String>) -> RemoteError {
-    RemoteError::new(RemoteFault::Refused, text)
+    RemoteError::new(RequestFault::Refused, text)
 }
 
 pub fn connection_lost() -> RemoteError {
-    RemoteError::new(RemoteFault::ConnectionLost, "connection reset")
+    RemoteError::new(RequestFault::ConnectionLost, "connection reset")
 }
 
 fn require(condition: bool, text: &str) -> Result<(), RemoteError> {
@@ -303,7 +303,7 @@ impl PushTarget for Remote {
         self.0.ask(format!("open {snapshot}")).await?;
         let mut state = self.0.state();
         if !state.namespaces.contains(ns) {
-            return Err(RemoteError::new(RemoteFault::NotFound, "no such namespace"));
+            return Err(RemoteError::new(RequestFault::NotFound, "no such namespace"));
         }
         let key = (ns.clone(), snapshot.group.clone());
         let new = || GroupDir { owner: self.0.account.clone(), snapshots: BTreeMap::new() };
@@ -486,9 +486,9 @@ impl PushSession for MemorySession {
             self.known.lock().unwrap().extend(index.chunks().map(|chunk| (chunk.digest, chunk.size_bytes())));
         }
         let raw = base.get(&name.to_string()).cloned();
-        let raw = raw.ok_or_else(|| RemoteError::new(RemoteFault::NotFound, "no such file"))?;
+        let raw = raw.ok_or_else(|| RemoteError::new(RequestFault::NotFound, "no such file"))?;
         if max_bytes < raw.len() as u64 {
-            return Err(RemoteError::new(RemoteFault::TooLarge, "too large"));
+            return Err(RemoteError::new(RequestFault::TooLarge, "too large"));
         }
         Ok(raw)
     }
