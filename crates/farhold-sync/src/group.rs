@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use farhold_rules::sync_plan::{Action, ActionKind, LocalCondition, LocalSnapshot};
+use farhold_rules::sync_plan::{Action, ActionKind, GroupPlan, LocalCondition, LocalSnapshot};
 use farhold_types::{Epoch, Group, Namespace, SnapshotItem};
 
 use crate::ahead::groups::{FRESH, GroupAhead, GroupListing};
@@ -30,7 +30,7 @@ use crate::target::{Target, TargetGroup};
 
 /// Unfinished snapshots of a group that are named one by one. Honest sources have one or two; a hostile one may list a
 /// million, and a line for each would keep the log busy for minutes.
-pub(crate) const MAX_NAMED_IN_PROGRESS: usize = 20;
+const MAX_NAMED_IN_PROGRESS: usize = 20;
 
 /// What is known of a group while it is synced.
 pub(crate) struct GroupState {
@@ -55,18 +55,8 @@ impl GroupState {
         run: &RunContext<S, T>,
         change: impl FnOnce(&mut GroupRecord) -> io::Result<R> + Send + 'static,
     ) -> Option<R> {
-        let mut record = self.record.clone();
-        let changed = run.pool.run(move |_| {
-            let result = change(&mut record);
-            (record, result)
-        });
-        let (record, result) = changed.await.ok()?;
-        self.record = record;
-        let warn = |error: &io::Error| {
-            let text = format!("cannot write the record of the group - {error}");
-            run.emit(self.index, &self.group, GroupEvent::Warning(text));
-        };
-        result.inspect_err(warn).ok()
+        let Self { index, group, record, .. } = self;
+        record.update(&run.pool, change, |warning| run.emit(*index, group, warning)).await
     }
 
     /// Decides whether the group may go on after `action` failed, and makes sure that its snapshot is asked for again.
@@ -110,21 +100,25 @@ pub(crate) struct GroupJob<S: Source> {
     pub(crate) groups: usize,
 }
 
-/// Syncs a group and tells how it went. Returns the error text of a failure.
+/// Tells of the snapshots that are in progress on the source.
+pub(crate) fn tell_in_progress(plan: &GroupPlan, emit: impl Fn(GroupEvent)) {
+    let mut in_progress = plan.in_progress();
+    for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
+        emit(GroupEvent::InProgress(item.backup_time));
+    }
+    let more = in_progress.count();
+    if more != 0 {
+        emit(GroupEvent::MoreInProgress(more));
+    }
+}
+
+/// Syncs a group and tells how it went.
 pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, mut job: GroupJob<S>) {
     let mut done = 0;
     let result = sync_snapshots(&run, &mut job, &mut done).await;
-    let mut report = run.report();
-    report.groups += 1;
-    report.snapshots += done;
-    // A run that is stopped says so once, as a whole.
-    let failure = result.err().filter(|error| !matches!(error, GroupFailure::Cancelled));
-    if let Some(error) = &failure {
-        report.failures.add(|| format!("{}: {}", group_name(&job.source_ns, &job.group), chain(error)));
-    }
-    drop(report);
-    if let Some(error) = &failure {
-        run.emit(job.index, &job.group, GroupEvent::Failed(chain(error)));
+    let failure = run.report().count_group(&job.source_ns, &job.group, done, result);
+    if let Some(error) = failure {
+        run.emit(job.index, &job.group, GroupEvent::Failed(error));
     }
     let groups_done = job.groups_done.fetch_add(1, Ordering::Relaxed) + 1;
     let finished = GroupEvent::Finished { has_progress: 0 < done, groups_done, groups: job.groups };
@@ -154,14 +148,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         run.events.event(&SyncEvent::UnreadableItem { index, group, item });
     }
     let (record, plan) = plan_with_record(run, ns, name, listed.items, &local).await?;
-    let mut in_progress = plan.in_progress();
-    for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
-        run.emit(job.index, name, GroupEvent::InProgress(item.backup_time));
-    }
-    let more = in_progress.count();
-    if more != 0 {
-        run.emit(job.index, name, GroupEvent::MoreInProgress(more));
-    }
+    tell_in_progress(&plan, |event| run.emit(job.index, name, event));
     for class in plan.skip_classes() {
         run.emit(job.index, name, GroupEvent::Skipped(class));
     }

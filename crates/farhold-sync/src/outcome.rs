@@ -58,17 +58,17 @@ pub struct SyncReport {
     pub snapshots: usize,
     /// Snapshots that were transferred or changed.
     pub changed_snapshots: usize,
-    /// Chunks fetched.
+    /// Chunks that were fetched, or sent by a push.
     pub chunks: u64,
     /// Their encoded size in bytes.
     pub bytes: u64,
-    /// Time in which chunks of at least one archive were fetched.
+    /// Time in which chunks of at least one archive were fetched or sent.
     pub elapsed: Duration,
-    /// Other files that came: manifests, indexes, blobs and logs, each time one came.
+    /// Other files that came or went: manifests, indexes, blobs and logs, each time one did.
     pub files: u64,
     /// Their size in bytes.
     pub file_bytes: u64,
-    /// How often the run waited for a source that could not be reached.
+    /// How often the run waited for another side that could not be reached.
     pub retries: u64,
     /// What was removed; none if the job does not remove.
     pub removed: Option<RemovedCounts>,
@@ -79,6 +79,28 @@ pub struct SyncReport {
 impl SyncReport {
     pub(crate) fn count_removed(&mut self, count: impl FnOnce(&mut RemovedCounts)) {
         count(self.removed.get_or_insert_default());
+    }
+
+    /// Counts a group that is over, with so many handled snapshots. Returns the error text of a failure.
+    pub(crate) fn count_group(
+        &mut self,
+        source_ns: &Namespace,
+        group: &Group,
+        snapshots: usize,
+        result: Result<(), GroupFailure>,
+    ) -> Option<String> {
+        self.groups += 1;
+        self.snapshots += snapshots;
+        // A run that is stopped says so once, as a whole.
+        let failure = result.err().filter(|error| !matches!(error, GroupFailure::Cancelled))?;
+        let error = chain(&failure);
+        self.failures.add(|| format!("{}: {error}", group_name(source_ns, group)));
+        Some(error)
+    }
+
+    /// Returns the report of a run that came to its end, as an error if anything failed.
+    pub(crate) fn concluded(self) -> Result<Self, SyncError> {
+        if self.failures.count == 0 { Ok(self) } else { Err(SyncError::SomeFailed(Box::new(self))) }
     }
 }
 

@@ -78,9 +78,7 @@ pub async fn run<S: Source, T: Target>(
     let (files, file_bytes) = context.files.look();
     let elapsed = context.phases.total();
     let report = SyncReport { retries: context.retry.count(), files, file_bytes, elapsed, ..context.report().clone() };
-    if report.failures.count != 0 {
-        return Err(SyncError::SomeFailed(Box::new(report)));
-    }
+    let report = report.concluded()?;
     if let Some(journal) = context.journal.clone() {
         // Nothing is unfinished, so no note is of use. What cannot be removed does no harm.
         let _ = context.options.blocking.spawn_untracked(move || journal.clear()).await;

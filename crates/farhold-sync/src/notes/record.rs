@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use farhold_types::{Digest, Epoch, Group, Namespace};
 use serde::{Deserialize, Serialize};
 
+use crate::chunks::check_pool::CheckPool;
+use crate::event::GroupEvent;
 use crate::notes::journal::JournalScope;
 
 /// Version of the file's shape. Another one counts as no record.
@@ -80,6 +82,26 @@ impl GroupRecord {
                 && found.failed.len() <= MAX_FAILED
         });
         Self { path, content: found.unwrap_or(empty) }
+    }
+
+    /// Changes the record on the pool, since that may write a file. Returns nothing when it cannot be written, after
+    /// telling `warn` so.
+    pub(crate) async fn update<R: Send + 'static>(
+        &mut self,
+        pool: &CheckPool,
+        change: impl FnOnce(&mut Self) -> io::Result<R> + Send + 'static,
+        warn: impl FnOnce(GroupEvent),
+    ) -> Option<R> {
+        let mut record = self.clone();
+        let changed = pool.run(move |_| {
+            let result = change(&mut record);
+            (record, result)
+        });
+        let (record, result) = changed.await.ok()?;
+        *self = record;
+        let tell =
+            |error: &io::Error| warn(GroupEvent::Warning(format!("cannot write the record of the group - {error}")));
+        result.inspect_err(tell).ok()
     }
 
     /// Returns whether anything can be remembered at all.

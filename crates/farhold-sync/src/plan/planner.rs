@@ -29,7 +29,7 @@ use crate::source::{Listed, Source};
 use crate::target::{Target, TargetError};
 
 /// Groups that are looked at side by side, to hide round trips.
-const GROUPS_AT_ONCE: usize = 16;
+pub(crate) const GROUPS_AT_ONCE: usize = 16;
 
 /// Returns what a run with these arguments would do. Writes nothing anywhere.
 ///
@@ -84,18 +84,13 @@ impl<S: Source, T: Target> Planner<S, T> {
             plan.namespaces.push(self.namespace(pair.clone(), is_missing_on_target, refusal.err()).await);
         }
         if scope.removes_namespaces(&run.options) {
-            let failed = plan.namespaces.iter().filter(|ns| ns.failure.is_some()).map(|ns| ns.target.clone());
-            let failed: Vec<Namespace> = failed.collect();
+            let failed = plan.failed_namespaces();
             match plan_removed_namespaces(run, &self.rights, &scope.namespace_scope(&failed)).await {
                 Ok(removed) => plan.removed_namespaces = removed,
                 Err(failure) => plan.removal_failure = Some(chain(&failure)),
             }
         }
-        let snapshots = plan.namespaces.iter().flat_map(|ns| &ns.groups).flat_map(|group| &group.snapshots);
-        for snapshot in snapshots.filter(|snapshot| snapshot.is_fetched()) {
-            plan.snapshots_to_fetch += 1;
-            plan.bytes_estimate = plan.bytes_estimate.saturating_add(snapshot.size_bytes.unwrap_or(0));
-        }
+        plan.count_fetched();
         Ok(plan)
     }
 
@@ -125,17 +120,7 @@ impl<S: Source, T: Target> Planner<S, T> {
         refusal: Option<NamespaceFailure>,
     ) -> NamespacePlan {
         let run = &self.run;
-        let mut plan = NamespacePlan {
-            source: pair.source.clone(),
-            target: pair.target.clone(),
-            is_missing_on_target,
-            failure: refusal.as_ref().map(|refusal| chain(refusal)),
-            groups_total: 0,
-            groups: Vec::new(),
-            removed_groups: Vec::new(),
-            removal_failure: None,
-            unreadable: Vec::new(),
-        };
+        let mut plan = NamespacePlan::opened(&pair, is_missing_on_target, refusal.as_ref());
         if refusal.is_some() {
             return plan;
         }
@@ -162,13 +147,7 @@ impl<S: Source, T: Target> Planner<S, T> {
     }
 
     async fn group(&self, pair: &NamespacePair, listing: &NamespaceListing, group: Group) -> GroupReport {
-        let mut report = GroupReport {
-            group: group.clone(),
-            failure: None,
-            snapshots: Vec::new(),
-            removals: Vec::new(),
-            unreadable: Vec::new(),
-        };
+        let mut report = GroupReport::new(group.clone());
         let scouted = match listing.group(&self.run, &group).await {
             Ok(listed) => self.scout(pair, &group, listed).await,
             Err(error) => Err(error.into()),

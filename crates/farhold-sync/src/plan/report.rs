@@ -2,10 +2,13 @@
 //!
 //! Serialised with the words of the API: member names in kebab-case, names and times as in listings.
 
+use farhold_rules::namespace_map::NamespacePair;
 use farhold_rules::removal_plan::{SnapshotRemoval, SnapshotVerdict};
 use farhold_rules::sync_plan::{Action, ActionKind, SkipReason};
 use farhold_types::{Epoch, Group, Namespace, Snapshot, SyncDirection};
 use serde::{Deserialize, Serialize};
+
+use crate::outcome::{NamespaceFailure, chain};
 
 /// What a run would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,23 @@ pub struct RunPlan {
     pub bytes_estimate: u64,
     /// Things that the source listed and that make no sense; they would be left out.
     pub unreadable: Vec<String>,
+}
+
+impl RunPlan {
+    /// Counts what the namespaces planned so far would transfer.
+    pub(crate) fn count_fetched(&mut self) {
+        let snapshots = self.namespaces.iter().flat_map(|ns| &ns.groups).flat_map(|group| &group.snapshots);
+        for snapshot in snapshots.filter(|snapshot| snapshot.is_fetched()) {
+            self.snapshots_to_fetch += 1;
+            self.bytes_estimate = self.bytes_estimate.saturating_add(snapshot.size_bytes.unwrap_or(0));
+        }
+    }
+
+    /// Returns the namespaces of the target that would fail.
+    pub(crate) fn failed_namespaces(&self) -> Vec<Namespace> {
+        let failed = self.namespaces.iter().filter(|ns| ns.failure.is_some());
+        failed.map(|ns| ns.target.clone()).collect()
+    }
 }
 
 /// What a run would do in one namespace.
@@ -59,6 +79,23 @@ pub struct NamespacePlan {
     pub unreadable: Vec<String>,
 }
 
+impl NamespacePlan {
+    /// Returns a namespace of which nothing is known yet but whether a run would get that far.
+    pub(crate) fn opened(pair: &NamespacePair, is_missing_on_target: bool, refusal: Option<&NamespaceFailure>) -> Self {
+        Self {
+            source: pair.source.clone(),
+            target: pair.target.clone(),
+            is_missing_on_target,
+            failure: refusal.map(|refusal| chain(refusal)),
+            groups_total: 0,
+            groups: Vec::new(),
+            removed_groups: Vec::new(),
+            removal_failure: None,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
 /// What a run would do with one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,6 +112,13 @@ pub struct GroupReport {
     /// As in [`RunPlan::unreadable`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+}
+
+impl GroupReport {
+    /// Returns a group of which nothing is known yet.
+    pub(crate) const fn new(group: Group) -> Self {
+        Self { group, failure: None, snapshots: Vec::new(), removals: Vec::new(), unreadable: Vec::new() }
+    }
 }
 
 /// What a run would do with one snapshot.

@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::encrypt::digests::{KeyedDigests, PushDigests};
 use crate::encrypt::form::ChunkForm;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
-use crate::group::MAX_NAMED_IN_PROGRESS;
+use crate::group::tell_in_progress;
 use crate::notes::record::GroupRecord;
 use crate::outcome::{GroupFailure, chain, group_name};
 use crate::push::context::{GroupEvents, PushRun};
@@ -88,17 +88,8 @@ impl GroupState {
         run: &PushRun<S, T>,
         change: impl FnOnce(&mut GroupRecord) -> io::Result<R> + Send + 'static,
     ) -> Option<R> {
-        let mut record = self.record.clone();
-        let changed = run.pool.run(move |_| {
-            let result = change(&mut record);
-            (record, result)
-        });
-        let (record, result) = changed.await.ok()?;
-        self.record = record;
-        let warn = |error: &io::Error| {
-            self.events.emit(GroupEvent::Warning(format!("cannot write the record of the group - {error}")));
-        };
-        result.inspect_err(warn).ok()
+        let Self { events, record, .. } = self;
+        record.update(&run.pool, change, |warning| events.emit(warning)).await
     }
 }
 
@@ -167,17 +158,9 @@ pub(crate) async fn push_group<S: Source, T: PushTarget>(run: Arc<PushRun<S, T>>
         }
         Err((_, failure)) => Err(failure),
     };
-    let mut report = run.report();
-    report.groups += 1;
-    report.snapshots += done;
-    // A run that is stopped says so once, as a whole.
-    let failure = result.err().filter(|error| !matches!(error, GroupFailure::Cancelled));
-    if let Some(error) = &failure {
-        report.failures.add(|| format!("{}: {}", group_name(&pair.source, &events.group), chain(error)));
-    }
-    drop(report);
-    if let Some(error) = &failure {
-        events.emit(GroupEvent::Failed(chain(error)));
+    let failure = run.report().count_group(&pair.source, &events.group, done, result);
+    if let Some(error) = failure {
+        events.emit(GroupEvent::Failed(error));
     }
     let groups_done = place.finish();
     events.emit(GroupEvent::Finished { has_progress: 0 < done, groups_done, groups: place.groups });
@@ -273,14 +256,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
     }
 
     fn tell_what_is_left_out(&self, plan: &GroupPlan) {
-        let mut in_progress = plan.in_progress();
-        for item in in_progress.by_ref().take(MAX_NAMED_IN_PROGRESS) {
-            self.events.emit(GroupEvent::InProgress(item.backup_time));
-        }
-        let more = in_progress.count();
-        if more != 0 {
-            self.events.emit(GroupEvent::MoreInProgress(more));
-        }
+        tell_in_progress(plan, |event| self.events.emit(event));
         if plan.actions.is_empty() {
             self.events.emit(GroupEvent::NothingToPush);
         }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::SyncEvent;
 use crate::options::SyncOptions;
 use crate::outcome::{GroupFailure, NamespaceFailure, SyncError, chain};
+use crate::plan::planner::GROUPS_AT_ONCE;
 use crate::plan::report::{GroupReport, NamespacePlan, PlannedAction, PlannedReason, RunPlan, SnapshotPlan};
 use crate::push::context::PushRun;
 use crate::push::group::PlannedGroup;
@@ -26,9 +27,6 @@ use crate::push::run::{PushScope, discover};
 use crate::push::target::PushTarget;
 use crate::removal::groups::KnownGroups;
 use crate::source::Source;
-
-/// Groups that are looked at side by side, to hide round trips.
-const GROUPS_AT_ONCE: usize = 16;
 
 /// Returns what a push with these arguments would do. Writes nothing anywhere.
 ///
@@ -82,8 +80,7 @@ impl<S: Source, T: PushTarget> PushPlanner<S, T> {
             plan.namespaces.push(self.namespace(pair, is_there, opened).await);
         }
         if run.options.remove_vanished && run.options.max_depth != Some(0) {
-            let failed = plan.namespaces.iter().filter(|ns| ns.failure.is_some()).map(|ns| ns.target.clone());
-            let failed: Vec<Namespace> = failed.collect();
+            let failed = plan.failed_namespaces();
             let pairs = [&scope.pairs[..], &scope.hidden].concat();
             let (existing, is_complete) = (&scope.existing, scope.is_target_complete);
             let pushed = PushedNamespaces { pairs: &pairs, failed: &failed, existing, is_complete };
@@ -92,11 +89,7 @@ impl<S: Source, T: PushTarget> PushPlanner<S, T> {
                 Err(failure) => plan.removal_failure = Some(failure),
             }
         }
-        let snapshots = plan.namespaces.iter().flat_map(|ns| &ns.groups).flat_map(|group| &group.snapshots);
-        for snapshot in snapshots.filter(|snapshot| snapshot.is_fetched()) {
-            plan.snapshots_to_fetch += 1;
-            plan.bytes_estimate = plan.bytes_estimate.saturating_add(snapshot.size_bytes.unwrap_or(0));
-        }
+        plan.count_fetched();
         Ok(plan)
     }
 
@@ -115,18 +108,9 @@ impl<S: Source, T: PushTarget> PushPlanner<S, T> {
 
     async fn namespace(&self, pair: NamespacePair, is_there: bool, opened: Opened) -> NamespacePlan {
         let run = &self.run;
-        let mut plan = NamespacePlan {
-            source: pair.source.clone(),
-            target: pair.target.clone(),
-            is_missing_on_target: opened.is_missing_on_target,
-            failure: opened.refusal.as_ref().map(|refusal| chain(refusal)),
-            groups_total: 0,
-            groups: Vec::new(),
-            removed_groups: Vec::new(),
-            removal_failure: None,
-            unreadable: Vec::new(),
-        };
-        if opened.refusal.is_some() {
+        let Opened { is_missing_on_target, refusal } = opened;
+        let mut plan = NamespacePlan::opened(&pair, is_missing_on_target, refusal.as_ref());
+        if refusal.is_some() {
             return plan;
         }
         let NamespaceListing { source, target } = match NamespaceListing::ask(run.clone(), pair.clone(), is_there).await
@@ -156,13 +140,7 @@ impl<S: Source, T: PushTarget> PushPlanner<S, T> {
     }
 
     async fn group(&self, pair: NamespacePair, target: Arc<TargetListing>, group: Group) -> GroupReport {
-        let mut report = GroupReport {
-            group: group.clone(),
-            failure: None,
-            snapshots: Vec::new(),
-            removals: Vec::new(),
-            unreadable: Vec::new(),
-        };
+        let mut report = GroupReport::new(group.clone());
         match self.planned(pair.clone(), target, group).await {
             Ok(planned) => {
                 report.failure = self.obstacle(&pair, &planned);

@@ -56,11 +56,7 @@ pub async fn push<S: Source, T: PushTarget>(
     if run.cancel.is_cancelled() {
         return Err(SyncError::Cancelled);
     }
-    let report = run.final_report();
-    if report.failures.count != 0 {
-        return Err(SyncError::SomeFailed(Box::new(report)));
-    }
-    Ok(report)
+    run.final_report().concluded()
 }
 
 /// What a push covers.
