@@ -105,27 +105,36 @@ impl ExpectedChunk {
     pub(crate) fn check(&self, bench: &mut Bench, encoded: &Bytes) -> Result<(), ArchiveFailure> {
         let digest = self.digest;
         let undecodable = |source| ArchiveFailure::Chunk { digest, source };
-        let wrong_length =
-            |found: usize| ArchiveFailure::ChunkLength { digest, expected: self.length.into(), found: found as u64 };
         let kind = blob::kind(encoded).map_err(undecodable)?;
         if kind.is_encrypted() != self.is_encrypted {
             return Err(ArchiveFailure::ChunkMode { digest, is_encrypted: kind.is_encrypted() });
         }
-        let length = self.length as usize;
         if kind.is_encrypted() {
             blob::check(encoded).map_err(undecodable)?;
             let payload = encoded.len() - kind.header_bytes();
-            return if kind.is_compressed() || payload == length { Ok(()) } else { Err(wrong_length(payload)) };
+            return if kind.is_compressed() { Ok(()) } else { self.check_length(payload) };
         }
-        bench.decoder.decode_into(encoded, None, length, &mut bench.plain).map_err(undecodable)?;
-        if bench.plain.len() != length {
-            return Err(wrong_length(bench.plain.len()));
-        }
+        self.decode(bench, encoded)?;
         if sha256(&bench.plain) != digest {
             return Err(ArchiveFailure::ChunkDigest { digest });
         }
         Ok(())
     }
+
+    /// Leaves the content of an unencrypted chunk in the bench, which has the right length then.
+    pub(crate) fn decode(&self, bench: &mut Bench, encoded: &Bytes) -> Result<(), ArchiveFailure> {
+        let undecodable = |source| ArchiveFailure::Chunk { digest: self.digest, source };
+        bench.decoder.decode_into(encoded, None, self.length as usize, &mut bench.plain).map_err(undecodable)?;
+        self.check_length(bench.plain.len())
+    }
+
+    fn check_length(&self, found: usize) -> Result<(), ArchiveFailure> {
+        if found == self.length as usize {
+            return Ok(());
+        }
+        Err(ArchiveFailure::ChunkLength { digest: self.digest, expected: self.length.into(), found: found as u64 })
+    }
+
     /// Returns whether what lies in the store under the digest may stay there when this chunk comes, which passed its
     /// check.
     ///

@@ -80,12 +80,8 @@ impl ChunkForm {
         if is_encrypted || blob::kind(stored).map_err(undecodable)?.is_encrypted() {
             return Err(ArchiveFailure::ChunkMode { digest, is_encrypted: true });
         }
-        let Bench { decoder, encoder, plain } = bench;
-        decoder.decode_into(stored, None, length as usize, plain).map_err(undecodable)?;
-        if plain.len() != length as usize {
-            let found = plain.len() as u64;
-            return Err(ArchiveFailure::ChunkLength { digest, expected: length.into(), found });
-        }
+        chunk.decode(bench, stored)?;
+        let Bench { encoder, plain, .. } = bench;
         let (keyed, plain_digest) = sealer.key.chunk_digests(plain);
         if plain_digest != digest {
             return Err(ArchiveFailure::ChunkDigest { digest });
