@@ -1,15 +1,14 @@
 //! Every recorded push, line by line and in order, against what we write.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use farhold_sync::SyncOptions;
 use regex::Regex;
 
-use crate::shapes::{Ours, Shapes};
+use crate::shapes::Shapes;
 use crate::support::remote::{MemoryRemote, push, push_options};
 use crate::support::{Content, MemorySource};
-use crate::{order, recorded_of, without_rates};
+use crate::{assert_lines_are_ours, assert_order_is_ours, order, recorded_of};
 
 /// Lines of a whole run, those of groups left out.
 static RUN: LazyLock<Regex> = LazyLock::new(|| {
@@ -46,37 +45,17 @@ fn check(shapes: &Shapes, lines: &[String]) -> Result<(), String> {
 #[test]
 fn every_recorded_line_of_a_push_is_one_of_ours() {
     let shapes = Shapes::of_pushes();
-    let (mut wrong, mut reasons) = (Vec::new(), BTreeMap::<_, usize>::new());
     let logs = recorded_of(is_push);
     assert_eq!(logs.len(), 19, "every recorded push is examined");
-    for (name, lines) in &logs {
-        for line in lines {
-            let told = match shapes.ours(line) {
-                None => Some("nothing".to_owned()),
-                Some(Ours::Otherwise(reason)) => {
-                    *reasons.entry(reason).or_default() += 1;
-                    None
-                }
-                Some(Ours::Start(start)) => {
-                    (!line.to_lowercase().starts_with(&start.to_lowercase().replace("errors.", "errors")))
-                        .then_some(start)
-                }
-                Some(Ours::Line(ours)) => (without_rates(&ours) != without_rates(line)).then_some(ours),
-            };
-            wrong.extend(told.map(|ours| format!("{name}: {line}\n    ours: {ours}")));
-        }
-    }
-    println!("lines that are not compared: {reasons:#?}");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_lines_are_ours(&shapes, &logs, |line, start| {
+        line.to_lowercase().starts_with(&start.to_lowercase().replace("errors.", "errors"))
+    });
 }
 
 #[test]
 fn every_recorded_log_of_a_push_has_the_order_of_ours() {
     let shapes = Shapes::of_pushes();
-    let logs = recorded_of(is_push);
-    let wrong = logs.iter().filter_map(|(name, lines)| Some(format!("{name}: {}", check(&shapes, lines).err()?)));
-    let wrong: Vec<String> = wrong.collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_order_is_ours(&recorded_of(is_push), |lines| check(&shapes, lines));
 }
 
 #[tokio::test]
