@@ -1,6 +1,6 @@
 //! A dynamic index under construction.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use farhold_crypto::Sha256;
 use farhold_format::index::{
@@ -9,15 +9,13 @@ use farhold_format::index::{
 use farhold_types::{ArchiveKind, ArchiveName, Digest};
 
 use super::BackupError;
-use super::index_file::{BATCH_BYTES, FinishedIndex, IndexFile};
+use super::index_file::{BATCH_BYTES, FinishedIndex, IndexFile, OpenState};
 use super::writer::Session;
 
 /// A dynamic index under construction; grows by appending. Dropped before [`finish`](Self::finish), it leaves nothing.
 #[derive(Debug)]
 pub struct DynamicFile {
-    archive: ArchiveName,
-    /// `None` once it is closed.
-    state: Mutex<Option<State>>,
+    open: OpenState<State>,
 }
 
 #[derive(Debug)]
@@ -51,20 +49,12 @@ impl DynamicFile {
             chunk_count: 0,
             hasher: Sha256::new(),
         };
-        Ok(Self { archive: archive.clone(), state: Mutex::new(Some(state)) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn closed(&self) -> BackupError {
-        BackupError::Closed { archive: self.archive.clone() }
+        Ok(Self { open: OpenState::new(archive, state) })
     }
 
     /// Returns the archive's name.
     pub fn archive(&self) -> &ArchiveName {
-        &self.archive
+        self.open.archive()
     }
 
     /// Appends the chunk that ends at content offset `end`; it starts where the one before ends.
@@ -73,10 +63,10 @@ impl DynamicFile {
     /// [`BackupError::Order`] unless `end` is behind the start; [`BackupError::IndexTooLong`] above 512 MiB of index;
     /// [`BackupError::Closed`]; the storage fails, then the index is worth nothing.
     pub fn push(&self, end: u64, digest: &Digest) -> Result<(), BackupError> {
-        let mut state = self.lock();
-        let state = state.as_mut().ok_or_else(|| self.closed())?;
+        let mut state = self.open.lock();
+        let state = state.as_mut().ok_or_else(|| self.open.closed())?;
         if end <= state.size_bytes {
-            return Err(BackupError::Order { archive: self.archive.clone(), start: state.size_bytes, end });
+            return Err(BackupError::Order { archive: self.archive().clone(), start: state.size_bytes, end });
         }
         let length = (HEADER_BYTES + DYNAMIC_ENTRY_BYTES) as u64 + state.chunk_count * DYNAMIC_ENTRY_BYTES as u64;
         if MAX_INDEX_BYTES < length {
@@ -95,15 +85,7 @@ impl DynamicFile {
     /// # Errors
     /// [`BackupError::Empty`]: nothing happened. [`BackupError::Checksum`] and all others: the index is closed and gone.
     pub fn finish(&self, expected: &Digest) -> Result<FinishedIndex, BackupError> {
-        let mut guard = self.lock();
-        let mut state = match guard.take() {
-            None => return Err(self.closed()),
-            Some(state) if state.chunk_count == 0 => {
-                *guard = Some(state);
-                return Err(BackupError::Empty { archive: self.archive.clone() });
-            }
-            Some(state) => state,
-        };
+        let (_closed, mut state) = self.open.close(|state| state.chunk_count == 0)?;
         let checksum = std::mem::take(&mut state.hasher).finish();
         state.file.check(expected, checksum)?;
         state.flush()?;

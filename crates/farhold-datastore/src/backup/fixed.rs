@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use farhold_crypto::Sha256;
 use farhold_format::index::{
@@ -12,7 +12,7 @@ use farhold_storage::{Operation, StorageError};
 use farhold_types::{ArchiveKind, ArchiveName, Digest};
 
 use super::BackupError;
-use super::index_file::{BATCH_BYTES, FinishedIndex, IndexFile};
+use super::index_file::{BATCH_BYTES, FinishedIndex, IndexFile, OpenState};
 use super::writer::Session;
 
 /// How much of the file is read at once for the checksum, in bytes; a whole number of entries.
@@ -24,9 +24,7 @@ const READ_BYTES: usize = 1 << 20;
 /// The file has holes where nothing was written yet, so that neither memory nor space follows an announced size.
 #[derive(Debug)]
 pub struct FixedFile {
-    archive: ArchiveName,
-    /// `None` once it is closed.
-    state: Mutex<Option<State>>,
+    open: OpenState<State>,
 }
 
 #[derive(Debug)]
@@ -107,20 +105,12 @@ impl FixedFile {
                 .map_err(|reason| BackupError::BaseUnfit { archive: archive.clone(), reason })?;
             state.file.file.write_at(offset(0), base.entries())?;
         }
-        Ok(Self { archive: archive.clone(), state: Mutex::new(Some(state)) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn closed(&self) -> BackupError {
-        BackupError::Closed { archive: self.archive.clone() }
+        Ok(Self { open: OpenState::new(archive, state) })
     }
 
     /// Returns the archive's name.
     pub fn archive(&self) -> &ArchiveName {
-        &self.archive
+        self.open.archive()
     }
 
     /// Returns the number of slots; 0 for a closed index and one of unknown size that has not grown yet.
@@ -130,7 +120,7 @@ impl FixedFile {
 
     /// Returns the size of the content in bytes, as far as it is known; 0 for a closed index.
     pub fn size_bytes(&self) -> u64 {
-        self.lock().as_ref().map_or(0, |state| state.size_bytes)
+        self.open.lock().as_ref().map_or(0, |state| state.size_bytes)
     }
 
     /// Changes the size of the content; slots that vanish are forgotten when the index is closed.
@@ -138,7 +128,7 @@ impl FixedFile {
     /// # Errors
     /// [`BackupError::IndexTooLong`], [`BackupError::Closed`].
     pub fn resize(&self, size_bytes: u64) -> Result<(), BackupError> {
-        self.lock().as_mut().ok_or_else(|| self.closed())?.set_size(size_bytes)
+        self.open.lock().as_mut().ok_or_else(|| self.open.closed())?.set_size(size_bytes)
     }
 
     /// Puts a digest into a slot, counted from 0; the second call for a slot counts.
@@ -146,11 +136,11 @@ impl FixedFile {
     /// # Errors
     /// [`BackupError::Slot`], [`BackupError::Closed`]; the storage fails, then the index is worth nothing.
     pub fn set(&self, slot: u64, digest: &Digest) -> Result<(), BackupError> {
-        let mut state = self.lock();
-        let state = state.as_mut().ok_or_else(|| self.closed())?;
+        let mut state = self.open.lock();
+        let state = state.as_mut().ok_or_else(|| self.open.closed())?;
         let slots = slots(state.size_bytes);
         if slots <= slot {
-            return Err(BackupError::Slot { archive: self.archive.clone(), slot, slots });
+            return Err(BackupError::Slot { archive: self.archive().clone(), slot, slots });
         }
         let next = state.pending_slot + (state.pending.len() / FIXED_ENTRY_BYTES) as u64;
         if slot != next || BATCH_BYTES <= state.pending.len() {
@@ -169,15 +159,7 @@ impl FixedFile {
     /// # Errors
     /// [`BackupError::Empty`]: nothing happened. [`BackupError::Checksum`] and all others: the index is closed and gone.
     pub fn finish(&self, expected: &Digest) -> Result<FinishedIndex, BackupError> {
-        let mut guard = self.lock();
-        let mut state = match guard.take() {
-            None => return Err(self.closed()),
-            Some(state) if state.size_bytes == 0 => {
-                *guard = Some(state);
-                return Err(BackupError::Empty { archive: self.archive.clone() });
-            }
-            Some(state) => state,
-        };
+        let (_closed, mut state) = self.open.close(|state| state.size_bytes == 0)?;
         state.flush()?;
         state.file.file.set_length(offset(slots(state.size_bytes)))?;
         let checksum = state.checksum()?;

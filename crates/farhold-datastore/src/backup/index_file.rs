@@ -2,7 +2,7 @@
 //!
 //! Source: `docs/spec/datastore-format.md` 12.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhold_storage::{StorageError, StorePath, WorkingFile};
 use farhold_types::{ArchiveKind, ArchiveName, Digest, Epoch, SyncLevel};
@@ -26,6 +26,51 @@ pub struct FinishedIndex {
     pub size_bytes: u64,
     /// Number of entries.
     pub chunk_count: u64,
+}
+
+/// The state of an index under construction until it is closed; shared by all who write to it.
+#[derive(Debug)]
+pub(super) struct OpenState<S> {
+    archive: ArchiveName,
+    /// `None` once it is closed.
+    state: Mutex<Option<S>>,
+}
+
+impl<S> OpenState<S> {
+    pub(super) fn new(archive: &ArchiveName, state: S) -> Self {
+        Self { archive: archive.clone(), state: Mutex::new(Some(state)) }
+    }
+
+    pub(super) const fn archive(&self) -> &ArchiveName {
+        &self.archive
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn closed(&self) -> BackupError {
+        BackupError::Closed { archive: self.archive.clone() }
+    }
+
+    /// Closes the index and returns its state together with the lock, so that nobody sees it half done.
+    ///
+    /// # Errors
+    /// [`BackupError::Closed`]; [`BackupError::Empty`] if `is_empty` says so, and it stays open.
+    pub(super) fn close(
+        &self,
+        is_empty: impl FnOnce(&S) -> bool,
+    ) -> Result<(MutexGuard<'_, Option<S>>, S), BackupError> {
+        let mut guard = self.lock();
+        match guard.take() {
+            None => Err(self.closed()),
+            Some(state) if is_empty(&state) => {
+                *guard = Some(state);
+                Err(BackupError::Empty { archive: self.archive.clone() })
+            }
+            Some(state) => Ok((guard, state)),
+        }
+    }
 }
 
 /// The file of an index under construction. It is removed when this is dropped before [`Self::publish`].
