@@ -4,24 +4,18 @@ use std::fmt::Write;
 use std::fs;
 
 use anyhow::Context;
-use farhold_crypto::{CryptConfig, EncryptionKey};
-use farhold_format::key_file::{KeyFile, LocalTime};
 
 use super::Options;
 use super::image::{FIRST, GROUP, Image, SECOND, move_aside};
+use super::key::{self, KEY};
 use super::server::machine_cpu_seconds;
 use super::site::{STORE, Site};
 
-const KEY: &str = "bench-key";
-
 /// Measures and returns a table.
 pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> {
-    let key = || EncryptionKey::new([7; 32]);
     eprintln!("making an encrypted image of {} chunks", options.chunks);
-    let image = Image::write_encrypted(&site.source_store, options.chunks, CryptConfig::new(key()))?;
-    let key_file = site.source_store.with_file_name("bench.key");
-    fs::write(&key_file, KeyFile::plain(key(), LocalTime::utc(FIRST)).to_json().expose())?;
-    let key_file = key_file.to_str().context("no UTF-8 path")?;
+    let image = Image::write_encrypted(&site.source_store, options.chunks, key::config())?;
+    let folder = site.source_store.parent().context("a datastore in no folder")?;
 
     let mut table = String::from(
         "| line, run | first s | CPU s target | others | second s | CPU s target | wire MiB | peak MiB |\n",
@@ -33,7 +27,7 @@ pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> 
             let running = site.start(*line)?;
             let job = format!("decrypt-{}", line.name());
             if !is_set_up {
-                site.target.run(&["encryption-key", "import", KEY, key_file])?;
+                key::import(&site.target, folder)?;
                 is_set_up = true;
             }
             if run == 1 {

@@ -11,7 +11,7 @@ use farhold_testkit::disk_image::{CHUNK_BYTES, disk_image_chunk};
 
 use super::Options;
 use super::server::Usage;
-use super::site::{STORE, Site};
+use super::site::{STORE, Site, text};
 
 /// Every so many chunks one is changed: 1 %.
 const CHANGED_EVERY: usize = 100;
@@ -25,7 +25,7 @@ pub(super) fn measure(site: &Site, options: &Options) -> anyhow::Result<String> 
         file.write_all(&disk_image_chunk(7, position as u64))?;
     }
     file.sync_all()?;
-    let archive = format!("disk.img:{}", disk.to_str().context("no UTF-8 path")?);
+    let archive = format!("disk.img:{}", text(&disk)?);
     let mut table = String::from(
         "| line, run | seconds | MiB/s content | CPU s client | CPU s server | requests | wire MiB | peak client | peak server |\n",
     );

@@ -7,6 +7,7 @@ mod decrypt;
 mod groups;
 mod image;
 mod ingest;
+mod key;
 mod limits;
 mod pull;
 mod push;

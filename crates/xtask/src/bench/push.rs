@@ -3,17 +3,14 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
 
 use anyhow::Context;
-use farhold_crypto::{CryptConfig, EncryptionKey};
-use farhold_format::key_file::{KeyFile, LocalTime};
 
 use super::Options;
 use super::image::{FIRST, GROUP, Image, SECOND, move_aside};
+use super::key::{self, KEY};
 use super::site::{Direction, Line, Running, STORE, Site};
 
-const KEY: &str = "bench-key";
 /// Groups that are pushed at once, each with a worker of its own.
 const STREAMS: usize = 8;
 /// Chunks of the disk whose identical second snapshot is counted in requests: 64 GiB.
@@ -76,10 +73,8 @@ pub(super) fn measure_encrypting(site: &Site, options: &Options) -> anyhow::Resu
     eprintln!("making an image of {} chunks", options.chunks);
     let image = Image::write(from, options.chunks)?;
     let meter = Meter { site, t: image.decode_and_hash_seconds(from)?, stored_bytes: image.stored_bytes() };
-    let key_file = from.with_file_name("bench.key");
-    fs::write(&key_file, KeyFile::plain(EncryptionKey::new([7; 32]), LocalTime::utc(FIRST)).to_json().expose())?;
-    let key = CryptConfig::new(EncryptionKey::new([7; 32]));
-    let encrypted = image.encrypted(from, &key)?;
+    let folder = from.parent().context("a datastore in no folder")?;
+    let encrypted = image.encrypted(from, &key::config())?;
     let mut table = format!("T = {:.2} CPU s to decode and hash the image on one thread\n{TABLE}", meter.t);
     let mut is_set_up = false;
     for line in &options.lines {
@@ -88,7 +83,7 @@ pub(super) fn measure_encrypting(site: &Site, options: &Options) -> anyhow::Resu
             eprintln!("{} {run} of {}", line.name(), options.runs);
             let running = site.start(*line)?;
             if !is_set_up {
-                site.target.run(&["encryption-key", "import", KEY, text(&key_file)?])?;
+                key::import(&site.target, folder)?;
                 is_set_up = true;
             }
             if run == 1 {
@@ -139,8 +134,4 @@ impl Meter<'_> {
         eprint!("{row}");
         Ok(row)
     }
-}
-
-fn text(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().with_context(|| format!("{} is no UTF-8 text", path.display()))
 }

@@ -186,6 +186,7 @@ impl Running<'_> {
     }
 }
 
-fn text(path: &Path) -> anyhow::Result<&str> {
+/// Returns a path as an argument.
+pub(super) fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().with_context(|| format!("{} is no UTF-8 text", path.display()))
 }
