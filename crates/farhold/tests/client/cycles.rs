@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use farhold_backup::Protection;
 use farhold_format::manifest::{CHUNK_UPLOAD_STATS, SignatureState};
 
-use crate::desk::{Desk, MIB, key, noise};
+use crate::content::noise;
+use crate::desk::{Desk, MIB, key};
 
 const PIECE: usize = 4 * MIB;
 const IMAGE_BYTES: usize = 256 * MIB;
@@ -15,8 +16,8 @@ const IMAGE_BYTES: usize = 256 * MIB;
 fn write_disk(desk: &Desk) {
     let file = File::create(desk.path("disk")).unwrap();
     file.set_len(IMAGE_BYTES as u64).unwrap();
-    for piece in (0..64u8).step_by(4) {
-        file.write_all_at(&noise(piece, PIECE - 5000), usize::from(piece) as u64 * PIECE as u64 + 4096).unwrap();
+    for piece in (0..64u64).step_by(4) {
+        file.write_all_at(&noise(piece, PIECE - 5000), piece * PIECE as u64 + 4096).unwrap();
     }
 }
 

@@ -29,13 +29,6 @@ pub fn key(byte: u8) -> Arc<CryptConfig> {
     Arc::new(CryptConfig::new(EncryptionKey::new([byte; 32])))
 }
 
-/// Content that does not compress. (Encrypted zeros: the cipher is fast also in debug builds.)
-pub fn noise(seed: u8, length: usize) -> Vec<u8> {
-    let mut content = vec![0; length];
-    key(seed).encrypt_in_place(&[0; 16], &mut content).unwrap();
-    content
-}
-
 /// The server, the machine with its files, and the connection between them.
 pub struct Desk {
     pub site: Site,

@@ -13,7 +13,8 @@ use farhold_client::ClientError;
 use farhold_format::key_file::{Kdf, KeyFile, LocalTime};
 use farhold_types::{Epoch, Secret};
 
-use crate::desk::{ACCOUNT, Desk, MIB, STORE, key, noise, told};
+use crate::content::noise;
+use crate::desk::{ACCOUNT, Desk, MIB, STORE, key, told};
 use crate::process::{Process, printed, quiet};
 
 /// How long a test waits for something that happens at once. Only a fault reaches it.
