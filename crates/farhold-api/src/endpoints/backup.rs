@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use farhold_datastore::backup::{BackupKind, BackupWriter, BeginBackupError};
 use farhold_jobs::verify::verify_new;
@@ -12,11 +11,11 @@ use farhold_rules::acl::AclPath;
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, BackupType, DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
 use http::StatusCode;
-use hyper::upgrade::Upgraded;
 use tokio::sync::oneshot;
 
 use super::blocking;
 use super::errors::forbidden;
+use super::session_task::{self, NEVER_BEGAN, Switching};
 use crate::backup::{BackupSession, SessionEnd, SessionLog, UPGRADE_PARAMS, WriteBudget, relative_path, serve};
 use crate::declare::{Access, Answer, Endpoint, Reply, Request};
 use crate::error::ApiError;
@@ -24,9 +23,6 @@ use crate::error::ApiError;
 /// Memory for bodies of all backup sessions of a server: two sessions at full speed. More go on with less, and with
 /// their disk.
 const WRITE_BUDGET_BYTES: u64 = 128 << 20;
-
-/// How long a session's task waits for the connection to be switched after the answer was given.
-const UPGRADE_WAIT: Duration = Duration::from_secs(60);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     // Twice the cores: a thread that waits for the disk leaves its core to another.
@@ -116,18 +112,10 @@ async fn open(app: Arc<App>, request: Request<App>, budget: WriteBudget) -> Resu
     })
     .await?;
 
-    let (upgraded, connection) = oneshot::channel();
     let (kind, caller) = (wanted.task_kind(), wanted.caller.clone());
     let worker_app = Arc::clone(&app);
-    let worker = move |context: TaskContext| run(worker_app, context, wanted, opened, budget, connection);
-    let upid = app.tasks.spawn(kind, &caller, worker).await?;
-    let tasks = app.tasks.clone();
-    // The session runs inside its task, so that stopping the task ends it. The router waits for both.
-    Ok(Reply::upgrade(BACKUP_PROTOCOL, move |io| async move {
-        if upgraded.send(io).is_ok() {
-            let _ = tasks.wait(&upid).await;
-        }
-    }))
+    let worker = move |context, connection| run(worker_app, context, wanted, opened, budget, connection);
+    session_task::start(&app, kind, &caller, BACKUP_PROTOCOL, worker).await
 }
 
 fn refused(error: &BeginBackupError) -> ApiError {
@@ -145,7 +133,7 @@ async fn run(
     wanted: Wanted,
     opened: Opened,
     budget: WriteBudget,
-    connection: oneshot::Receiver<Upgraded>,
+    connection: Switching,
 ) -> Result<(), TaskFailure> {
     let peer = wanted.peer.map_or_else(|| "local socket".to_owned(), |peer| peer.ip().to_canonical().to_string());
     let path = relative_path(&wanted.ns, &wanted.snapshot, None);
@@ -221,10 +209,8 @@ const fn context_word(kind: BackupKind) -> &'static str {
 }
 
 /// Serves the connection until it is over; returns what to say if the backup is not finished then.
-async fn converse(session: &Arc<BackupSession>, log: &SessionLog, connection: oneshot::Receiver<Upgraded>) -> String {
-    let Ok(Ok(io)) = tokio::time::timeout(UPGRADE_WAIT, connection).await else {
-        return "connection error: the client went away before the session began".to_owned();
-    };
+async fn converse(session: &Arc<BackupSession>, log: &SessionLog, connection: Switching) -> String {
+    let Some(io) = connection.switched().await else { return NEVER_BEGAN.to_owned() };
     log.debug("protocol upgrade done");
     match serve(io, Arc::clone(session)).await {
         SessionEnd::Closed => "connection closed before the backup was finished".to_owned(),

@@ -18,6 +18,7 @@ mod nodes;
 mod nodes_tasks;
 mod one_shot;
 mod reader;
+mod session_task;
 mod sync_params;
 mod version;
 

@@ -1,7 +1,6 @@
 //! `/reader`: the upgrade to a session that reads one snapshot. Source: `docs/spec/wire-protocol.md` 4 and 6.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use farhold_datastore::DatastoreError;
 use farhold_jobs::{App, Operation, StoreHandle};
@@ -9,9 +8,9 @@ use farhold_protocol::upgrade::READER_PROTOCOL;
 use farhold_rules::acl::{AclPath, GroupAccess};
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, BackupType, DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
-use tokio::sync::oneshot;
 
 use super::blocking;
+use super::session_task::{self, NEVER_BEGAN, Switching};
 use crate::declare::{Access, Answer, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::reader::{ReadBudget, ReaderSession, SnapshotContent, StoredSnapshot, UPGRADE_PARAMS, serve};
@@ -19,9 +18,6 @@ use crate::reader::{ReadBudget, ReaderSession, SnapshotContent, StoredSnapshot, 
 /// Memory for chunk bodies of all reader sessions of a server. Enough for two dozen chunks of 4 MiB on their way, and
 /// half of what the process may use at its peak.
 const READ_BUDGET_BYTES: u64 = 96 << 20;
-
-/// How long a session's task waits for the connection to be switched after the answer was given.
-const UPGRADE_WAIT: Duration = Duration::from_secs(60);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let budget = ReadBudget::new(READ_BUDGET_BYTES);
@@ -83,14 +79,10 @@ async fn open(app: Arc<App>, request: Request<App>, budget: ReadBudget) -> Resul
 
     let worker_id = format!("{store}:{group}/{:08X}", time.0);
     let kind = TaskKind::new("reader", Some(worker_id)).dropped_on_abort("task aborted");
-    let (upgraded, connection) = oneshot::channel();
-    let worker = move |context: TaskContext| async move {
+    let worker = move |context: TaskContext, connection: Switching| async move {
         context.log(&format!("starting new backup reader datastore '{store}', {}: {snapshot}", ns.log_name()));
         context.log(&format!("client {peer}"));
-        let arrived = tokio::time::timeout(UPGRADE_WAIT, connection).await;
-        let Ok(Ok(io)) = arrived else {
-            return Err(TaskFailure::new("connection error: the client went away before the session began"));
-        };
+        let io = connection.switched().await.ok_or_else(|| TaskFailure::new(NEVER_BEGAN))?;
         let log = {
             let context = context.clone();
             Arc::new(move |line: &str| context.log(line))
@@ -102,14 +94,7 @@ async fn open(app: Arc<App>, request: Request<App>, budget: ReadBudget) -> Resul
         }
         Ok(())
     };
-    let upid = app.tasks.spawn(kind, &caller, worker).await?;
-    let tasks = app.tasks.clone();
-    // The session runs inside its task, so that stopping the task ends it. The router waits for both.
-    Ok(Reply::upgrade(READER_PROTOCOL, move |io| async move {
-        if upgraded.send(io).is_ok() {
-            let _ = tasks.wait(&upid).await;
-        }
-    }))
+    session_task::start(&app, kind, &caller, READER_PROTOCOL, worker).await
 }
 
 /// Checks ownership where it matters, and locks the snapshot.
