@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::schema::{Param, Params};
+use crate::schema::{Field, Param, Params, Shape, Undeclared};
 
 /// Failure while a body is produced or received.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -122,11 +122,32 @@ pub struct Declaration {
     pub access: Access,
     /// What it answers.
     pub answer: Answer,
+    /// What the `data` member of its answer looks like.
+    pub returns: Shape,
+    /// Members beside `data`, such as `digest` and `total`.
+    pub attributes: &'static [Field],
     /// What its request body is.
     pub body: RequestBody,
 }
 
+/// The attribute of calls that answer from a configuration file: its digest.
+pub const CONFIG_DIGEST: &[Field] =
+    &[Field::optional("digest", Shape::Text("SHA-256 of the configuration file, hex"), "State of the configuration")];
+
 impl Declaration {
+    /// Checks an answer against what is declared.
+    ///
+    /// # Errors
+    /// The first member that is undeclared, missing or of another type.
+    pub fn check_reply(&self, reply: &Reply) -> Result<(), Undeclared> {
+        let Content::Json(data) = &reply.content else { return Ok(()) };
+        self.returns.check(data, "data")?;
+        if self.returns == Shape::Undeclared {
+            return Ok(());
+        }
+        Shape::Object(self.attributes).check(&Value::Object(reply.attributes.clone()), "answer")
+    }
+
     /// Returns the declared parameter of this name.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.params.iter().find(|p| p.name == name)
@@ -382,6 +403,8 @@ impl<C: Context> Endpoint<C> {
             params: Vec::new(),
             access: Access::Any,
             answer: Answer::Value,
+            returns: Shape::Undeclared,
+            attributes: &[],
             body: RequestBody::Parameters,
         };
         Self { declaration, handler: Arc::new(move |context, request| Box::pin(handler(context, request))) }
@@ -438,6 +461,18 @@ impl<C: Context> Endpoint<C> {
     /// Sets what it answers.
     pub fn answer(mut self, answer: Answer) -> Self {
         self.declaration.answer = answer;
+        self
+    }
+
+    /// Sets what the `data` member of its answer looks like.
+    pub fn returns(mut self, shape: Shape) -> Self {
+        self.declaration.returns = shape;
+        self
+    }
+
+    /// Sets the members beside `data`; see [`CONFIG_DIGEST`].
+    pub fn attributes(mut self, attributes: &'static [Field]) -> Self {
+        self.declaration.attributes = attributes;
         self
     }
 

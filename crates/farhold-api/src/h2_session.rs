@@ -23,7 +23,7 @@ use crate::declare::{Access, Answer, Body, Declaration, Reply, RequestBody};
 use crate::dispatch::wants_deflate;
 use crate::dispatch::{Format, UNAUTHORIZED_DELAY, deflated, failure, path_components, read_params, success};
 use crate::error::ApiError;
-use crate::schema::{Param, Params};
+use crate::schema::{Param, Params, Shape};
 
 /// One request of a session as its handler sees it.
 pub struct SessionRequest {
@@ -71,6 +71,8 @@ impl<S> SessionEndpoint<S> {
             params: params.to_vec(),
             access: Access::World,
             answer,
+            returns: Shape::Undeclared,
+            attributes: &[],
             body: RequestBody::Parameters,
         };
         Self { declaration, handler: Arc::new(move |state, request| Box::pin(handler(state, request))) }

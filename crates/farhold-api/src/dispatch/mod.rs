@@ -258,10 +258,19 @@ impl<C: Context> Router<C> {
 
     async fn run(&self, endpoint: &Endpoint<C>, request: Request<C>) -> Result<Reply, ApiError> {
         let handler = (endpoint.handler)(self.context.clone(), request);
-        self.running.spawn(handler).await.unwrap_or_else(|error| {
+        let result = self.running.spawn(handler).await.unwrap_or_else(|error| {
             tracing::error!(path = endpoint.declaration.path, "handler ended without an answer: {error}");
             Err(ApiError::internal("internal error, see the server's log"))
-        })
+        });
+        match result {
+            // Every test that calls an endpoint shows so whether its declaration is true.
+            Ok(reply) if cfg!(debug_assertions) => {
+                let check = endpoint.declaration.check_reply(&reply);
+                check.map_err(|error| ApiError::internal(format!("the answer is not as declared: {error}")))?;
+                Ok(reply)
+            }
+            result => result,
+        }
     }
 
     /// Checks the declared access; `Ok(None)` where no proof is needed.

@@ -10,10 +10,12 @@
 
 pub mod named;
 mod params;
+mod shape;
 mod value;
 mod verify;
 
 pub use params::Params;
+pub use shape::{Field, Shape, Undeclared};
 pub use verify::{Input, ParameterErrors, Rejected, verify_form, verify_json};
 
 use serde_json::Value;
