@@ -10,6 +10,7 @@ use farhold_settings::{Settings, SettingsError};
 use farhold_tasks::TaskRegistry;
 use farhold_tasks::job_state::JobStates;
 use farhold_types::{Clock, Fingerprint, Randomness};
+use jiff::tz::TimeZone;
 
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
@@ -72,6 +73,8 @@ pub struct App {
     pub sync_state_directory: PathBuf,
     /// The host.
     pub node: NodeFacts,
+    /// The host's time zone: schedules and the days of pruning follow it.
+    pub time_zone: TimeZone,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes keys and names.

@@ -133,6 +133,7 @@ impl TestServer {
                 instance_id: "0123456789abcdef0123456789abcdef".to_owned(),
                 certificate: None,
             },
+            time_zone: jiff::tz::TimeZone::UTC,
             clock: clock.clone(),
             randomness,
         };

@@ -33,7 +33,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Makes keys and names.
     pub randomness: Arc<dyn Randomness>,
-    /// Zone of time stamps in logs.
+    /// Zone of time stamps in logs, of schedules and of the days of pruning.
     pub time_zone: TimeZone,
     /// Checks passwords of realm `pam`; without it they are refused.
     pub system_accounts: Option<Arc<dyn SystemAccounts>>,
@@ -98,7 +98,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         time_zone: parts.time_zone.clone(),
         processes: Arc::new(ProcFs),
     })?;
-    let auth_log = AuthLog::new(log.join("api").join("auth.log"), Arc::clone(&parts.clock), parts.time_zone);
+    let auth_log = AuthLog::new(log.join("api").join("auth.log"), Arc::clone(&parts.clock), parts.time_zone.clone());
     let access =
         Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts).with_auth_log(auth_log);
     let stores =
@@ -115,6 +115,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         open_backups,
         sync_state_directory,
         node: NodeFacts { name: parts.node, instance_id, certificate: Some(certificate) },
+        time_zone: parts.time_zone,
         clock: parts.clock,
         randomness: parts.randomness,
     });
