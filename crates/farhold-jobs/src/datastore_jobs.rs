@@ -11,11 +11,11 @@ use farhold_format::section_config::Section;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied};
 use farhold_settings::{
-    DatastoreConfig, Datastores, Entries, FieldError, MaintenanceType, PruneJobs, SettingsError, VerifyJobs,
+    ConfigFile, DatastoreConfig, Datastores, Entries, FieldError, MaintenanceType, PruneJobs, SettingsError, VerifyJobs,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
-use farhold_types::{Authid, DatastoreName, Digest, Namespace, Privileges};
+use farhold_types::{Authid, DatastoreName, Digest, JobId, KeepOptions, NameError, Namespace, Privileges, PruneJob};
 use thiserror::Error;
 
 use crate::App;
@@ -93,6 +93,15 @@ pub enum DatastoreJobError {
     /// The configuration cannot be read or changed.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The id made for a prune job is none.
+    #[error("'{id}' cannot be the id of a prune job")]
+    JobId {
+        /// The text.
+        id: String,
+        /// Why.
+        #[source]
+        source: NameError,
+    },
     /// The state of a job cannot be written.
     #[error(transparent)]
     JobState(#[from] JobStateError),
@@ -110,8 +119,8 @@ pub struct NewDatastore {
     pub reuses_existing: bool,
     /// When to prune.
     pub prune_schedule: Option<String>,
-    /// What pruning keeps, as keys of a prune job with their values.
-    pub keep: Vec<(String, String)>,
+    /// What pruning keeps.
+    pub keep: KeepOptions,
 }
 
 /// How to remove a datastore.
@@ -240,34 +249,43 @@ fn check_not_nested(path: &Path, stores: &Entries<Datastores>) -> Result<(), Dat
 
 fn add_prune_job(
     app: &App,
-    name: &DatastoreName,
+    store: &DatastoreName,
     schedule: String,
-    keep: Vec<(String, String)>,
+    keep: KeepOptions,
     task: &TaskContext,
 ) -> Result<(), DatastoreJobError> {
-    let mut random = [0; 16];
-    app.randomness.fill(&mut random);
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let id: String = format!("default-{name}-{random}").chars().take(MAX_JOB_ID).collect();
-    let mut section = Section::new("prune", id.clone());
-    section.set("store", Some(name.to_string()));
-    section.set("schedule", Some(schedule));
-    for (key, value) in &keep {
-        section.set(key, Some(value.clone()));
-    }
+    let id = default_prune_job_id(app, store)?;
+    let job = PruneJob { keep, ..PruneJob::new(id.clone(), store.clone(), schedule) };
     let edited = app.settings.prune_jobs().edit::<_, SettingsError>(None, |jobs: &mut Entries<PruneJobs>| {
-        let has_one = jobs.usable().any(|job| job.get("store") == Some(name.as_str()));
-        if keep.is_empty() && has_one {
+        let has_one = !sections_of_store(jobs, store).is_empty();
+        if keep.keeps_everything() && has_one {
             return Ok(false);
         }
-        jobs.insert(section)?;
+        jobs.insert(job)?;
         Ok(true)
     })?;
     if edited.value {
-        app.job_states.create(&JobKey::new("prunejob", &id)?, app.clock.now())?;
+        app.job_states.create(&JobKey::new("prunejob", id.as_str())?, app.clock.now())?;
         task.log(&format!("created prune job '{id}'"));
     }
     Ok(())
+}
+
+/// Returns `default-<store>-<uuid>`, cut to the length of a job id.
+///
+/// Source: `docs/spec/config-and-access.md` 3.4.
+fn default_prune_job_id(app: &App, store: &DatastoreName) -> Result<JobId, DatastoreJobError> {
+    let mut random = [0; 16];
+    app.randomness.fill(&mut random);
+    let uuid = uuid::Builder::from_random_bytes(random).into_uuid();
+    let id: String = format!("default-{store}-{uuid}").chars().take(MAX_JOB_ID).collect();
+    id.parse().map_err(|source| DatastoreJobError::JobId { id, source })
+}
+
+/// Returns the sections of a job file that name a store, also those whose other values make no job.
+fn sections_of_store<'e, F: ConfigFile>(jobs: &'e Entries<F>, store: &DatastoreName) -> Vec<&'e Section> {
+    let of_store = |section: &&Section| section.get("store") == Some(store.as_str());
+    jobs.ids().filter_map(|id| jobs.section(id)).filter(of_store).collect()
 }
 
 fn gc_key(name: &DatastoreName) -> Result<JobKey, JobStateError> {
@@ -296,14 +314,13 @@ fn jobs_of(app: &App, acl: &AclTree, caller: &Authid, name: &DatastoreName) -> R
                 DatastoreJobError::OtherJob { kind, id: section.id().to_owned(), source: Box::new(denied) }
             })
         };
-    let is_of_store = |section: &&Section| section.get("store") == Some(name.as_str());
     let mut prune = Vec::new();
-    for section in app.settings.prune_jobs().load()?.entries.usable().filter(is_of_store) {
+    for section in sections_of_store(&app.settings.prune_jobs().load()?.entries, name) {
         check("prune", section, Privileges::DATASTORE_MODIFY)?;
         prune.push(section.id().to_owned());
     }
     let mut verify = Vec::new();
-    for section in app.settings.verify_jobs().load()?.entries.usable().filter(is_of_store) {
+    for section in sections_of_store(&app.settings.verify_jobs().load()?.entries, name) {
         check("verify", section, Privileges::DATASTORE_VERIFY)?;
         verify.push(section.id().to_owned());
     }

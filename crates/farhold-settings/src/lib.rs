@@ -34,12 +34,14 @@ pub use records::datastore::{
 };
 pub use records::encryption_key::{EncryptionKeyConfig, EncryptionKeys};
 pub use records::node::NodeConfig;
-pub use records::raw::{PruneJobs, TrafficRules, VerifyJobs};
+pub use records::prune::PruneJobs;
 pub use records::realm::{RealmConfig, RealmKind, Realms};
 pub use records::remote::{RemoteConfig, Remotes, StoredSecret};
 pub use records::secrets::{PasswordHashes, SecondFactors, TokenHashes};
 pub use records::sync::SyncJobs;
+pub use records::traffic::TrafficRules;
 pub use records::user::{TokenConfig, UserConfig, UserEntry, Users, Validity};
+pub use records::verify::VerifyJobs;
 pub use removal::{JobsOfKey, jobs_using_datastore, jobs_using_key, jobs_using_remote};
 pub use store::{ConfigStore, Document, Edited, Loaded};
 

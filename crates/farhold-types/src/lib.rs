@@ -20,8 +20,11 @@ mod name;
 mod namespace;
 mod outside;
 mod privilege;
+mod prune_job;
 mod secret;
 mod sync_job;
+mod traffic_rule;
+mod verify_job;
 
 pub use archive::{ArchiveKind, ArchiveName, CATALOG_NAME, CLIENT_LOG_NAME, KEY_BLOB_NAME, MANIFEST_NAME};
 pub use backup::{BackupId, BackupType, Group, Snapshot};
@@ -34,9 +37,12 @@ pub use identity::{Authid, Realm, TokenName, Userid};
 pub use listing::{
     DeleteStatistics, GroupItem, NamespaceItem, SnapshotFileItem, SnapshotItem, VerificationItem, VersionItem,
 };
-pub use name::{DatastoreName, JobId, KeyId, NameError, RemoteName, is_safe_id};
+pub use name::{DatastoreName, JobId, KeyId, NameError, RemoteName, RuleName, is_safe_id};
 pub use namespace::{MAX_NAMESPACE_DEPTH, MAX_NAMESPACE_LENGTH, Namespace, NamespaceError};
 pub use outside::{Clock, Randomness};
 pub use privilege::{Privileges, Role};
+pub use prune_job::{KeepOptions, PruneJob};
 pub use secret::Secret;
 pub use sync_job::{RateLimits, SyncJob};
+pub use traffic_rule::TrafficRule;
+pub use verify_job::VerifyJob;

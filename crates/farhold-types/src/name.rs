@@ -123,6 +123,10 @@ safe_id_type!(
     /// Id of an encryption key that the server holds for sync jobs, 3 to 32 characters.
     KeyId, 3, 32
 );
+safe_id_type!(
+    /// Id of a traffic-control rule, 3 to 32 characters.
+    RuleName, 3, 32
+);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use farhold_types::{DatastoreName, Digest, Namespace, Privileges};
 use serde_json::Value;
 
 use super::blocking;
+use super::keep::keep_options;
 use crate::declare::{Access, Answer, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::named::{DATASTORE_NAME, DIGEST, KEEP, delete, flag};
@@ -123,12 +124,11 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         return Err(ApiError::parameter("backend", "datastores in an object storage cannot be created yet"));
     }
     set_options(&mut config, params, fields::Purpose::Create)?;
-    let keep = KEEP.iter().filter_map(|key| Some((key.name.to_owned(), params.integer(key.name)?.to_string())));
     let new = NewDatastore {
         config,
         reuses_existing: params.boolean_or_default("reuse-datastore"),
         prune_schedule: params.text("prune-schedule").map(str::to_owned),
-        keep: keep.collect(),
+        keep: keep_options(params)?,
     };
     Ok(Reply::value(create_datastore(&app, &caller, new).await?.to_string()))
 }

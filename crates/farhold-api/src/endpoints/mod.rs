@@ -14,6 +14,7 @@ mod config_sync;
 pub mod errors;
 mod farhold;
 mod farhold_sync;
+mod keep;
 mod nodes;
 mod nodes_tasks;
 mod one_shot;
