@@ -1,0 +1,24 @@
+"""Runs clients that others wrote against servers of this tree. Usage: main.py PROGRAM FOLDER"""
+
+import sys
+import tempfile
+
+import exporter
+import forms
+import typed
+from scene import Scene
+
+
+def main(program):
+    with tempfile.TemporaryDirectory(prefix="farhold-clients-") as folder:
+        scene = Scene(program, folder)
+        try:
+            typed.check_cycles(scene)
+            forms.check(scene)
+            exporter.check(scene)
+            typed.check_baseline(scene)
+        finally:
+            scene.stop()
+
+
+main(sys.argv[1])
