@@ -4,6 +4,7 @@ pub mod acl;
 pub mod encrypt_plan;
 pub mod namespace_map;
 pub mod peer_version;
+pub mod prune_plan;
 pub mod rate;
 pub mod removal_plan;
 pub mod sync_plan;
