@@ -19,9 +19,9 @@ use thiserror::Error;
 use crate::lock_name;
 
 /// Mode of lock files. Source: `docs/spec/datastore-format.md` 3.
-const LOCK_FILE_MODE: u32 = 0o660;
+pub(crate) const LOCK_FILE_MODE: u32 = 0o660;
 /// Mode of directories of lock files. Source: as above, 14.2.
-const LOCK_DIRECTORY_MODE: u32 = 0o755;
+pub(crate) const LOCK_DIRECTORY_MODE: u32 = 0o755;
 /// Pause between two attempts at a manifest lock.
 const MANIFEST_PAUSE: Duration = Duration::from_millis(20);
 /// Attempts at a manifest lock: together 5 s, the documented wait.
@@ -79,6 +79,10 @@ pub(crate) struct LockDirectory(PathBuf);
 impl LockDirectory {
     pub(crate) const fn new(directory: PathBuf) -> Self {
         Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn try_lock(

@@ -3,7 +3,7 @@
 //! A snapshot loses its manifest first, so that a kill in the middle leaves an unfinished snapshot and not a finished
 //! one with holes. Source: `docs/spec/datastore-format.md` 20.
 
-use farhold_storage::{EntryKind, StorageError, is_random_temporary};
+use farhold_storage::{Entry, EntryKind, StorageError, is_random_temporary};
 use farhold_types::{
     BackupType, DeleteStatistics, Epoch, Group, MANIFEST_NAME, MAX_NAMESPACE_DEPTH, Namespace, Snapshot,
 };
@@ -72,7 +72,7 @@ impl Datastore {
         self.remove_snapshot_directory(lock.namespace(), &lock.group().at(time))
     }
 
-    /// Removes the locked group if it holds no snapshot. Returns whether it is gone; then the lock is worth nothing.
+    /// Removes the locked group if it holds no snapshot and nothing foreign. Returns whether it is gone; then the lock is worth nothing.
     ///
     /// # Errors
     /// [`DatastoreError::Storage`].
@@ -90,11 +90,14 @@ impl Datastore {
             }
             Err(error) => return Err(error.into()),
         };
-        if entries.iter().any(|entry| entry.kind == EntryKind::Directory) {
+        let is_ours = |name: &str| name == NOTES || is_random_temporary(name);
+        // With something else in it the directory has to stay, and so must its owner.
+        let keeps =
+            |entry: &Entry| entry.kind == EntryKind::Directory || !(is_ours(&entry.name) || entry.name == OWNER);
+        if entries.iter().any(keeps) {
             return Ok(false);
         }
         // The owner goes last: what a kill leaves is a group that is still listed.
-        let is_ours = |name: &str| name == NOTES || is_random_temporary(name);
         let files = entries.iter().map(|entry| entry.name.as_str()).filter(|name| is_ours(name)).chain([OWNER]);
         for name in files {
             match self.storage().remove_file(&layout::join(&directory, name)) {

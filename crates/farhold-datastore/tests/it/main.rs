@@ -8,5 +8,6 @@ mod golden;
 mod lifecycle;
 mod locking;
 mod model;
+mod moving;
 mod support;
 mod verify;
