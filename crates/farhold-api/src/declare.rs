@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::schema::{Field, Param, Params, Shape, Undeclared};
+use crate::schema::{Field, Param, Params, Shape, Undeclared, shapes};
 
 /// Failure while a body is produced or received.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -122,7 +122,7 @@ pub struct Declaration {
     pub access: Access,
     /// What it answers.
     pub answer: Answer,
-    /// What the `data` member of its answer looks like.
+    /// What the `data` member of its answer looks like; for upgrades nothing.
     pub returns: Shape,
     /// Members beside `data`, such as `digest` and `total`.
     pub attributes: &'static [Field],
@@ -458,9 +458,14 @@ impl<C: Context> Endpoint<C> {
         self
     }
 
-    /// Sets what it answers.
+    /// Sets what it answers. A call that starts a task returns its UPID.
     pub fn answer(mut self, answer: Answer) -> Self {
         self.declaration.answer = answer;
+        match answer {
+            Answer::Task => self.declaration.returns = shapes::UPID,
+            Answer::Upgrade(_) => self.declaration.returns = Shape::Null,
+            Answer::Value | Answer::Raw => {}
+        }
         self
     }
 

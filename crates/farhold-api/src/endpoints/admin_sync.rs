@@ -10,9 +10,9 @@ use farhold_types::{Authid, JobId, SyncJob};
 use serde_json::{Map, Value};
 
 use super::{blocking, sync_params};
-use crate::declare::{Access, Answer, Endpoint, Reply, Request};
+use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::named;
+use crate::schema::{Shape, named, shapes};
 
 impl From<SyncRunError> for ApiError {
     fn from(error: SyncRunError) -> Self {
@@ -20,11 +20,15 @@ impl From<SyncRunError> for ApiError {
     }
 }
 
+const JOBS: Shape = Shape::List(&Shape::Joined(&[sync_params::JOB, shapes::JOB_STATE]));
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/sync", "List sync jobs and how they last ran", list)
             .params(&[named::STORE.is_optional().described("Only jobs of this datastore"), named::LIST_SYNC_DIRECTION])
-            .access(Access::InHandler("Jobs that the caller may see")),
+            .access(Access::InHandler("Jobs that the caller may see"))
+            .returns(JOBS)
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/admin/sync/{id}/run", "Run a sync job now", run)
             .params(&[named::JOB_ID])
             .access(Access::InHandler("Privileges on the datastore and the remote, by the job's options"))

@@ -17,10 +17,11 @@ use serde_json::Value;
 
 use super::blocking;
 use super::keep::keep_options;
-use crate::declare::{Access, Answer, Endpoint, Need, Reply, Request};
+use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
+use crate::schema::Shape;
 use crate::schema::named::{DATASTORE_NAME, DIGEST, KEEP, delete, flag};
-use fields::{BACKEND, BACKING_DEVICE, DELETABLE, PATH, PRUNE_SCHEDULE, item, options, set_options, unset};
+use fields::{BACKEND, BACKING_DEVICE, DELETABLE, PATH, PRUNE_SCHEDULE, STORE, item, options, set_options, unset};
 
 /// Keys that pruning had in the datastore before there were prune jobs.
 const FORMER_PRUNE_KEYS: [&str; 7] =
@@ -30,7 +31,9 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     let on_store = |privileges| Access::Declared(Need::all(privileges, "/datastore/{name}"));
     vec![
         Endpoint::get("/config/datastore", "List the datastores in the configuration", list)
-            .access(Access::InHandler("lists datastores with Datastore.Audit")),
+            .access(Access::InHandler("lists datastores with Datastore.Audit"))
+            .returns(Shape::List(&STORE))
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/config/datastore", "Create a datastore", create)
             .params(&[DATASTORE_NAME, PATH, BACKING_DEVICE, BACKEND])
             .params(&options())
@@ -44,14 +47,17 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .answer(Answer::Task),
         Endpoint::get("/config/datastore/{name}", "Show the configuration of a datastore", read)
             .params(&[DATASTORE_NAME])
-            .access(on_store(Privileges::DATASTORE_AUDIT)),
+            .access(on_store(Privileges::DATASTORE_AUDIT))
+            .returns(STORE)
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/config/datastore/{name}", "Change the configuration of a datastore", update)
             .params(&[DATASTORE_NAME])
             .params(&options())
             .params(&[PRUNE_SCHEDULE])
             .params(&KEEP)
             .params(&[delete(&DELETABLE), DIGEST])
-            .access(on_store(Privileges::DATASTORE_MODIFY)),
+            .access(on_store(Privileges::DATASTORE_MODIFY))
+            .returns(Shape::Null),
         Endpoint::delete("/config/datastore/{name}", "Remove a datastore", remove)
             .params(&[
                 DATASTORE_NAME,

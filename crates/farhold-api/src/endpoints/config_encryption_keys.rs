@@ -12,15 +12,39 @@ use farhold_types::{Digest, KeyId, Privileges, Secret};
 use serde_json::{Map, Value, json};
 
 use super::blocking;
-use crate::declare::{Access, Endpoint, Need, Reply, Request};
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, named};
+use crate::schema::{Field, Param, Shape, named, shapes};
 
 const ID: Param = Param::required("id", named::KEY_ID_KIND, "Encryption key");
 const KEY: Param =
     Param::optional("key", named::ANY_TEXT, "Key file without a password, as JSON text; none makes a random key");
 const INCLUDE_ARCHIVED: Param = named::flag("include-archived", "Also list archived keys");
 const ARCHIVED: Param = named::flag("archived", "Archive the key, or make it active again").is_required();
+
+const ENTRY: &[Field] = &[
+    Field::required("id", Shape::Text("name of a key"), "Name of the key"),
+    Field::optional("path", Shape::Text("path"), "Its file"),
+    Field::required("kdf", Shape::Word(&["none", "scrypt", "pbkdf2"]), "How its file is protected; always none"),
+    Field::required("created", shapes::EPOCH, "When it was made"),
+    Field::required("modified", shapes::EPOCH, "When its file was made"),
+    Field::optional("fingerprint", shapes::FINGERPRINT, "Fingerprint of the key"),
+    Field::optional("hint", shapes::TEXT, "Hint for the password it once had"),
+    Field::optional("archived-at", shapes::EPOCH, "When it was archived; absent if it is active"),
+];
+const USE: &[Field] = &[
+    Field::optional("active-in", Shape::List(&Shape::Text("name of a job")), "Sync jobs that encrypt with it"),
+    Field::optional("associated-with", Shape::List(&Shape::Text("name of a job")), "Sync jobs that it belongs to"),
+    Field::optional("problem", shapes::TEXT, "What is wrong with its file"),
+];
+const KEY_FILE: Shape = Shape::Object(&[
+    Field::required("kdf", Shape::Null, "The file is not protected"),
+    Field::required("created", Shape::Text("RFC 3339 time"), "When the key was made"),
+    Field::required("modified", Shape::Text("RFC 3339 time"), "When the file was made"),
+    Field::required("data", Shape::Text("base64"), "The secret key"),
+    Field::optional("fingerprint", shapes::FINGERPRINT, "Fingerprint of the key"),
+    Field::optional("hint", shapes::TEXT, "Hint for the password it once had"),
+]);
 
 const MODIFY_KEY: Access = Access::Declared(Need::all(Privileges::SYS_MODIFY, "/system/encryption-keys/{id}"));
 
@@ -30,22 +54,30 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/config/encryption-keys", "List encryption keys", list)
             .params(&[INCLUDE_ARCHIVED])
-            .access(Access::InHandler("Keys on which the caller has Sys.Audit")),
+            .access(Access::InHandler("Keys on which the caller has Sys.Audit"))
+            .returns(Shape::List(&Shape::Object(ENTRY)))
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/config/encryption-keys", "Create or import an encryption key and return it once", create)
             .params(&[ID, KEY])
-            .access(modify_all),
+            .access(modify_all)
+            .returns(KEY_FILE),
         Endpoint::post("/config/encryption-keys/{id}", "Archive an encryption key, or make it active again", toggle)
             .params(&[ID, named::DIGEST])
-            .access(MODIFY_KEY),
+            .access(MODIFY_KEY)
+            .returns(Shape::Null),
         Endpoint::delete("/config/encryption-keys/{id}", "Remove an archived encryption key", remove)
             .params(&[ID, named::DIGEST])
-            .access(MODIFY_KEY),
+            .access(MODIFY_KEY)
+            .returns(Shape::Null),
         Endpoint::get("/farhold/encryption-keys/{id}", "Show an encryption key, its use and its state", show)
             .params(&[ID])
-            .access(audit_key),
+            .access(audit_key)
+            .returns(Shape::Joined(&[ENTRY, USE]))
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/farhold/encryption-keys/{id}", "Set whether an encryption key is archived", set_archived)
             .params(&[ID, ARCHIVED, named::DIGEST])
-            .access(MODIFY_KEY),
+            .access(MODIFY_KEY)
+            .returns(Shape::Null),
     ]
 }
 

@@ -12,9 +12,9 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::blocking;
-use crate::declare::{Access, Endpoint, Need, Reply, Request};
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, Params, named};
+use crate::schema::{Field, Param, ParamKind, Params, Shape, named, shapes};
 
 const NAME: Param = named::REMOTE_ID.named("name").is_required();
 const DELETABLE: ParamKind =
@@ -33,6 +33,24 @@ const SETTINGS: [Param; 7] = [
 const ON_REMOTE_AUDIT: Access = Access::Declared(Need::all(Privileges::REMOTE_AUDIT, "/remote/{name}"));
 const ON_REMOTE_MODIFY: Access = Access::Declared(Need::all(Privileges::REMOTE_MODIFY, "/remote/{name}"));
 
+const REMOTE: Shape = Shape::Object(&[
+    Field::required("name", Shape::Text("name of a remote"), "Name of the remote"),
+    Field::required("host", Shape::Text("host name or address"), "Where it is"),
+    Field::optional("port", Shape::Integer, "Its port; 8007 if absent"),
+    Field::required("auth-id", shapes::AUTHID, "Whom we log in as"),
+    Field::optional("fingerprint", shapes::FINGERPRINT, "Fingerprint of its certificate"),
+    Field::optional("comment", shapes::TEXT, "Comment"),
+    Field::optional("use-node-proxy", Shape::Boolean, "Whether we connect through the proxy of the node's settings"),
+]);
+/// As the remote says it; words of later versions are passed on.
+const REMOTE_STORES: Shape = Shape::List(&Shape::Object(&[
+    Field::required("store", shapes::STORE, "Name of the datastore"),
+    Field::required("comment", Shape::Nullable(&shapes::TEXT), "Comment"),
+    Field::optional("mount-status", shapes::TEXT, "Whether its device is mounted"),
+    Field::optional("maintenance", shapes::TEXT, "Its maintenance mode"),
+    Field::optional("backend-type", shapes::TEXT, "Kind of its storage"),
+]));
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let required = |param: Param| match param.name {
         "host" | "auth-id" | "password" => param.is_required(),
@@ -40,29 +58,41 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     };
     vec![
         Endpoint::get("/config/remote", "List remotes", list)
-            .access(Access::InHandler("Remotes on which the caller has Remote.Audit")),
+            .access(Access::InHandler("Remotes on which the caller has Remote.Audit"))
+            .returns(Shape::List(&REMOTE))
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/config/remote", "Create a remote", create)
             .params(&[NAME])
             .params(&SETTINGS.map(required))
-            .access(Access::Declared(Need::all(Privileges::REMOTE_MODIFY, "/remote"))),
-        Endpoint::get("/config/remote/{name}", "Show a remote", read).params(&[NAME]).access(ON_REMOTE_AUDIT),
+            .access(Access::Declared(Need::all(Privileges::REMOTE_MODIFY, "/remote")))
+            .returns(Shape::Null),
+        Endpoint::get("/config/remote/{name}", "Show a remote", read)
+            .params(&[NAME])
+            .access(ON_REMOTE_AUDIT)
+            .returns(REMOTE)
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/config/remote/{name}", "Change a remote", update)
             .params(&[NAME])
             .params(&SETTINGS)
             .params(&[named::delete(&DELETABLE), named::DIGEST])
-            .access(ON_REMOTE_MODIFY),
+            .access(ON_REMOTE_MODIFY)
+            .returns(Shape::Null),
         Endpoint::delete("/config/remote/{name}", "Remove a remote", remove)
             .params(&[NAME, named::DIGEST])
-            .access(ON_REMOTE_MODIFY),
+            .access(ON_REMOTE_MODIFY)
+            .returns(Shape::Null),
         Endpoint::get("/config/remote/{name}/scan", "List the datastores of a remote", scan_stores)
             .params(&[NAME])
-            .access(ON_REMOTE_AUDIT),
+            .access(ON_REMOTE_AUDIT)
+            .returns(REMOTE_STORES),
         Endpoint::get("/config/remote/{name}/scan/{store}/namespaces", "List namespaces of a remote", scan_namespaces)
             .params(&[NAME, named::STORE])
-            .access(ON_REMOTE_AUDIT),
+            .access(ON_REMOTE_AUDIT)
+            .returns(Shape::List(&shapes::NAMESPACE_ITEM)),
         Endpoint::get("/config/remote/{name}/scan/{store}/groups", "List backup groups of a remote", scan_groups)
             .params(&[NAME, named::STORE, named::NS.named("namespace")])
-            .access(ON_REMOTE_AUDIT),
+            .access(ON_REMOTE_AUDIT)
+            .returns(Shape::List(&shapes::GROUP_ITEM)),
     ]
 }
 

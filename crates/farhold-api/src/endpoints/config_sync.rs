@@ -12,12 +12,14 @@ use farhold_types::{Digest, JobId, SyncJob};
 use serde_json::Value;
 
 use super::{blocking, sync_params};
-use crate::declare::{Access, Endpoint, Reply, Request};
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, named};
+use crate::schema::{Param, ParamKind, Shape, named};
 
 const DELETABLE_KIND: ParamKind = ParamKind::Enumeration { values: DELETABLE, strict: true };
 const IN_HANDLER: Access = Access::InHandler("Privileges on the datastore and the remote, by the job's options");
+
+const JOB: Shape = Shape::Object(sync_params::JOB);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let required = |param: Param| match param.name {
@@ -28,20 +30,29 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/config/sync", "List sync jobs", list)
             .params(&[named::LIST_SYNC_DIRECTION])
-            .access(Access::InHandler("Jobs that the caller may see")),
+            .access(Access::InHandler("Jobs that the caller may see"))
+            .returns(Shape::List(&JOB))
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/config/sync", "Create a sync job", create)
             .params(&[named::JOB_ID])
             .params(&new)
-            .access(IN_HANDLER),
-        Endpoint::get("/config/sync/{id}", "Show a sync job", read).params(&[named::JOB_ID]).access(IN_HANDLER),
+            .access(IN_HANDLER)
+            .returns(Shape::Null),
+        Endpoint::get("/config/sync/{id}", "Show a sync job", read)
+            .params(&[named::JOB_ID])
+            .access(IN_HANDLER)
+            .returns(JOB)
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/config/sync/{id}", "Change a sync job", update)
             .params(&[named::JOB_ID])
             .params(&sync_params::job_options())
             .params(&[named::delete(&DELETABLE_KIND), named::DIGEST])
-            .access(IN_HANDLER),
+            .access(IN_HANDLER)
+            .returns(Shape::Null),
         Endpoint::delete("/config/sync/{id}", "Remove a sync job", remove)
             .params(&[named::JOB_ID, named::DIGEST])
-            .access(IN_HANDLER),
+            .access(IN_HANDLER)
+            .returns(Shape::Null),
     ]
 }
 

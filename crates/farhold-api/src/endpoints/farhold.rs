@@ -11,7 +11,40 @@ use serde_json::{Map, Value, json};
 use super::blocking;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::named;
+use crate::schema::{Field, Shape, named, shapes};
+
+const CURRENT: Shape = Shape::Object(&[
+    Field::required("ns", shapes::NAMESPACE, "Namespace that is worked on"),
+    Field::required("group", Shape::Text("type/id"), "Group that is worked on"),
+    Field::required("snapshot", Shape::Nullable(&Shape::Text("type/id/time")), "Snapshot that is transferred"),
+    Field::required("snapshots_done", Shape::Integer, "Snapshots of the group that are done"),
+    Field::required("snapshots", Shape::Integer, "Snapshots of the group that are to be done"),
+]);
+/// How far a run is. Rates are bytes of content per second.
+const PROGRESS: &[Field] = &[
+    Field::required("bytes_done", Shape::Integer, "Bytes of content that are done"),
+    Field::required("bytes_left", Shape::Integer, "Bytes of content that are left"),
+    Field::required("bytes_total", Shape::Integer, "Both together"),
+    Field::required("bytes_planned", Shape::Integer, "Bytes of content of all snapshots that are planned"),
+    Field::required("bytes_received", Shape::Integer, "Bytes that came over the line"),
+    Field::required("namespaces_done", Shape::Integer, "Namespaces that are done"),
+    Field::required("namespaces", Shape::Nullable(&Shape::Integer), "Namespaces, once they are known"),
+    Field::required("groups_done", Shape::Integer, "Groups that are done"),
+    Field::required("groups", Shape::Nullable(&Shape::Integer), "Groups that are known so far"),
+    Field::required("snapshots_done", Shape::Integer, "Snapshots that are done"),
+    Field::required("snapshots", Shape::Nullable(&Shape::Integer), "Snapshots that are known so far"),
+    Field::required("failures", Shape::Integer, "What failed for good"),
+    Field::required("retries", Shape::Integer, "What was tried again"),
+    Field::required("rate", Shape::Nullable(&Shape::Number), "Bytes of content per second, lately"),
+    Field::required("eta", Shape::Nullable(&Shape::Number), "Seconds that it will still take, if that can be told"),
+    Field::required("elapsed", Shape::Number, "Seconds since it began"),
+    Field::required("current", Shape::List(&CURRENT), "Groups that are worked on"),
+];
+const TASK: &[Field] = &[
+    Field::required("upid", shapes::UPID, "The task"),
+    Field::required("type", Shape::Text("worker type"), "What it does"),
+    Field::required("id", Shape::Nullable(&Shape::Text("worker ID")), "What it works on"),
+];
 
 const LIKE_LOG: Access = Access::InHandler("Syncs whose task log the caller may read");
 
@@ -19,8 +52,11 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/farhold/tasks/{upid}/progress", "Show how far a running sync is", progress)
             .params(&[named::UPID])
-            .access(LIKE_LOG),
-        Endpoint::get("/farhold/sync/progress", "Show how far all running syncs are", all_progress).access(LIKE_LOG),
+            .access(LIKE_LOG)
+            .returns(Shape::Object(PROGRESS)),
+        Endpoint::get("/farhold/sync/progress", "Show how far all running syncs are", all_progress)
+            .access(LIKE_LOG)
+            .returns(Shape::List(&Shape::Joined(&[TASK, PROGRESS]))),
     ]
 }
 

@@ -8,23 +8,99 @@ use farhold_types::{Namespace, Snapshot};
 use super::admin_sync::runnable_job;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, named};
+use crate::schema::{Field, Param, Shape, named, shapes};
 
 const SNAPSHOT: Param = Param::required("snapshot", named::ANY_TEXT, "Snapshot, as type/id/time");
+const DIRECTION: Field = Field::required("direction", Shape::Word(&["pull", "push"]), "Direction of the run");
+const ACTION: Shape = Shape::Word(&["transfer", "compare", "refetch", "skip"]);
+const UNREADABLE: &str = "What the source listed and makes no sense; it would be left out";
+const TEXTS: Shape = Shape::List(&shapes::TEXT);
+const REASON: Shape = Shape::Word(&[
+    "first-of-group",
+    "newer",
+    "failed-before",
+    "newest-on-target",
+    "corrupt",
+    "in-progress",
+    "not-verified",
+    "not-encrypted",
+    "already-synced",
+    "transfer-last",
+    "partly-encrypted",
+]);
+const REMOVAL: Shape = Shape::Object(&[
+    Field::required("time", shapes::EPOCH, "Time of the snapshot"),
+    Field::required("is-protected", Shape::Boolean, "Whether it is protected and would stay"),
+]);
+const GROUP_REMOVAL: Shape = Shape::Object(&[
+    Field::required("group", Shape::Text("type/id"), "The group"),
+    Field::optional("kept", shapes::TEXT, "Why it would stay"),
+    Field::required("snapshots", Shape::List(&REMOVAL), "Its snapshots; none if it would stay"),
+]);
+const NAMESPACE_REMOVAL: Shape = Shape::Object(&[
+    Field::required("namespace", shapes::NAMESPACE, "The namespace of the target"),
+    Field::optional("kept", shapes::TEXT, "Why it would stay"),
+    Field::optional("groups", Shape::List(&GROUP_REMOVAL), "What would become of its groups"),
+]);
+const SNAPSHOT_PLAN: Shape = Shape::Object(&[
+    Field::required("time", shapes::EPOCH, "Time of the snapshot"),
+    Field::required("action", ACTION, "What would be done"),
+    Field::required("reason", REASON, "The first rule that decides"),
+    Field::optional("size-bytes", Shape::Integer, "Bytes of its content, if the source knows them"),
+]);
+const GROUP_PLAN: Shape = Shape::Object(&[
+    Field::required("group", Shape::Text("type/id"), "The group"),
+    Field::optional("failure", shapes::TEXT, "Why it would fail as a whole"),
+    Field::required("snapshots", Shape::List(&SNAPSHOT_PLAN), "Snapshots of the source, oldest first"),
+    Field::required("removals", Shape::List(&REMOVAL), "Snapshots of the target that vanished, oldest first"),
+    Field::optional("unreadable", TEXTS, UNREADABLE),
+]);
+const NAMESPACE_PLAN: Shape = Shape::Object(&[
+    Field::required("source", shapes::NAMESPACE, "Namespace on the source"),
+    Field::required("target", shapes::NAMESPACE, "Namespace on the target"),
+    Field::required("is-missing-on-target", Shape::Boolean, "Whether it would be created on the target"),
+    Field::optional("failure", shapes::TEXT, "Why it would fail as a whole"),
+    Field::required("groups-total", Shape::Integer, "Groups that the source lists"),
+    Field::required("groups", Shape::List(&GROUP_PLAN), "Groups that the job takes, in order"),
+    Field::required("removed-groups", Shape::List(&GROUP_REMOVAL), "Groups of the target that vanished"),
+    Field::optional("removal-failure", shapes::TEXT, "Why it could not be found out what vanished"),
+    Field::optional("unreadable", TEXTS, UNREADABLE),
+]);
+const PLAN: Shape = Shape::Object(&[
+    DIRECTION,
+    Field::required("is-compatibility-mode", Shape::Boolean, "Whether the remote has no namespaces"),
+    Field::required("namespaces", Shape::List(&NAMESPACE_PLAN), "Namespaces, in order"),
+    Field::required("removed-namespaces", Shape::List(&NAMESPACE_REMOVAL), "Namespaces that vanished"),
+    Field::optional("removal-failure", shapes::TEXT, "Why it could not be found out what vanished"),
+    Field::required("snapshots-to-fetch", Shape::Integer, "Snapshots that would be transferred"),
+    Field::required("bytes-estimate", Shape::Integer, "Bytes of their content, the most that would go over the line"),
+    Field::required("unreadable", TEXTS, UNREADABLE),
+]);
+const EXPLANATION: Shape = Shape::Object(&[
+    DIRECTION,
+    Field::required("namespace", shapes::NAMESPACE, "Namespace on the source"),
+    Field::required("snapshot", Shape::Text("type/id/time"), "The snapshot"),
+    Field::required("action", ACTION, "What the next run would do with it"),
+    Field::required("reason", shapes::TEXT, "The first rule that decides"),
+    Field::optional("removal", REMOVAL, "What would become of the copy on the target"),
+]);
+
 const LIKE_RUN: Access = Access::InHandler("The privileges that running the job needs");
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/farhold/sync/{id}/plan", "Show what running a sync job would do", plan)
             .params(&[named::JOB_ID])
-            .access(LIKE_RUN),
+            .access(LIKE_RUN)
+            .returns(PLAN),
         Endpoint::get("/farhold/sync/{id}/explain", "Show why a sync job takes a snapshot or leaves it out", explain)
             .params(&[
                 named::JOB_ID,
                 SNAPSHOT,
                 named::NS.described("Namespace on the source; by default the one that the job starts from"),
             ])
-            .access(LIKE_RUN),
+            .access(LIKE_RUN)
+            .returns(EXPLANATION),
     ]
 }
 

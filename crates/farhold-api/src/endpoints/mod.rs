@@ -67,3 +67,20 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Shape;
+
+    #[test]
+    fn every_endpoint_declares_what_it_answers() {
+        let silent: Vec<String> = all()
+            .iter()
+            .map(|endpoint| &endpoint.declaration)
+            .filter(|declaration| declaration.returns == Shape::Undeclared)
+            .map(|declaration| format!("{} {}", declaration.method, declaration.path))
+            .collect();
+        assert_eq!(silent, Vec::<String>::new(), "say .returns(..) where they are declared");
+    }
+}

@@ -15,7 +15,7 @@ use super::blocking;
 use crate::declare::{Access, Answer, Endpoint, Reply, Request, full_body};
 use crate::error::ApiError;
 use crate::schema::named::{ANY_TEXT, LIMIT, NODE, START, STATUS_FILTER, STORE, UPID, flag};
-use crate::schema::{Param, ParamKind, Params};
+use crate::schema::{Field, Param, ParamKind, Params, Shape, shapes};
 
 const TASK_ACCESS: Access = Access::InHandler("own tasks, or Sys.Audit on /system/tasks, or the privileges of the job");
 
@@ -23,6 +23,43 @@ const EPOCH: ParamKind = ParamKind::Integer { min: None, max: None };
 
 /// Most lines of a log that a download sends, so that the memory it takes has a bound.
 const MAX_DOWNLOAD_LINES: u64 = 1_000_000;
+
+const TASKS: Shape = Shape::List(&Shape::Object(&[
+    Field::required("upid", shapes::UPID, "The task"),
+    Field::required("node", Shape::Text("node"), "Always localhost"),
+    Field::required("pid", Shape::Integer, "ID of its process"),
+    Field::required("pstart", Shape::Integer, "When its process started, in clock ticks since boot"),
+    Field::required("starttime", shapes::EPOCH, "When it started"),
+    Field::required("worker_type", Shape::Text("worker type"), "What it does"),
+    Field::required("worker_id", Shape::Nullable(&Shape::Text("worker ID")), "What it works on"),
+    Field::required("user", shapes::AUTHID, "Who started it"),
+    Field::optional("endtime", shapes::EPOCH, "When it ended; absent while it runs"),
+    Field::optional("status", Shape::Text("result"), "Result; absent while it runs"),
+]));
+const STATUS: Shape = Shape::Object(&[
+    Field::required("upid", shapes::UPID, "The task"),
+    Field::required("node", Shape::Text("node"), "Node of the UPID"),
+    Field::required("pid", Shape::Integer, "ID of its process"),
+    Field::required("pstart", Shape::Integer, "When its process started, in clock ticks since boot"),
+    Field::required("starttime", shapes::EPOCH, "When it started"),
+    Field::required("type", Shape::Text("worker type"), "What it does"),
+    Field::required("id", Shape::Nullable(&Shape::Text("worker ID")), "What it works on"),
+    Field::required("user", shapes::USERID, "Who started it, without the API token"),
+    Field::optional("tokenid", Shape::Text("token name"), "API token that started it"),
+    Field::required("status", Shape::Word(&["running", "stopped"]), "Whether it runs"),
+    Field::optional("exitstatus", Shape::Text("result"), "Result; absent while it runs"),
+    Field::optional("endtime", shapes::EPOCH, "When it ended, if that is known"),
+]);
+const LOG: Shape = Shape::Either(&[Shape::List(&shapes::LOG_LINE), Shape::Bytes("text/plain")]);
+/// The log's answer is the same in both formats.
+const LOG_MEMBERS: &[Field] = &[
+    Field::required("total", Shape::Integer, "Lines of the log"),
+    Field::required("success", Shape::Integer, "Always 1"),
+    Field::optional("active", Shape::Boolean, "Whether the task runs; with test-status"),
+];
+/// The number of entries is one too high if there may be more.
+const TOTAL: &[Field] =
+    &[Field::required("total", Shape::Integer, "Entries up to the end of this page, and one if there may be more")];
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
@@ -40,10 +77,13 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
                 Param::optional("until", EPOCH, "Only tasks that started at this time or earlier"),
                 STATUS_FILTER,
             ])
-            .access(TASK_ACCESS),
+            .access(TASK_ACCESS)
+            .returns(TASKS)
+            .attributes(TOTAL),
         Endpoint::get("/nodes/{node}/tasks/{upid}/status", "Show the state of a task", status)
             .params(&[NODE, UPID])
-            .access(TASK_ACCESS),
+            .access(TASK_ACCESS)
+            .returns(STATUS),
         Endpoint::get("/nodes/{node}/tasks/{upid}/log", "Show the log of a task", log)
             .params(&[
                 NODE,
@@ -54,10 +94,13 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
                 flag("test-status", "Also say whether the task runs"),
             ])
             .access(TASK_ACCESS)
-            .answer(Answer::Raw),
+            .answer(Answer::Raw)
+            .returns(LOG)
+            .attributes(LOG_MEMBERS),
         Endpoint::delete("/nodes/{node}/tasks/{upid}", "Ask a task to stop", stop)
             .params(&[NODE, UPID])
-            .access(Access::InHandler("own tasks, or Sys.Modify on /system/tasks")),
+            .access(Access::InHandler("own tasks, or Sys.Modify on /system/tasks"))
+            .returns(Shape::Null),
     ]
 }
 

@@ -7,7 +7,7 @@ use farhold_types::{ByteSize, RateLimits, SyncDirection, SyncJob};
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
-use crate::schema::{Param, Params, named};
+use crate::schema::{Field, Param, Params, Shape, named, shapes};
 
 pub const REMOVE_VANISHED: Param =
     named::flag("remove-vanished", "Remove what vanished from the source; protected snapshots stay");
@@ -16,6 +16,36 @@ pub const RESYNC_CORRUPT: Param =
 pub const ENCRYPTED_ONLY: Param = named::flag("encrypted-only", "Take only fully encrypted snapshots");
 pub const VERIFIED_ONLY: Param = named::flag("verified-only", "Take only snapshots whose last verification was good");
 pub const RATES: [Param; 4] = [named::RATE_IN, named::BURST_IN, named::RATE_OUT, named::BURST_OUT];
+
+/// The members of a stored job. Source: `docs/spec/rest-api.md` 7.1.
+pub const JOB: &[Field] = &[
+    Field::required("id", Shape::Text("name of a job"), "Name of the job"),
+    Field::required("store", shapes::STORE, "Local datastore: target of a pull, source of a push"),
+    Field::optional("ns", shapes::NAMESPACE, "Local namespace to start from"),
+    Field::optional("owner", shapes::AUTHID, "Owner of pulled groups, and whose rights count; root@pam if absent"),
+    Field::optional("remote", Shape::Text("name of a remote"), "The other side; absent if the source is local"),
+    Field::required("remote-store", shapes::STORE, "Datastore of the other side"),
+    Field::optional("remote-ns", shapes::NAMESPACE, "Namespace of the other side to start from"),
+    Field::optional("sync-direction", Shape::Word(&["pull", "push"]), "pull if absent"),
+    Field::optional("remove-vanished", Shape::Boolean, "Whether what vanished from the source is removed"),
+    Field::optional("max-depth", Shape::Integer, "How many levels of namespaces are synced; all if absent"),
+    Field::optional("comment", shapes::TEXT, "Comment"),
+    Field::optional("schedule", shapes::CALENDAR_EVENT, "When it runs by itself"),
+    Field::optional("group-filter", Shape::List(&Shape::Text("group filter")), "Which groups are synced"),
+    Field::optional("rate-in", shapes::BYTES, "Incoming bytes per second"),
+    Field::optional("burst-in", shapes::BYTES, "Incoming bytes that may come at once"),
+    Field::optional("rate-out", shapes::BYTES, "Outgoing bytes per second"),
+    Field::optional("burst-out", shapes::BYTES, "Outgoing bytes that may go at once"),
+    Field::optional("transfer-last", Shape::Integer, "Only the newest snapshots of each group, this many"),
+    Field::optional("resync-corrupt", Shape::Boolean, "Whether corrupt snapshots are fetched again"),
+    Field::optional("encrypted-only", Shape::Boolean, "Whether only fully encrypted snapshots are taken"),
+    Field::optional("verified-only", Shape::Boolean, "Whether only snapshots with a good verification are taken"),
+    Field::optional("run-on-mount", Shape::Boolean, "Whether it runs when the device is mounted"),
+    Field::optional("unmount-on-done", Shape::Boolean, "Whether the device is unmounted afterwards"),
+    Field::optional("worker-threads", Shape::Integer, "Groups that are synced at once; 1 if absent"),
+    Field::optional("active-encryption-key", Shape::Text("name of a key"), "Key that encrypts what is pushed"),
+    Field::optional("associated-key", Shape::List(&Shape::Text("name of a key")), "Keys that belong to the job"),
+];
 
 /// The options of a stored job besides its id, all optional.
 pub fn job_options() -> Vec<Param> {

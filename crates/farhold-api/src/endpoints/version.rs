@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
+use crate::schema::{Field, Shape};
 
 /// Release of the interface that we speak, which peers compare with 2.2 and 3.2.11 to learn what we can do.
 const INTERFACE_VERSION: &str = "4.2";
@@ -14,10 +15,17 @@ const INTERFACE_VERSION: &str = "4.2";
 /// Patch number of that release; peers parse it as a number.
 const INTERFACE_RELEASE: &str = "1";
 
+const VERSION: Shape = Shape::Object(&[
+    Field::required("version", Shape::Text("major.minor"), "Version of the interface"),
+    Field::required("release", Shape::Text("number"), "Release of that version"),
+    Field::required("repoid", Shape::Text("program and version"), "The program that answers"),
+]);
+const PONG: Shape = Shape::Object(&[Field::required("pong", Shape::Boolean, "Always true")]);
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
-        Endpoint::get("/version", "Show the version of the server", version),
-        Endpoint::get("/ping", "Show that the server is alive", ping).access(Access::World),
+        Endpoint::get("/version", "Show the version of the server", version).returns(VERSION),
+        Endpoint::get("/ping", "Show that the server is alive", ping).access(Access::World).returns(PONG),
     ]
 }
 

@@ -11,6 +11,7 @@
 pub mod named;
 mod params;
 mod shape;
+pub mod shapes;
 mod value;
 mod verify;
 

@@ -38,6 +38,8 @@ pub enum Shape {
     Either(&'static [Shape]),
     /// Any JSON, where the content is not ours to describe.
     Free,
+    /// No JSON: a body of this media type.
+    Bytes(&'static str),
 }
 
 /// A member of an object.
@@ -102,6 +104,7 @@ impl Shape {
     pub fn check(&self, value: &Value, place: &str) -> Result<(), Undeclared> {
         let fits = match self {
             Self::Undeclared | Self::Free => true,
+            Self::Bytes(_) => false,
             Self::Null => value.is_null(),
             Self::Boolean => value.is_boolean(),
             Self::Integer => value.is_i64() || value.is_u64(),

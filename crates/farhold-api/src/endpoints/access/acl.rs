@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::super::blocking;
 use super::owned;
-use crate::declare::{Access, Endpoint, Reply, Request};
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{DefaultValue, Param, ParamKind, named};
+use crate::schema::{DefaultValue, Field, Param, ParamKind, Shape, named, shapes};
 
 const OPTIONAL_PATH: Param = Param::optional("path", named::ACL_PATH.kind, named::ACL_PATH.description);
 const EXACT: Param = named::flag("exact", "Only entries of the path itself");
@@ -32,20 +32,39 @@ const PROPAGATE: Param =
     named::flag("propagate", "Whether the role counts below the path too").or_default(DefaultValue::Boolean(true));
 const DELETE: Param = named::flag("delete", "Remove the entry instead of adding it");
 
+const ENTRIES: Shape = Shape::List(&Shape::Object(&[
+    Field::required("path", Shape::Text("access control path"), "Where the entry stands"),
+    Field::required("ugid", shapes::AUTHID, "Whom it is for"),
+    Field::required("ugid_type", Shape::Word(&["user", "group"]), "Whether it is for a user or token, or a group"),
+    Field::required("propagate", Shape::Boolean, "Whether it counts below the path too"),
+    Field::required("roleid", Shape::Text("role"), "Role that it gives"),
+]));
+const ROLES: Shape = Shape::List(&Shape::Object(&[
+    Field::required("roleid", Shape::Text("role"), "Name of the role"),
+    Field::required("privs", Shape::List(&Shape::Text("privilege")), "Privileges that it gives"),
+    Field::required("comment", shapes::TEXT, "What it is for"),
+]));
+/// By path, then by privilege: whether it propagates.
+const HELD: Shape = Shape::Map(&Shape::Map(&Shape::Boolean));
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/access/acl", "List access control entries", list)
             .params(&[OPTIONAL_PATH, EXACT])
-            .access(Access::InHandler("All with Sys.Audit on /access/acl; users see entries of their own tokens")),
+            .access(Access::InHandler("All with Sys.Audit on /access/acl; users see entries of their own tokens"))
+            .returns(ENTRIES)
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/access/acl", "Add or remove an access control entry", update)
             .params(&[named::ACL_PATH, ROLE, named::AUTH_ID, GROUP, PROPAGATE, DELETE, named::DIGEST])
             .access(Access::InHandler(
                 "Permissions.Modify on /access/acl; users may change entries of their own tokens without it",
-            )),
-        Endpoint::get("/access/roles", "List roles", roles),
+            ))
+            .returns(Shape::Null),
+        Endpoint::get("/access/roles", "List roles", roles).returns(ROLES),
         Endpoint::get("/access/permissions", "Show what a user or API token may do", permissions)
             .params(&[named::AUTH_ID, OPTIONAL_PATH])
-            .access(Access::InHandler("One's own and those of one's tokens; others with Sys.Audit on /access")),
+            .access(Access::InHandler("One's own and those of one's tokens; others with Sys.Audit on /access"))
+            .returns(HELD),
     ]
 }
 

@@ -17,7 +17,7 @@ use farhold_types::Privileges;
 use serde_json::{Map, Value};
 
 use crate::declare::{Access, Endpoint, Need};
-use crate::schema::{DefaultValue, Param, ParamKind, Params, named};
+use crate::schema::{DefaultValue, Field, Param, ParamKind, Params, Shape, named, shapes};
 
 const USERS_AUDIT: Need = Need::all(Privileges::SYS_AUDIT, "/access/users");
 const USERS_MODIFY: Need = Need::all(Privileges::PERMISSIONS_MODIFY, "/access/users");
@@ -33,6 +33,13 @@ const EXPIRE: Param = Param::optional(
     "When it expires, in seconds since 1970-01-01 UTC; 0 is never",
 )
 .or_default(DefaultValue::Integer(0));
+
+/// The members that users and tokens share.
+const ACCOUNT: &[Field] = &[
+    Field::optional("comment", shapes::TEXT, "Comment"),
+    Field::optional("enable", Shape::Boolean, "Whether it may be used; true if absent"),
+    Field::optional("expire", shapes::EPOCH, "When it expires; never if 0 or absent"),
+];
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let mut all = acl::endpoints();

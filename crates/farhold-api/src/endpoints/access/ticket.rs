@@ -21,7 +21,7 @@ use crate::context::{cookies, log_refusal, too_many_checks};
 use crate::declare::{Access, Endpoint, Reply, Request, full_body};
 use crate::dispatch::DROP_COOKIE;
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, named};
+use crate::schema::{Field, Param, ParamKind, Shape, named, shapes};
 
 /// The whole text of a refused login, whatever the reason.
 const REFUSED: &str = "authentication failed";
@@ -43,19 +43,38 @@ const CONFIRMATION: Param = Param::optional(
     "Password of the caller; not needed by root@pam",
 );
 
+const LOGIN: Shape = Shape::Object(&[
+    Field::required("username", shapes::USERID, "Who is logged in"),
+    Field::required("CSRFPreventionToken", Shape::Text("token"), "Header that calls other than GET need"),
+    Field::optional("ticket", Shape::Text("ticket"), "Value of the cookie; absent with http-only"),
+    Field::optional("ticket-info", Shape::Text("ticket without signature"), "With http-only"),
+]);
+const LOGOUT: Shape = Shape::Object(&[]);
+/// The same in both formats.
+const LOGIN_MEMBERS: &[Field] = &[
+    Field::required("status", Shape::Integer, "Always 200"),
+    Field::required("success", Shape::Boolean, "Always true"),
+];
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::post("/access/ticket", "Log in, or renew a ticket", log_in)
             .params(&[named::USERID.named("username"), LOGIN_PASSWORD, TFA_CHALLENGE])
             .params(&TERMINAL)
             .params(&[HTTP_ONLY])
-            .access(Access::World),
-        Endpoint::delete("/access/ticket", "Log out", log_out).access(Access::World),
+            .access(Access::World)
+            .returns(LOGIN)
+            .attributes(LOGIN_MEMBERS),
+        Endpoint::delete("/access/ticket", "Log out", log_out)
+            .access(Access::World)
+            .returns(LOGOUT)
+            .attributes(LOGIN_MEMBERS),
         Endpoint::put("/access/password", "Change a password", change_password)
             .params(&[named::USERID, named::USER_PASSWORD.is_required(), CONFIRMATION])
             .access(Access::InHandler(
                 "Users change their own password; others need Permissions.Modify on / and the target outside of pam",
-            )),
+            ))
+            .returns(Shape::Null),
     ]
 }
 

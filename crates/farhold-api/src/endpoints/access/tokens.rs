@@ -9,10 +9,10 @@ use farhold_types::{Authid, Digest, Userid};
 use serde_json::{Map, Value, json};
 
 use super::super::blocking;
-use super::{ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, common_members, edit, owned, validity};
-use crate::declare::{Endpoint, Reply, Request};
+use super::{ACCOUNT, ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, common_members, edit, owned, validity};
+use crate::declare::{CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, Params, named};
+use crate::schema::{Field, Param, ParamKind, Params, Shape, named};
 
 const PATH: &str = "/access/users/{userid}/token/{token-name}";
 const ID: [Param; 2] = [named::USERID, named::TOKEN_NAME];
@@ -20,26 +20,49 @@ const DELETABLE: ParamKind = ParamKind::Enumeration { values: &["comment"], stri
 const SETTINGS: [Param; 3] = [named::COMMENT, ENABLE, EXPIRE];
 const REGENERATE: Param = named::flag("regenerate", "Replace the secret; the old one is void at once");
 
+const TOKENID: &[Field] = &[Field::required("tokenid", Shape::Text("API token ID"), "The token")];
+const TOKEN_NAME: &[Field] = &[Field::required("token-name", Shape::Text("token name"), "Its name, without the user")];
+/// A token as a user's list shows it.
+pub(super) const TOKEN: Shape = Shape::Joined(&[TOKENID, ACCOUNT]);
+const CREATED: Shape = Shape::Object(&[
+    Field::required("tokenid", Shape::Text("API token ID"), "The token"),
+    Field::required("value", Shape::Text("UUID"), "Its secret, which is told only now"),
+]);
+const REGENERATED: Shape = Shape::Nullable(&Shape::Object(&[Field::required(
+    "secret",
+    Shape::Text("UUID"),
+    "The new secret, which is told only now",
+)]));
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/access/users/{userid}/token", "List the API tokens of a user", list)
             .params(&[named::USERID])
-            .access(SELF_OR_AUDIT),
-        Endpoint::get(PATH, "Show an API token", read).params(&ID).access(SELF_OR_AUDIT),
+            .access(SELF_OR_AUDIT)
+            .returns(Shape::List(&Shape::Joined(&[TOKENID, TOKEN_NAME, ACCOUNT])))
+            .attributes(CONFIG_DIGEST),
+        Endpoint::get(PATH, "Show an API token", read)
+            .params(&ID)
+            .access(SELF_OR_AUDIT)
+            .returns(TOKEN)
+            .attributes(CONFIG_DIGEST),
         Endpoint::post(PATH, "Create an API token and return its secret once", create)
             .params(&ID)
             .params(&SETTINGS)
             .params(&[named::DIGEST])
-            .access(SELF_OR_MODIFY),
+            .access(SELF_OR_MODIFY)
+            .returns(CREATED),
         Endpoint::put(PATH, "Change an API token", update)
             .params(&ID)
             .params(&SETTINGS)
             .params(&[REGENERATE, named::delete(&DELETABLE), named::DIGEST])
-            .access(SELF_OR_MODIFY),
+            .access(SELF_OR_MODIFY)
+            .returns(REGENERATED),
         Endpoint::delete(PATH, "Remove an API token", remove)
             .params(&ID)
             .params(&[named::DIGEST])
-            .access(SELF_OR_MODIFY),
+            .access(SELF_OR_MODIFY)
+            .returns(Shape::Null),
     ]
 }
 

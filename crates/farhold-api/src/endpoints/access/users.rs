@@ -10,11 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::blocking;
 use super::{
-    ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, USERS_MODIFY, common_members, edit, owned, tokens, validity,
+    ACCOUNT, ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, USERS_MODIFY, common_members, edit, owned, tokens, validity,
 };
-use crate::declare::{Access, Endpoint, Reply, Request};
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, named};
+use crate::schema::{Field, Param, ParamKind, Shape, named, shapes};
 
 const DELETABLE: ParamKind =
     ParamKind::Enumeration { values: &["comment", "firstname", "lastname", "email"], strict: true };
@@ -29,29 +29,51 @@ const SETTINGS: [Param; 6] = [
 /// The one parameter with an underscore.
 const INCLUDE_TOKENS: Param = named::flag("include_tokens", "List the API tokens of each user too");
 
+const USER: &[Field] = &[
+    Field::required("userid", shapes::USERID, "The user"),
+    Field::optional("firstname", shapes::TEXT, "First name"),
+    Field::optional("lastname", shapes::TEXT, "Last name"),
+    Field::optional("email", Shape::Text("e-mail address"), "E-mail address"),
+];
+const LISTED: &[Field] = &[
+    Field::optional("tokens", Shape::List(&tokens::TOKEN), "API tokens of the user, if asked for and there are any"),
+    Field::optional("totp-locked", Shape::Boolean, "Whether one-time passwords are locked"),
+    Field::optional("tfa-locked-until", shapes::EPOCH, "Until when all second factors are locked"),
+];
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/access/users", "List users", list)
             .params(&[INCLUDE_TOKENS])
-            .access(Access::InHandler("Users with Sys.Audit on /access/users see all, others themselves")),
+            .access(Access::InHandler("Users with Sys.Audit on /access/users see all, others themselves"))
+            .returns(Shape::List(&Shape::Joined(&[USER, ACCOUNT, LISTED])))
+            .attributes(CONFIG_DIGEST),
         Endpoint::post("/access/users", "Create a user", create)
             .params(&[named::USERID])
             .params(&SETTINGS)
             .params(&[named::USER_PASSWORD])
-            .access(Access::Declared(USERS_MODIFY)),
-        Endpoint::get("/access/users/{userid}", "Show a user", read).params(&[named::USERID]).access(SELF_OR_AUDIT),
+            .access(Access::Declared(USERS_MODIFY))
+            .returns(Shape::Null),
+        Endpoint::get("/access/users/{userid}", "Show a user", read)
+            .params(&[named::USERID])
+            .access(SELF_OR_AUDIT)
+            .returns(Shape::Joined(&[USER, ACCOUNT]))
+            .attributes(CONFIG_DIGEST),
         Endpoint::put("/access/users/{userid}", "Change a user", update)
             .params(&[named::USERID])
             .params(&SETTINGS)
             .params(&[named::PASSWORD.described("Ignored; passwords are changed by /access/password")])
             .params(&[named::delete(&DELETABLE), named::DIGEST])
-            .access(SELF_OR_MODIFY),
+            .access(SELF_OR_MODIFY)
+            .returns(Shape::Null),
         Endpoint::delete("/access/users/{userid}", "Remove a user and its API tokens", remove)
             .params(&[named::USERID, named::DIGEST])
-            .access(SELF_OR_MODIFY),
+            .access(SELF_OR_MODIFY)
+            .returns(Shape::Null),
         Endpoint::put("/access/users/{userid}/unlock-tfa", "Unlock the second factors of a user", unlock)
             .params(&[named::USERID])
-            .access(Access::Declared(USERS_MODIFY)),
+            .access(Access::Declared(USERS_MODIFY))
+            .returns(Shape::Boolean),
     ]
 }
 

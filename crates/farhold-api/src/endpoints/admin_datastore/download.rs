@@ -10,6 +10,7 @@ use super::place::{Own, Place, snapshot_of};
 use crate::declare::{Answer, Endpoint, Reply, Request, full_body};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
+use crate::schema::Shape;
 use crate::schema::named::{BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, FILE_NAME, NS, STORE};
 
 /// What reading content needs.
@@ -20,7 +21,8 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
         Endpoint::get("/admin/datastore/{store}/download", "Download a file of a snapshot as it is stored", download)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID, BACKUP_TIME, FILE_NAME])
             .access(BY_NAMESPACE)
-            .answer(Answer::Raw),
+            .answer(Answer::Raw)
+            .returns(Shape::Bytes("application/octet-stream")),
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::declare::{Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::named::{BACKUP_ID, BACKUP_TYPE, NS, STORE};
+use crate::schema::{Shape, shapes};
 
 /// What listing needs.
 pub(super) const LIST: Own = Own { full: Privileges::DATASTORE_AUDIT, part: Privileges::DATASTORE_BACKUP };
@@ -26,10 +27,12 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/groups", "List the backup groups of a namespace", list)
             .params(&[STORE, NS])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::List(&shapes::GROUP_ITEM)),
         Endpoint::delete("/admin/datastore/{store}/groups", "Remove a backup group with its snapshots", remove)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID, ERROR_ON_PROTECTED])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(shapes::REMOVED),
     ]
 }
 

@@ -12,11 +12,21 @@ use super::NS_ANY;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
+use crate::schema::{Field, Shape, shapes};
+
+const STORES: Shape = Shape::List(&Shape::Object(&[
+    Field::required("store", shapes::STORE, "Name of the datastore"),
+    Field::required("comment", Shape::Nullable(&shapes::TEXT), "Comment, if the caller may see it"),
+    Field::required("mount-status", shapes::MOUNT_STATUS, "Whether its device is mounted"),
+    Field::optional("maintenance", shapes::PROPERTY_STRING, "How far its use is restricted"),
+    Field::required("backend-type", shapes::BACKEND_TYPE, "Kind of its storage"),
+]));
 
 pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore", "List the datastores that the caller may reach", list)
-            .access(Access::InHandler("lists datastores with a privilege on them or inside of them")),
+            .access(Access::InHandler("lists datastores with a privilege on them or inside of them"))
+            .returns(STORES),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::endpoints::blocking;
 use crate::endpoints::errors::forbidden;
 use crate::error::ApiError;
 use crate::schema::named::{MAX_DEPTH, NS, STORE, flag};
-use crate::schema::{DefaultValue, Param, ParamKind};
+use crate::schema::{DefaultValue, Param, ParamKind, Shape, shapes};
 
 const PARENT: Param = NS.named("parent").described("Namespace to start from");
 
@@ -38,10 +38,12 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/namespace", "List the namespaces of a datastore", list)
             .params(&[STORE, PARENT, MAX_DEPTH])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::List(&shapes::NAMESPACE_ITEM)),
         Endpoint::post("/admin/datastore/{store}/namespace", "Create a namespace", create)
             .params(&[STORE, PARENT, NAME])
-            .access(ON_PARENT),
+            .access(ON_PARENT)
+            .returns(shapes::NAMESPACE),
         Endpoint::delete("/admin/datastore/{store}/namespace", "Remove a namespace and those below it", remove)
             .params(&[
                 STORE,
@@ -49,7 +51,8 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
                 flag("delete-groups", "Also remove the backup groups in it"),
                 ERROR_ON_PROTECTED,
             ])
-            .access(ON_PARENT),
+            .access(ON_PARENT)
+            .returns(shapes::REMOVED),
     ]
 }
 

@@ -11,8 +11,8 @@ use super::place::{Place, group_of, snapshot_of};
 use crate::declare::{Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
-use crate::schema::Param;
 use crate::schema::named::{ANY_TEXT, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
+use crate::schema::{Param, Shape, shapes};
 
 const NOTES: Param = Param::required("notes", ANY_TEXT, "The text, may have several lines or none");
 
@@ -22,18 +22,22 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/notes", "Show the notes of a snapshot", get_notes)
             .params(&snapshot)
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(shapes::TEXT),
         Endpoint::put("/admin/datastore/{store}/notes", "Replace the notes of a snapshot", set_notes)
             .params(&snapshot)
             .params(&[NOTES])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Null),
         Endpoint::get("/admin/datastore/{store}/group-notes", "Show the notes of a backup group", get_group_notes)
             .params(&group)
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(shapes::TEXT),
         Endpoint::put("/admin/datastore/{store}/group-notes", "Replace the notes of a backup group", set_group_notes)
             .params(&group)
             .params(&[NOTES])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Null),
     ]
 }
 

@@ -12,6 +12,7 @@ use super::place::{Place, group_of, snapshot_of};
 use crate::declare::{Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
+use crate::schema::Shape;
 use crate::schema::named::{AUTH_ID, BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE, flag};
 
 pub(super) fn endpoints() -> Vec<Endpoint<App>> {
@@ -19,15 +20,18 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/protected", "Show whether a snapshot is protected", get_protected)
             .params(&snapshot)
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Boolean),
         Endpoint::put("/admin/datastore/{store}/protected", "Protect a snapshot from removal, or not", set_protected)
             .params(&snapshot)
             .params(&[flag("protected", "Whether the snapshot is to be protected").is_required()])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Null),
         Endpoint::post("/admin/datastore/{store}/change-owner", "Change the owner of a backup group", change_owner)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID])
             .params(&[AUTH_ID.named("new-owner").described("User or API token that is to own the group").is_required()])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Null),
     ]
 }
 

@@ -13,6 +13,7 @@ use crate::declare::{Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::named::{BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
+use crate::schema::{Shape, shapes};
 
 /// What listing the files of a snapshot needs.
 const FILES: Own =
@@ -22,13 +23,16 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/snapshots", "List snapshots", list)
             .params(&[STORE, NS, BACKUP_TYPE.is_optional(), BACKUP_ID.is_optional()])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::List(&shapes::SNAPSHOT_ITEM)),
         Endpoint::delete("/admin/datastore/{store}/snapshots", "Remove a snapshot", remove)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID, BACKUP_TIME])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::Null),
         Endpoint::get("/admin/datastore/{store}/files", "List the files of a snapshot", files)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID, BACKUP_TIME])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(Shape::List(&shapes::FILE_ITEM)),
     ]
 }
 

@@ -15,19 +15,49 @@ use crate::declare::{Access, Endpoint, Need, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::named::{STORE, flag};
+use crate::schema::{Field, Shape, shapes};
+
+const COUNT: Shape = Shape::Nullable(&Shape::Object(&[
+    Field::required("groups", Shape::Integer, "Groups that have snapshots"),
+    Field::required("snapshots", Shape::Integer, "Snapshots"),
+]));
+/// Source: `docs/spec/rest-api.md` 12.2.
+const STATUS: Shape = Shape::Object(&[
+    Field::required("total", Shape::Integer, "Bytes of the file system; 0 if the caller may not see sizes"),
+    Field::required("used", Shape::Integer, "Bytes of it that are in use"),
+    Field::required("avail", Shape::Integer, "Bytes of it that can still be used"),
+    Field::required("backend-type", shapes::BACKEND_TYPE, "Kind of the storage"),
+    Field::optional(
+        "counts",
+        Shape::Object(&[
+            Field::required("ct", COUNT, "Containers"),
+            Field::required("host", COUNT, "Hosts"),
+            Field::required("vm", COUNT, "Virtual machines"),
+            Field::required("other", COUNT, "Anything else"),
+        ]),
+        "Numbers of backups by type; with verbose",
+    ),
+    Field::optional("gc-status", Shape::Object(shapes::GC_STATUS), "Last garbage collection; with verbose"),
+]);
+const OPERATIONS: Shape = Shape::Object(&[
+    Field::required("read", Shape::Integer, "Operations that only read"),
+    Field::required("write", Shape::Integer, "Operations that may write"),
+]);
 
 pub(super) fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/admin/datastore/{store}/status", "Show the usage of a datastore", status)
             .params(&[STORE, flag("verbose", "Include the number of backups and the last garbage collection")])
-            .access(BY_NAMESPACE),
+            .access(BY_NAMESPACE)
+            .returns(STATUS),
         Endpoint::get(
             "/admin/datastore/{store}/active-operations",
             "Show how many operations work on a datastore",
             active_operations,
         )
         .params(&[STORE])
-        .access(Access::Declared(Need::all(Privileges::DATASTORE_AUDIT, "/datastore/{store}"))),
+        .access(Access::Declared(Need::all(Privileges::DATASTORE_AUDIT, "/datastore/{store}")))
+        .returns(OPERATIONS),
     ]
 }
 

@@ -15,6 +15,7 @@ use super::place::{Own, Place, snapshot_of};
 use crate::declare::{Access, Body, Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
+use crate::schema::Shape;
 use crate::schema::named::{BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, NS, STORE};
 
 /// Logs above [`SMALL_BYTES`] that are received at once, so that they take a bounded part of the memory.
@@ -36,7 +37,8 @@ pub(super) fn endpoints() -> Vec<Endpoint<App>> {
         Endpoint::post("/admin/datastore/{store}/upload-backup-log", "Add the client's log to a snapshot", handler)
             .params(&[STORE, NS, BACKUP_TYPE, BACKUP_ID, BACKUP_TIME])
             .access(Access::InHandler("Datastore.Backup on /datastore/{store}/{namespace}, and own group"))
-            .raw_body(),
+            .raw_body()
+            .returns(Shape::Null),
     ]
 }
 

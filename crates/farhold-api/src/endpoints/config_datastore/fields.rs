@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 use crate::schema::named::{COMMENT, USERID, flag};
-use crate::schema::{Param, ParamKind, Params, TextCheck};
+use crate::schema::{Field, Param, ParamKind, Params, Shape, TextCheck, shapes};
 
 const fn checked(check: TextCheck, hint: &'static str) -> ParamKind {
     ParamKind::Text { min_length: 0, max_length: None, check: Some(check), hint }
@@ -57,6 +57,27 @@ pub(super) const DELETABLE: ParamKind = ParamKind::Enumeration {
     ],
     strict: true,
 };
+
+/// A datastore as lists and reads show it; what is not set is absent.
+pub(super) const STORE: Shape = Shape::Object(&[
+    Field::required("name", shapes::STORE, "Name of the datastore"),
+    Field::required("path", Shape::Text("path"), "Its directory; relative to its device for removable ones"),
+    Field::optional("comment", shapes::TEXT, "Comment"),
+    Field::optional("gc-schedule", shapes::CALENDAR_EVENT, "When garbage is collected"),
+    Field::optional("gc-on-unmount", Shape::Boolean, "Whether garbage is collected before unmounting"),
+    Field::optional("verify-new", Shape::Boolean, "Whether each new backup is verified"),
+    Field::optional("notify-user", shapes::USERID, "Who gets notifications"),
+    Field::optional("notify", shapes::PROPERTY_STRING, "When notifications are sent"),
+    Field::optional(
+        "notification-mode",
+        Shape::Word(&["legacy-sendmail", "notification-system"]),
+        "How notifications are sent",
+    ),
+    Field::optional("tuning", shapes::PROPERTY_STRING, "Expert settings"),
+    Field::optional("maintenance-mode", shapes::PROPERTY_STRING, "How far its use is restricted"),
+    Field::optional("backing-device", Shape::Text("UUID"), "File system of a removable datastore"),
+    Field::optional("backend", shapes::PROPERTY_STRING, "Kind of its storage"),
+]);
 
 /// Whether fields are set for the first time or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
