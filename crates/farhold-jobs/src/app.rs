@@ -9,11 +9,15 @@ use farhold_rules::acl::AclTree;
 use farhold_settings::{Settings, SettingsError};
 use farhold_tasks::TaskRegistry;
 use farhold_tasks::job_state::JobStates;
-use farhold_types::{Clock, Fingerprint, Randomness};
+use farhold_types::{Clock, Randomness};
 use jiff::tz::TimeZone;
 
+use crate::certificate::ServerCertificate;
+use crate::history::History;
+use crate::host::HostFiles;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
+use crate::server_log::ServerLog;
 use crate::stores::Stores;
 use crate::verify::VerifyTurns;
 
@@ -24,31 +28,6 @@ pub struct NodeFacts {
     pub name: String,
     /// What identifies this server to clients: 32 lower-case hex digits, always the same on one machine.
     pub instance_id: String,
-    /// The TLS certificate that peers see.
-    pub certificate: Option<CertificateFacts>,
-}
-
-/// The server's certificate, as administrators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFacts {
-    /// PEM text of the chain.
-    pub pem: String,
-    /// Subject, `O = x, CN = y`.
-    pub subject: String,
-    /// Alternative names, `DNS:x` and `IP:y`.
-    pub alternative_names: Vec<String>,
-    /// Issuer, like the subject.
-    pub issuer: String,
-    /// Start of validity in seconds since the epoch.
-    pub not_before: i64,
-    /// End of validity in seconds since the epoch.
-    pub not_after: i64,
-    /// SHA-256 of the certificate, what peers pin.
-    pub fingerprint: Fingerprint,
-    /// Kind of the key, such as `rsaEncryption`.
-    pub public_key_type: String,
-    /// Size of the key.
-    pub public_key_bits: u32,
 }
 
 /// One server.
@@ -71,8 +50,16 @@ pub struct App {
     pub verify_turns: VerifyTurns,
     /// Private state of unfinished syncs (below `lib/`).
     pub sync_state_directory: PathBuf,
-    /// The host.
+    /// The host, as far as it never changes.
     pub node: NodeFacts,
+    /// The TLS certificate that peers see.
+    pub certificate: Arc<dyn ServerCertificate>,
+    /// What the host says of itself.
+    pub host: Arc<dyn HostFiles>,
+    /// What the host and the datastores have been through.
+    pub history: History,
+    /// The latest lines of the server's own log.
+    pub server_log: Arc<ServerLog>,
     /// The host's time zone: schedules and the days of pruning follow it.
     pub time_zone: TimeZone,
     /// Tells the time.

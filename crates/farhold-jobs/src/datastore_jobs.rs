@@ -385,6 +385,9 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
         Ok(())
     })?;
     app.job_states.remove(&gc_key(name)?)?;
+    if let Err(error) = app.history.forget(name) {
+        task.warn(&format!("the history of its usage stays behind: {error}"));
+    }
     if let Some(store) = store {
         store.destroy_shell()?;
         task.log("all data is removed");

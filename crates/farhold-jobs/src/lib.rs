@@ -3,9 +3,12 @@
 //! A job is read from the configuration, its permissions are checked, and the engine runs as a worker task.
 
 pub mod app;
+pub mod certificate;
 pub mod datastore_jobs;
 pub mod dry_run;
 pub mod encryption_keys;
+pub mod history;
+pub mod host;
 mod open_backups;
 pub mod permission;
 pub mod progress;
@@ -13,6 +16,7 @@ mod pull;
 mod push;
 pub mod remotes;
 pub mod rights;
+pub mod server_log;
 pub mod stores;
 pub mod sync_job_edit;
 mod sync_log;
@@ -23,8 +27,11 @@ pub mod task_access;
 pub mod testing;
 pub mod verify;
 
-pub use app::{App, CertificateFacts, NodeFacts};
+pub use app::{App, NodeFacts};
+pub use certificate::{CertificateFacts, NoCertificate, ServerCertificate};
+pub use history::History;
 pub use open_backups::{BackupNote, LeftBackup, OpenBackups, TidyError};
 pub use progress::ProgressBoard;
 pub use push::PushPeerError;
+pub use server_log::ServerLog;
 pub use stores::{Operation, StoreAccessError, StoreHandle, Stores};

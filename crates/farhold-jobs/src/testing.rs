@@ -18,6 +18,10 @@ use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
 
 use crate::app::{App, NodeFacts};
+use crate::certificate::NoCertificate;
+use crate::history::History;
+use crate::host::HostFiles;
+use crate::host::testing::FakeHost;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::Stores;
@@ -93,6 +97,8 @@ pub struct TestServer {
     pub app: Arc<App>,
     /// Its clock.
     pub clock: Arc<ManualClock>,
+    /// The host it believes to run on.
+    pub host: Arc<FakeHost>,
     folder: tempfile::TempDir,
 }
 
@@ -118,6 +124,7 @@ impl TestServer {
             processes: Arc::new(AllAlive),
         });
         let keys = Keys::load_or_create(settings.dir()).unwrap();
+        let host = Arc::new(FakeHost::sample());
         let app = App {
             access: Access::new(settings.clone(), clock.clone(), keys, None),
             verify_turns: crate::verify::VerifyTurns::default(),
@@ -128,16 +135,16 @@ impl TestServer {
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
             open_backups: OpenBackups::new(at("lib/open-backups"), Arc::clone(&randomness)),
             sync_state_directory: at("lib/sync"),
-            node: NodeFacts {
-                name: "test".to_owned(),
-                instance_id: "0123456789abcdef0123456789abcdef".to_owned(),
-                certificate: None,
-            },
+            node: NodeFacts { name: "test".to_owned(), instance_id: "0123456789abcdef0123456789abcdef".to_owned() },
+            certificate: Arc::new(NoCertificate),
+            host: Arc::clone(&host) as Arc<dyn HostFiles>,
+            history: History::new(at("lib/history")),
+            server_log: Arc::default(),
             time_zone: jiff::tz::TimeZone::UTC,
             clock: clock.clone(),
             randomness,
         };
-        Self { app: Arc::new(app), clock, folder }
+        Self { app: Arc::new(app), clock, host, folder }
     }
 
     /// Returns the folder for everything that belongs to the server.

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod encrypt_plan;
+pub mod history;
 pub mod namespace_map;
 pub mod peer_version;
 pub mod prune_plan;

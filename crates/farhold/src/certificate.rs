@@ -139,7 +139,11 @@ pub fn ensure(
     Ok(true)
 }
 
-fn make(options: &CertificateOptions, randomness: &dyn Randomness) -> Result<(String, String), CertificateError> {
+/// Makes a self-signed certificate and its key, as PEM texts.
+///
+/// # Errors
+/// The key cannot be made.
+pub fn make(options: &CertificateOptions, randomness: &dyn Randomness) -> Result<(String, String), CertificateError> {
     let mut unit = [0; 16];
     randomness.fill(&mut unit);
     let unit = uuid::Builder::from_random_bytes(unit).into_uuid().to_string().to_uppercase();
@@ -170,10 +174,20 @@ fn make(options: &CertificateOptions, randomness: &dyn Randomness) -> Result<(St
     Ok((certificate.pem(), key.serialize_pem()))
 }
 
-fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
+/// Returns where the replacement of a file waits.
+pub fn waiting_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+/// Writes the replacement of a file beside it, safely on disk. Blocking.
+///
+/// # Errors
+/// It cannot be written.
+pub fn put_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     let write = || {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
+        let temporary = waiting_name(path);
         // A leftover of an interrupted run may have other rights; a fresh file has those given here.
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -181,10 +195,26 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateErr
         }
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        file.sync_all()
     };
     write().map_err(|source| CertificateError::File { action: "write", path: path.to_owned(), source })
+}
+
+/// Puts the replacement of a file in its place. Blocking.
+///
+/// # Errors
+/// It cannot be renamed.
+pub fn take_place(path: &Path) -> Result<(), CertificateError> {
+    fs::rename(waiting_name(path), path).map_err(|source| CertificateError::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
+    put_beside(path, bytes, mode)?;
+    take_place(path)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {

@@ -3,22 +3,25 @@
 //! The daemon, commands without a daemon, and the demo all use this, so there is one code path. Nothing here listens.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::Router;
 use farhold_api::endpoints;
-use farhold_jobs::{App, CertificateFacts, NodeFacts, OpenBackups, ProgressBoard, Stores};
+use farhold_jobs::host::HostFiles;
+use farhold_jobs::{App, History, NodeFacts, OpenBackups, ProgressBoard, ServerCertificate, ServerLog, Stores};
 use farhold_settings::{ConfigDir, Settings};
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{ProcFs, TaskOptions, TaskRegistry};
 use farhold_types::{Clock, Randomness};
 use jiff::tz::TimeZone;
 
-use crate::certificate::{self, CertificateInfo, CertificateOptions, KeyKind, TlsMaterial};
+use crate::certificate::KeyKind;
 use crate::directories::Directories;
+use crate::host_files::SystemHost;
+use crate::node_certificate::{Making, NodeCertificate};
 use crate::system;
 
 /// What a server is made of.
@@ -35,6 +38,10 @@ pub struct Parts {
     pub randomness: Arc<dyn Randomness>,
     /// Zone of time stamps in logs, of schedules and of the days of pruning.
     pub time_zone: TimeZone,
+    /// What the host says of itself.
+    pub host: Arc<dyn HostFiles>,
+    /// The latest lines of the program's log.
+    pub server_log: Arc<ServerLog>,
     /// Checks passwords of realm `pam`; without it they are refused.
     pub system_accounts: Option<Arc<dyn SystemAccounts>>,
 }
@@ -49,6 +56,8 @@ impl Parts {
             clock: Arc::new(system::SystemClock),
             randomness: Arc::new(system::SystemRandomness),
             time_zone: TimeZone::system(),
+            host: Arc::new(SystemHost),
+            server_log: Arc::default(),
             system_accounts: None,
         }
     }
@@ -60,8 +69,8 @@ pub struct Composed {
     pub app: Arc<App>,
     /// Its endpoints.
     pub router: Arc<Router<App>>,
-    /// Its certificate and key.
-    pub tls: TlsMaterial,
+    /// Its certificate.
+    pub certificate: Arc<NodeCertificate>,
     /// Where its files are.
     pub directories: Directories,
 }
@@ -87,7 +96,13 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     let config_dir = ConfigDir::new(etc.clone(), Arc::clone(&parts.randomness));
     let keys = Keys::load_or_create(&config_dir).context("failed to prepare the keys for tickets")?;
     let settings = Settings::new(config_dir);
-    let (tls, certificate) = certificate(&parts, etc)?;
+    let making = Making {
+        node: parts.node.clone(),
+        key_kind: parts.key_kind,
+        clock: Arc::clone(&parts.clock),
+        randomness: Arc::clone(&parts.randomness),
+    };
+    let certificate = Arc::new(NodeCertificate::open(etc, making)?);
     let tasks = TaskRegistry::open(TaskOptions {
         directory: log.join("tasks"),
         node: parts.node.clone(),
@@ -114,13 +129,17 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         progress: ProgressBoard::default(),
         open_backups,
         sync_state_directory,
-        node: NodeFacts { name: parts.node, instance_id, certificate: Some(certificate) },
+        node: NodeFacts { name: parts.node, instance_id },
+        certificate: Arc::clone(&certificate) as Arc<dyn ServerCertificate>,
+        host: parts.host,
+        history: History::new(lib.join("farhold").join("history")),
+        server_log: parts.server_log,
         time_zone: parts.time_zone,
         clock: parts.clock,
         randomness: parts.randomness,
     });
     let router = Arc::new(Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?);
-    Ok(Composed { app, router, tls, directories: parts.directories })
+    Ok(Composed { app, router, certificate, directories: parts.directories })
 }
 
 /// Returns what identifies the server to clients: 32 lower-case hex digits, made once and kept in `path`.
@@ -136,33 +155,6 @@ fn instance_id(path: &Path, randomness: &dyn Randomness) -> anyhow::Result<Strin
     let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     std::fs::write(path, &id).with_context(|| format!("failed to write {}", path.display()))?;
     Ok(id)
-}
-
-/// Loads the certificate, making a self-signed one first if there is none.
-fn certificate(parts: &Parts, etc: &Path) -> anyhow::Result<(TlsMaterial, CertificateFacts)> {
-    let (chain, key): (PathBuf, PathBuf) = (etc.join("proxy.pem"), etc.join("proxy.key"));
-    let options = CertificateOptions {
-        node_name: parts.node.clone(),
-        full_name: parts.node.clone(),
-        key_kind: parts.key_kind,
-        now: parts.clock.now(),
-    };
-    certificate::ensure(&chain, &key, &options, &*parts.randomness).context("failed to make a certificate")?;
-    let tls = certificate::load(&chain, &key)?;
-    let leaf = tls.chain.first().context("the certificate file holds no certificate")?;
-    let info = CertificateInfo::of(leaf)?;
-    let facts = CertificateFacts {
-        pem: std::fs::read_to_string(&chain).with_context(|| format!("failed to read {}", chain.display()))?,
-        subject: info.subject,
-        alternative_names: info.alternative_names,
-        issuer: info.issuer,
-        not_before: info.not_before.0,
-        not_after: info.not_after.0,
-        fingerprint: info.fingerprint,
-        public_key_type: info.key_type,
-        public_key_bits: u32::try_from(info.key_bits).unwrap_or(u32::MAX),
-    };
-    Ok((tls, facts))
 }
 
 /// Makes a directory and its missing parents. One that exists is left as it is.

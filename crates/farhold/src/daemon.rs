@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farhold_jobs::App;
+use farhold_jobs::history::{SAMPLE_INTERVAL, take_sample};
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::Composed;
-use crate::server::{Server, ServerOptions, TlsIdentity, dispatch_to};
+use crate::server::{Server, ServerOptions, dispatch_to};
 
 /// How long requests and tasks may go on after the server was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -68,6 +69,29 @@ async fn tidy_up(app: &Arc<App>) {
     }
 }
 
+/// Takes samples of the host and the datastores until `shutdown`. One that takes long delays the next.
+async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
+    let mut turns = tokio::time::interval(SAMPLE_INTERVAL);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = turns.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let app = Arc::clone(&app);
+        let sampling = tokio::task::spawn_blocking(move || app.history.add(take_sample(&app)));
+        tokio::select! {
+            ended = sampling => {
+                if let Err(error) = ended {
+                    tracing::warn!("a sample for the history was not taken: {error}");
+                }
+            }
+            // A device that does not answer must not keep the server from stopping.
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
 /// A server that listens.
 pub struct Running {
     composed: Composed,
@@ -75,6 +99,7 @@ pub struct Running {
     fingerprint: Fingerprint,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
+    sampling: JoinHandle<()>,
 }
 
 impl Running {
@@ -87,17 +112,16 @@ impl Running {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.secure_random.fill(&mut [0; 32]).map_err(|_| anyhow::anyhow!("no random bytes can be had"))?;
         tidy_up(&composed.app).await;
-        let fingerprint = composed.tls.fingerprint();
-        let material =
-            crate::certificate::TlsMaterial { chain: composed.tls.chain.clone(), key: composed.tls.key.clone_key() };
-        let tls = Arc::new(TlsIdentity::new(material).context("the certificate and its key do not fit")?);
+        let tls = composed.certificate.listener()?;
+        let fingerprint = tls.fingerprint();
         let options =
             ServerOptions { listen, tls, unix_socket: Some(composed.directories.socket()), drain_limit: DRAIN_LIMIT };
         let server = Server::bind(options, dispatch_to(Arc::clone(&composed.router))).await?;
         let addresses = server.addresses();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(server.run(shutdown.clone()));
-        Ok(Self { composed, addresses, fingerprint, shutdown, serving })
+        let sampling = tokio::spawn(keep_history(Arc::clone(&composed.app), shutdown.clone()));
+        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling })
     }
 
     /// Returns the addresses with their real ports.
@@ -118,12 +142,13 @@ impl Running {
     /// Stops listening, lets requests and tasks end for a while, then cuts the rest.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        let (report, sessions, serving) = tokio::join!(
+        let (report, sessions, serving, sampling) = tokio::join!(
             self.composed.app.tasks.shutdown(DRAIN_LIMIT),
             self.composed.router.shut_down(DRAIN_LIMIT),
-            self.serving
+            self.serving,
+            self.sampling
         );
-        drop((sessions, serving));
+        drop((sessions, serving, sampling));
         if report.cut_off != 0 {
             tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
         }

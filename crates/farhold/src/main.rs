@@ -9,15 +9,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::directories::{Directories, Surroundings};
-use farhold::{client_program, daemon, demo};
+use farhold::{client_program, daemon, demo, log};
 use farhold_api::endpoints;
 use farhold_cli::{
     ApiCaller, Catalogue, Console, FAILURE, InProcessCaller, Interrupts, OutputSettings, PassThrough, Plan, Request,
     SocketCaller, execute, plan,
 };
+use farhold_jobs::ServerLog;
 use farhold_types::Authid;
 use jiff::tz::TimeZone;
-use tracing_subscriber::EnvFilter;
 
 /// Pause before a running task is asked for new log lines. Shorter than the reference's second, since asking is cheap
 /// on this host.
@@ -64,7 +64,9 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
     let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
     let catalogue = Catalogue::new(&declarations, OWN_WORDS);
     let is_server = arguments.first().is_some_and(|word| word == "server");
-    log_to_stderr(if is_server { "info" } else { "warn" });
+    let server_log = Arc::new(ServerLog::default());
+    let level = std::env::var("PBS_LOG").ok();
+    log::start(level.as_deref(), if is_server { "info" } else { "warn" }, Arc::clone(&server_log));
     match plan(&catalogue, program, &arguments) {
         Plan::Print(printed) => {
             std::io::stdout().write_all(printed.out.as_bytes())?;
@@ -73,7 +75,7 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
         }
         Plan::PassThrough { word: "server", arguments } => {
             let listen = daemon::parse_listen(&arguments)?;
-            let composed = compose(Parts::of_this_host(directories(root)?))?;
+            let composed = compose(Parts { server_log, ..Parts::of_this_host(directories(root)?) })?;
             block_on(async move { daemon::run(composed, listen).await.map(|()| 0) })
         }
         Plan::PassThrough { word: client_program::WORD, arguments } => {
@@ -159,16 +161,4 @@ fn block_on<F: Future<Output = anyhow::Result<u8>>>(work: F) -> anyhow::Result<u
 /// Returns the width of the terminal that `stream` is, or `None` if it is none.
 fn terminal_width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
     farhold::terminal::width(stream)
-}
-
-/// Sends the program's own log to standard error. `PBS_LOG` sets the level.
-fn log_to_stderr(default: &str) {
-    let level = std::env::var("PBS_LOG").unwrap_or_else(|_| default.to_owned());
-    let filter = EnvFilter::try_new(&level).unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(false)
-        .init();
 }

@@ -75,7 +75,7 @@ async fn subscription(_app: Arc<App>, _request: Request<App>) -> Result<Reply, A
 }
 
 async fn certificates(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
-    Ok(Reply::value(app.node.certificate.iter().map(certificate_item).collect::<Vec<_>>()))
+    Ok(Reply::value(app.certificate.facts().iter().map(|facts| certificate_item(facts)).collect::<Vec<_>>()))
 }
 
 fn certificate_item(certificate: &CertificateFacts) -> Value {

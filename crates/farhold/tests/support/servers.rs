@@ -10,6 +10,7 @@ use farhold::certificate::KeyKind;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
+use farhold::host_files::SystemHost;
 use farhold::system::SystemRandomness;
 use farhold_access::SystemAccounts;
 use farhold_types::{Clock, Epoch, Secret};
@@ -57,6 +58,8 @@ pub fn server(root: &Path, node: &str, clock: Arc<dyn Clock>) -> Composed {
         clock,
         randomness: Arc::new(SystemRandomness),
         time_zone: TimeZone::UTC,
+        host: Arc::new(SystemHost),
+        server_log: Arc::default(),
         system_accounts: Some(Arc::new(RootOnly)),
     })
     .unwrap()
