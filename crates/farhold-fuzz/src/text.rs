@@ -3,21 +3,31 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use jiff::tz::TimeZone;
+
 use farhold_format::task_log::{TaskListEntry, TaskStatus, split_stamp, status_from_tail};
 use farhold_format::upid::Upid;
-use farhold_settings::{is_calendar_event, is_daily_window};
+use farhold_rules::calendar::CalendarEvent;
+use farhold_rules::daily_window::DailyWindow;
+use farhold_rules::time_span::TimeSpan;
 use farhold_types::{
     ArchiveName, Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, Group, GroupFilter, JobId,
     KeyId, Namespace, Privileges, RemoteName, Role, Snapshot, Userid,
 };
 
-/// A calendar event or a daily window, as far as their syntax is known.
+/// A calendar event, a daily window or a time span. The next time of an event is later than the one asked from.
 pub(crate) fn calendar_event(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else {
         return false;
     };
-    let is_window = is_daily_window(text);
-    is_calendar_event(text) || is_window
+    let is_other = DailyWindow::parse(text).is_ok() | text.parse::<TimeSpan>().is_ok();
+    let Ok(event) = CalendarEvent::parse(text) else {
+        return is_other;
+    };
+    let from = Epoch(1_774_742_400);
+    let next = event.next_after(from, &TimeZone::UTC);
+    assert!(next.is_none_or(|next| from < next), "{text:?} goes back to {next:?}");
+    true
 }
 
 /// A UPID: the text that it prints is the text that was read.

@@ -1,6 +1,8 @@
 //! Pure decisions: what to sync, who may do what. No IO, no clock, no logging: facts come in, plans go out.
 
 pub mod acl;
+pub mod calendar;
+pub mod daily_window;
 pub mod encrypt_plan;
 pub mod history;
 pub mod namespace_map;
@@ -9,3 +11,4 @@ pub mod prune_plan;
 pub mod rate;
 pub mod removal_plan;
 pub mod sync_plan;
+pub mod time_span;

@@ -8,9 +8,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use farhold_format::config_schema::Value;
+use farhold_rules::calendar::CalendarEvent;
+use farhold_rules::daily_window::DailyWindow;
 use farhold_types::{ByteSize, GroupFilter, is_safe_id};
-
-use crate::calendar_syntax::{is_calendar_event, is_daily_window};
 
 /// No limit of its own; a whole file is bounded.
 const UNBOUNDED: usize = usize::MAX;
@@ -110,11 +110,11 @@ fn namespace(text: &str) -> Result<(), String> {
 }
 
 fn schedule(text: &str) -> Result<(), String> {
-    refuse_unless(is_calendar_event(text), "expected a calendar event, such as 'daily' or 'mon..fri 02:30'")
+    CalendarEvent::parse(text).map(|_| ()).map_err(|error| format!("{error} (an event is 'daily' or 'mon..fri 02:30')"))
 }
 
 fn daily_window(text: &str) -> Result<(), String> {
-    refuse_unless(is_daily_window(text), "expected a part of the day, such as 'mon..fri 8:00-18:30'")
+    DailyWindow::parse(text).map(|_| ()).map_err(|error| format!("{error} (a window is 'mon..fri 8:00-18:30')"))
 }
 
 fn group_filter(text: &str) -> Result<(), String> {

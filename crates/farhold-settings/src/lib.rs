@@ -12,7 +12,6 @@
 //!
 //! Source: `docs/spec/config-and-access.md` 1 to 3.
 
-mod calendar_syntax;
 pub mod checkers;
 mod config_dir;
 mod encryption_keys;
@@ -23,7 +22,6 @@ mod removal;
 pub mod schemas;
 mod store;
 
-pub use calendar_syntax::{is_calendar_event, is_daily_window};
 pub use config_dir::{ConfigDir, ConfigLock, LOCK_WAIT, Protection, ServiceOwner, digest_of};
 pub use encryption_keys::{Archiving, KEY_DIRECTORY, KeyFileState, KeyStoreError, KeyUse};
 pub use entries::{ConfigFile, Entries};

@@ -27,7 +27,7 @@ const TABLE: &[Room] = &[
     room("storage", &["types"]),
     room("protocol", &["types", "format"]),
     room("datastore", &["types", "crypto", "format", "rules", "storage"]),
-    room("settings", &["types", "format"]),
+    room("settings", &["types", "rules", "format"]),
     room("access", &["types", "crypto", "rules", "settings"]),
     room("tasks", &["types", "format", "rules"]),
     room("client", &["types", "crypto", "format", "rules", "protocol"]),
@@ -113,7 +113,7 @@ const TABLE: &[Room] = &[
         ],
     ),
     room("simulation", &["types", "crypto", "format", "rules", "storage", "datastore", "sync"]),
-    room("fuzz", &["types", "crypto", "format", "protocol", "settings", "access", "jobs", "api"]),
+    room("fuzz", &["types", "crypto", "rules", "format", "protocol", "settings", "access", "jobs", "api"]),
     room("xtask", &["types", "crypto", "format", "testkit", "fuzz"]),
 ];
 

@@ -3,6 +3,7 @@
 //! Source: `docs/spec/rest-api.md` 7.1.
 
 use farhold_jobs::sync_job_edit::SyncJobFields;
+use farhold_rules::calendar::CalendarEvent;
 use farhold_types::{ByteSize, RateLimits, SyncDirection, SyncJob};
 use serde_json::{Map, Value, json};
 
@@ -86,9 +87,9 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
     };
     let schedule = params.text("schedule").map(str::to_owned);
     if let Some(schedule) = &schedule
-        && !farhold_settings::is_calendar_event(schedule)
+        && let Err(error) = CalendarEvent::parse(schedule)
     {
-        return Err(ApiError::parameter("schedule", "value is no calendar event"));
+        return Err(ApiError::parameter("schedule", error.to_string()));
     }
     Ok(SyncJobFields {
         store: params.parse("store")?,

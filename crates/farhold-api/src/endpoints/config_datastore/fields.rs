@@ -1,7 +1,8 @@
 //! The fields of a datastore: as parameters, as an answer, and how changes set them.
 
 use farhold_format::property_string::PropertySchema;
-use farhold_settings::{DatastoreConfig, NotificationMode, is_calendar_event, schemas};
+use farhold_rules::calendar::CalendarEvent;
+use farhold_settings::{DatastoreConfig, NotificationMode, schemas};
 use farhold_types::Userid;
 use serde_json::{Map, Value};
 
@@ -110,7 +111,7 @@ pub(super) fn options() -> Vec<Param> {
 }
 
 fn calendar_event(text: &str) -> Result<(), String> {
-    if is_calendar_event(text) { Ok(()) } else { Err("value is no calendar event, such as daily or sat 18:15".into()) }
+    CalendarEvent::parse(text).map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn uuid(text: &str) -> Result<(), String> {
