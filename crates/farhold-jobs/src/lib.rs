@@ -16,6 +16,7 @@ mod pull;
 mod push;
 pub mod remotes;
 pub mod rights;
+pub mod schedule;
 pub mod server_log;
 pub mod stores;
 pub mod sync_job_edit;

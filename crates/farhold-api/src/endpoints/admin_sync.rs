@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use farhold_jobs::App;
 use farhold_jobs::permission::{RunPermit, may_change_stored, may_see};
+use farhold_jobs::schedule::run_status;
 use farhold_jobs::sync_run::{SyncRunError, start_job};
 use farhold_tasks::job_state::JobKey;
 use farhold_types::{Authid, JobId, SyncJob};
@@ -51,7 +52,7 @@ async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
         let mut items = Vec::new();
         for job in loaded.entries.all()?.into_iter().filter(is_shown) {
             let mut item = sync_params::item(job);
-            item.extend(last_run(&app, job)?);
+            item.extend(runs(&app, job)?);
             items.push(Value::from(item));
         }
         Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
@@ -59,10 +60,10 @@ async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     .await
 }
 
-/// Returns the members that tell about the last run. The next run is not told, since nothing runs by schedule yet.
-fn last_run(app: &App, job: &SyncJob) -> Result<Map<String, Value>, ApiError> {
-    let state = app.job_states.read(&JobKey::sync(&job.id)?, app.clock.now(), &app.tasks)?;
-    match serde_json::to_value(state.last_run()) {
+/// Returns the members that tell about the last and the next run.
+fn runs(app: &App, job: &SyncJob) -> Result<Map<String, Value>, ApiError> {
+    let status = run_status(app, &JobKey::sync(&job.id)?, job.schedule.as_deref())?;
+    match serde_json::to_value(status) {
         Ok(Value::Object(members)) => Ok(members),
         _ => Ok(Map::new()),
     }

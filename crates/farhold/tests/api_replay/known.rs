@@ -35,7 +35,6 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         "rest-api.md 19.4, 19.26: lists without the jobs that are refused here",
     ),
     ("encryption-keys", &[5, 73], "A new random key"),
-    ("config-sync", &[9], "The scheduler, and with it next-run, is a later issue"),
     (
         "config-sync",
         &[86, 87, 215, 219, 220, 222, 223, 228, 236, 237, 244, 245, 253, 254, 262, 263, 369, 389],
@@ -83,14 +82,12 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         &[207, 209, 210, 215, 217, 218],
         "sync.md B 70: a vanished namespace with a child below max-depth stays, and every one that stays is a warning",
     ),
-    ("pull-push", &[227, 233, 249], "The scheduler, and with it next-run, is a later issue"),
     ("setup", &[15, 16], "Name, kind of key and alternative names of the certificate are our own"),
     (
         "tasks",
         &[194, 207, 216],
         "Lists with limits, and counts of tasks: the recorded ones contain tasks of later issues",
     ),
-    ("tasks", &[227], "The scheduler, and with it next-run, is a later issue"),
     ("tasks", &[49], "rest-api.md 19.21: deleting a running job succeeds"),
 ];
 
