@@ -18,6 +18,7 @@ pub mod remotes;
 pub mod rights;
 pub mod schedule;
 pub mod server_log;
+pub mod store_jobs;
 pub mod stores;
 pub mod sync_job_edit;
 mod sync_log;

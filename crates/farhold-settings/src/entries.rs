@@ -229,6 +229,13 @@ pub(crate) fn put(section: &mut Section, key: &str, value: Option<&impl ToString
     section.set(key, value.map(ToString::to_string));
 }
 
+/// Sets the comment, without blanks around it: reading a file drops them anyway, so they could not be kept.
+///
+/// Source: `docs/spec/rest-api.md` 1.5.
+pub(crate) fn put_comment(section: &mut Section, comment: Option<&str>) {
+    section.set("comment", comment.map(|comment| comment.trim().to_owned()));
+}
+
 /// Sets one list key.
 pub(crate) fn put_list(section: &mut Section, key: &str, values: &[impl ToString]) {
     section.set_list(key, values.iter().map(ToString::to_string).collect());

@@ -3,7 +3,6 @@
 //! Source: `docs/spec/rest-api.md` 7.1.
 
 use farhold_jobs::sync_job_edit::SyncJobFields;
-use farhold_rules::calendar::CalendarEvent;
 use farhold_types::{ByteSize, RateLimits, SyncDirection, SyncJob};
 use serde_json::{Map, Value, json};
 
@@ -85,12 +84,6 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
         Some("push") => Some(SyncDirection::Push),
         Some(_) => return Err(ApiError::bad_request("sync-direction must be pull or push")),
     };
-    let schedule = params.text("schedule").map(str::to_owned);
-    if let Some(schedule) = &schedule
-        && let Err(error) = CalendarEvent::parse(schedule)
-    {
-        return Err(ApiError::parameter("schedule", error.to_string()));
-    }
     Ok(SyncJobFields {
         store: params.parse("store")?,
         ns: params.parse("ns")?,
@@ -103,7 +96,7 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
         max_depth: small(params, "max-depth")?,
         // The file format cannot keep blanks at the ends.
         comment: params.text("comment").map(|comment| comment.trim().to_owned()),
-        schedule,
+        schedule: params.text("schedule").map(str::to_owned),
         group_filter: params.parse_list("group-filter")?,
         rate_in: params.parse("rate-in")?,
         burst_in: params.parse("burst-in")?,

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use farhold_rules::calendar::CalendarEvent;
 use farhold_types::{
     Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, GroupFilter, JobId, KeyId, Namespace, Realm,
     RemoteName, TokenName, Userid, is_safe_id,
@@ -67,6 +68,10 @@ fn namespace_pattern(text: &str) -> Result<(), String> {
 
 fn namespace_typed(value: &Value) -> Result<(), String> {
     value.as_str().map_or(Ok(()), parses::<Namespace>)
+}
+
+fn calendar_event(text: &str) -> Result<(), String> {
+    CalendarEvent::parse(text).map(drop).map_err(|error| error.to_string())
 }
 
 fn is_label(label: &str) -> bool {
@@ -249,7 +254,7 @@ pub const LIST_SYNC_DIRECTION: Param = Param::optional(
 .or_default(DefaultValue::Text("pull"));
 /// `schedule`: a calendar event.
 pub const SCHEDULE: Param =
-    Param::optional("schedule", text(0, None, no_control_characters, "<calendar-event>"), "When to run");
+    Param::optional("schedule", text(0, None, calendar_event, "<calendar-event>"), "When to run");
 /// `start` of listings; negative values are refused in the second stage.
 pub const START: Param = Param::optional("start", integer(None, None), "Skip this many entries")
     .or_default(DefaultValue::Integer(0))

@@ -55,6 +55,15 @@ impl Params {
         self.values.get(name).and_then(Value::as_i64)
     }
 
+    /// Returns an integer as a type whose range the declaration keeps, `None` if it was not given.
+    ///
+    /// # Errors
+    /// 400 if the declaration lets through what the type cannot hold.
+    pub fn integer_as<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let fit = |number| T::try_from(number).map_err(|_| ApiError::parameter(name, "value is out of range"));
+        self.integer(name).map(fit).transpose()
+    }
+
     /// Returns a number if it was given.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.values.get(name).and_then(Value::as_f64)

@@ -50,6 +50,13 @@ fn comparable(answer: &Value, path: &str) -> Value {
         if members.get("data").and_then(Value::as_str).is_some_and(|text| text.starts_with("UPID:")) {
             members.insert("data".to_owned(), json!("UPID"));
         }
+        if path.ends_with("/config/prune") {
+            // The end of the id of a job that came with a datastore is random.
+            for job in members.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+                let start = job["id"].as_str().unwrap().split('-').take(2).collect::<Vec<_>>().join("-");
+                job["id"] = json!(start);
+            }
+        }
         if path.ends_with("/status") {
             members.insert("data".to_owned(), json!("sizes"));
         }

@@ -9,7 +9,7 @@ use farhold_format::property_string::Properties;
 use farhold_format::section_config::Section;
 use farhold_types::{DatastoreName, SyncLevel, Userid};
 
-use crate::entries::{ConfigFile, Fields, put};
+use crate::entries::{ConfigFile, Fields, put, put_comment};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -278,7 +278,7 @@ impl ConfigFile for Datastores {
 
     fn write(entry: &DatastoreConfig, section: &mut Section) {
         section.set("path", Some(entry.path.clone()));
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         section.set("gc-schedule", entry.gc_schedule.clone());
         put(section, "gc-on-unmount", entry.gc_on_unmount.as_ref());
         put(section, "verify-new", entry.verify_new.as_ref());

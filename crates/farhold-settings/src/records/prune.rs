@@ -4,7 +4,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::{KeepOptions, PruneJob};
 
-use crate::entries::{ConfigFile, Fields, put};
+use crate::entries::{ConfigFile, Fields, put, put_comment};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -47,7 +47,7 @@ impl ConfigFile for PruneJobs {
         section.set("schedule", Some(entry.schedule.clone()));
         // The one key of this file that is left out at its default.
         put(section, "disable", entry.disable.filter(|disable| *disable).as_ref());
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         for (name, count) in entry.keep.named() {
             put(section, name, count.as_ref());
         }

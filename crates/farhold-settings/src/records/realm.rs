@@ -6,7 +6,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::Realm;
 
-use crate::entries::{ConfigFile, Fields, put};
+use crate::entries::{ConfigFile, Fields, put, put_comment};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -80,7 +80,7 @@ impl ConfigFile for Realms {
         if matches!(entry.kind, RealmKind::Pam | RealmKind::Pbs) && section.get("type").is_none() {
             section.set("type", Some(entry.kind.as_str().to_owned()));
         }
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         put(section, "default", entry.default.as_ref());
     }
 

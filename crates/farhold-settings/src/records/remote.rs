@@ -7,7 +7,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::{Authid, Fingerprint, RemoteName, Secret};
 
-use crate::entries::{ConfigFile, Fields, put};
+use crate::entries::{ConfigFile, Fields, put, put_comment};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -121,7 +121,7 @@ impl ConfigFile for Remotes {
         put(section, "auth-id", Some(&entry.auth_id));
         section.set("password", Some(canonical_base64(&entry.password)));
         section.set("fingerprint", entry.fingerprint.clone());
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         put(section, "use-node-proxy", entry.use_node_proxy.as_ref());
     }
 }

@@ -4,7 +4,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::{RateLimits, SyncDirection, SyncJob};
 
-use crate::entries::{ConfigFile, Fields, put, put_list};
+use crate::entries::{ConfigFile, Fields, put, put_comment, put_list};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -76,7 +76,7 @@ impl ConfigFile for SyncJobs {
         put(section, "sync-direction", direction.as_ref());
         put(section, "remove-vanished", entry.remove_vanished.as_ref());
         put(section, "max-depth", entry.max_depth.as_ref());
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         section.set("schedule", entry.schedule.clone());
         put_list(section, "group-filter", &entry.group_filter);
         put(section, "rate-in", entry.limits.rate_in.as_ref());

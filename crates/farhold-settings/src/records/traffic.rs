@@ -4,7 +4,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::{RateLimits, TrafficRule};
 
-use crate::entries::{ConfigFile, Fields, put, put_list};
+use crate::entries::{ConfigFile, Fields, put, put_comment, put_list};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -47,6 +47,6 @@ impl ConfigFile for TrafficRules {
         put(section, "burst-out", entry.limits.burst_out.as_ref());
         put_list(section, "timeframe", &entry.timeframe);
         put_list(section, "users", &entry.users);
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
     }
 }

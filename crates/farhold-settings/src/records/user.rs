@@ -4,7 +4,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::{Authid, Epoch, Userid};
 
-use crate::entries::{ConfigFile, Entries, Fields, put};
+use crate::entries::{ConfigFile, Entries, Fields, put, put_comment};
 use crate::error::{FieldError, SettingsError};
 use crate::schemas;
 
@@ -130,7 +130,7 @@ impl ConfigFile for Users {
             }
             UserEntry::Token(token) => (&token.comment, &token.validity),
         };
-        section.set("comment", comment.clone());
+        put_comment(section, comment.as_deref());
         put(section, "enable", validity.enable.as_ref());
         put(section, "expire", validity.expire.as_ref());
     }

@@ -4,7 +4,7 @@ use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
 use farhold_types::VerifyJob;
 
-use crate::entries::{ConfigFile, Fields, put};
+use crate::entries::{ConfigFile, Fields, put, put_comment};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -45,7 +45,7 @@ impl ConfigFile for VerifyJobs {
         section.set("schedule", entry.schedule.clone());
         put(section, "ignore-verified", entry.ignore_verified.as_ref());
         put(section, "outdated-after", entry.outdated_after.as_ref());
-        section.set("comment", entry.comment.clone());
+        put_comment(section, entry.comment.as_deref());
         put(section, "read-threads", entry.read_threads.as_ref());
         put(section, "verify-threads", entry.verify_threads.as_ref());
     }

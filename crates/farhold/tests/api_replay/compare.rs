@@ -274,10 +274,12 @@ impl Found<'_> {
     }
 }
 
-/// Returns a UPID without process, time and task number; other texts as they are.
+/// Returns a UPID without process, time and task number, and the id of a prune job that came with a datastore without
+/// its random end; other texts as they are.
 fn run_free(text: &str) -> String {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
+        [id] if id.starts_with("default-") && id.len() == 32 => id.split('-').take(2).collect::<Vec<_>>().join("-"),
         ["UPID", node, _, _, _, _, ref rest @ ..] => format!("UPID:{node}:{}", rest.join(":")),
         _ => text.to_owned(),
     }

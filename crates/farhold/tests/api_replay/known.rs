@@ -25,6 +25,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         ],
         "rest-api.md 19.7, 19.24: values a datastore cannot have are refused at once, so nothing is left behind",
     ),
+    ("config-jobs", &[223, 225], "Descriptions of roles and realms are ours"),
     ("config-sync", &[267, 268, 269, 270], "A new random key"),
     ("config-sync", &[287], "rest-api.md 19.6: an archived key may stay with a job whose owner changes"),
     ("config-sync", &[299, 300], "A pull job never has an active key, also if only its direction is deleted"),

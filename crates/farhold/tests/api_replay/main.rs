@@ -51,6 +51,7 @@ const AREAS: &[(&str, Stores, Time)] = &[
     ("datastore-change", Stores::Own, Time::Stopped),
     ("access", Stores::Shared, Time::Stopped),
     ("config-datastore", Stores::Own, Time::Stopped),
+    ("config-jobs", Stores::Shared, Time::Stopped),
     ("errors", Stores::Own, Time::Stopped),
     ("config-sync", Stores::Shared, Time::Stopped),
     ("encryption-keys", Stores::Shared, Time::Stopped),

@@ -1,0 +1,212 @@
+//! `/config/prune` and `/config/verify`: what the branches of stored jobs of a datastore do alike.
+//!
+//! Source: `docs/spec/rest-api.md` 9, 1.5.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhold_jobs::App;
+use farhold_jobs::store_jobs::{StoreJob, StoreJobError, may_change, may_read, may_see, visible};
+use farhold_settings::{ConfigFile, ConfigStore, Entries, SettingsError};
+use farhold_tasks::job_state::JobStateError;
+use farhold_types::{Authid, Digest, JobId};
+use serde_json::{Map, Value};
+
+use super::blocking;
+use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
+use crate::error::ApiError;
+use crate::schema::{Param, Params, Shape, named};
+
+/// A branch of the configuration that holds jobs of a datastore.
+pub trait JobBranch: ConfigFile<Entry: StoreJob + Send> + Send + 'static {
+    /// Returns the file.
+    fn stored(app: &App) -> ConfigStore<Entries<Self>>
+    where
+        Self: Sized;
+
+    /// Returns a job of the values that a caller gives to create one.
+    fn new_job(params: &Params) -> Result<Self::Entry, ApiError>;
+
+    /// Resets one of the deletable fields.
+    fn reset(job: &mut Self::Entry, field: &str);
+
+    /// Sets the fields that a caller gives to change a job.
+    fn set(job: &mut Self::Entry, params: &Params) -> Result<(), ApiError>;
+
+    /// Returns the job as lists and reads show it.
+    fn item(job: &Self::Entry) -> Map<String, Value>;
+}
+
+/// Paths, parameters and answers of a branch.
+pub struct Branch {
+    /// Path of the list.
+    pub list: &'static str,
+    /// Path of one job.
+    pub one: &'static str,
+    /// What the five endpoints do: list, create, read, update, remove.
+    pub summaries: [&'static str; 5],
+    /// Parameters of a creation besides the id.
+    pub new: Vec<Param>,
+    /// Parameters of an update besides the id, `delete` and `digest`.
+    pub changes: Vec<Param>,
+    /// The `delete` parameter.
+    pub delete: Param,
+    /// Shape of one job.
+    pub job: Shape,
+    /// Shape of the list.
+    pub jobs: Shape,
+    /// Who may do something, for the documentation: list, the rest.
+    pub access: [&'static str; 2],
+}
+
+/// Returns the endpoints of a branch.
+pub fn endpoints<F: JobBranch>(branch: &Branch) -> Vec<Endpoint<App>> {
+    let [in_list, in_handler] = branch.access.map(Access::InHandler);
+    let [list_summary, create_summary, read_summary, update_summary, remove_summary] = branch.summaries;
+    vec![
+        Endpoint::get(branch.list, list_summary, list::<F>)
+            .access(in_list)
+            .returns(branch.jobs)
+            .attributes(CONFIG_DIGEST),
+        Endpoint::post(branch.list, create_summary, create::<F>)
+            .params(&[named::JOB_ID])
+            .params(&branch.new)
+            .access(in_handler)
+            .returns(Shape::Null),
+        Endpoint::get(branch.one, read_summary, read::<F>)
+            .params(&[named::JOB_ID])
+            .access(in_handler)
+            .returns(branch.job)
+            .attributes(CONFIG_DIGEST),
+        Endpoint::put(branch.one, update_summary, update::<F>)
+            .params(&[named::JOB_ID])
+            .params(&branch.changes)
+            .params(&[branch.delete, named::DIGEST])
+            .access(in_handler)
+            .returns(Shape::Null),
+        Endpoint::delete(branch.one, remove_summary, remove::<F>)
+            .params(&[named::JOB_ID, named::DIGEST])
+            .access(in_handler)
+            .returns(Shape::Null),
+    ]
+}
+
+impl From<StoreJobError> for ApiError {
+    fn from(error: StoreJobError) -> Self {
+        Self::from_chain(&error)
+    }
+}
+
+async fn list<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let loaded = F::stored(&app).load()?;
+        let acl = app.acl()?;
+        let shown = loaded.entries.all()?.into_iter().filter(|job| may_see(&acl, &caller, *job));
+        let items: Vec<Value> = shown.map(|job| F::item(job).into()).collect();
+        Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+async fn read<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let id: JobId = request.params.require("id")?;
+    blocking(move || {
+        let loaded = F::stored(&app).load()?;
+        let acl = app.acl()?;
+        let job = visible(&acl, &caller, &loaded.entries, &id)?;
+        may_read(&acl, &caller, job)?;
+        Ok::<_, ApiError>(Reply::value(F::item(job)).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+async fn create<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let job = F::new_job(&request.params)?;
+    let id: JobId = request.params.require("id")?;
+    blocking(move || {
+        may_change(&*app.acl()?, &caller, &job)?;
+        F::stored(&app).edit(None, |jobs| {
+            jobs.insert(job).map_err(|error| match error {
+                SettingsError::Exists { .. } => {
+                    ApiError::parameter("id", format!("{} job '{id}' already exists", F::Entry::KIND))
+                }
+                error => error.into(),
+            })
+        })?;
+        app.job_states.create(&F::Entry::state_key(&id)?, app.clock.now())?;
+        Ok::<_, ApiError>(Reply::null())
+    })
+    .await
+}
+
+/// A request of an update, without what the file's lock is needed for.
+struct Update {
+    caller: Authid,
+    id: JobId,
+    digest: Option<Digest>,
+    params: Params,
+}
+
+async fn update<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let update = Update {
+        caller: request.caller()?.clone(),
+        id: request.params.require("id")?,
+        digest: request.params.parse("digest")?,
+        params: request.params,
+    };
+    blocking(move || change::<F>(&app, &update)).await
+}
+
+/// Changes a job: first what is to be reset, then what is given. The timer starts anew if the schedule is another one
+/// (`docs/spec/rest-api.md` 19.2).
+fn change<F: JobBranch>(app: &App, update: &Update) -> Result<Reply, ApiError> {
+    let acl = app.acl()?;
+    let edited = F::stored(app).edit(update.digest, |jobs| {
+        let former = visible(&acl, &update.caller, jobs, &update.id)?.clone();
+        may_change(&acl, &update.caller, &former)?;
+        let mut job = former.clone();
+        for field in update.params.texts("delete").unwrap_or_default() {
+            F::reset(&mut job, field);
+        }
+        F::set(&mut job, &update.params)?;
+        may_change(&acl, &update.caller, &job)?;
+        let is_rescheduled = job.schedule().is_some() && job.schedule() != former.schedule();
+        jobs.update(job)?;
+        Ok::<_, ApiError>(is_rescheduled)
+    })?;
+    if edited.value {
+        app.job_states.schedule_changed(&F::Entry::state_key(&update.id)?, app.clock.now(), &app.tasks)?;
+    }
+    Ok(Reply::null())
+}
+
+async fn remove<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    let id: JobId = request.params.require("id")?;
+    let digest: Option<Digest> = request.params.parse("digest")?;
+    blocking(move || {
+        let acl = app.acl()?;
+        F::stored(&app).edit(digest, |jobs| {
+            may_change(&acl, &caller, visible(&acl, &caller, jobs, &id)?)?;
+            jobs.remove(id.as_str());
+            Ok::<_, ApiError>(())
+        })?;
+        // A run that is under way keeps its own copy of the job and ends by itself; its state goes with the job.
+        let key = F::Entry::state_key(&id)?;
+        match app.job_states.lock_within(&key, Duration::ZERO) {
+            Ok(_) | Err(JobStateError::Locked { .. }) => app.job_states.remove(&key)?,
+            Err(error) => return Err(error.into()),
+        }
+        Ok::<_, ApiError>(Reply::null())
+    })
+    .await
+}
+
+/// Returns the text trimmed, or nothing if only blanks are left: how an update treats comments.
+pub fn trimmed(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
