@@ -18,11 +18,13 @@ mod hash_slots;
 mod keys;
 mod password;
 mod pem;
+mod places;
 mod snapshot;
 mod ticket;
 mod token;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farhold_rules::acl::AclTree;
@@ -38,6 +40,7 @@ pub use failure::{AuthFailure, AuthFailureReason};
 pub use hash_slots::{HashSlot, Turn};
 pub use keys::{KeyError, Keys};
 pub use password::{PasswordChangeError, check_new_password};
+pub use places::Asker;
 pub use snapshot::AccessSnapshot;
 pub use ticket::{IssuedTicket, TICKET_PREFIX, TicketError};
 
@@ -52,13 +55,21 @@ pub struct Caller {
     pub authid: Authid,
 }
 
-/// Checks a password of an account of the operating system.
+/// Checks and sets passwords of accounts of the operating system. Blocking, perhaps for long.
 pub trait SystemAccounts: Send + Sync {
     /// Checks the password of the account `name`.
     ///
+    /// `remote_host`: where the caller is, if it is the network.
+    ///
     /// # Errors
     /// Why not, for the authentication log.
-    fn check(&self, name: &str, password: &Secret) -> Result<(), String>;
+    fn check(&self, name: &str, password: &Secret, remote_host: Option<IpAddr>) -> Result<(), String>;
+
+    /// Sets the password of the account `name`.
+    ///
+    /// # Errors
+    /// Why not, for the caller.
+    fn set(&self, name: &str, password: &Secret) -> Result<(), String>;
 }
 
 /// What a successful login gives.
@@ -231,15 +242,29 @@ impl Access {
 
     /// Logs a user in by password, or by a ticket that is still valid.
     ///
+    /// A password costs about the same time whether the user exists or not. `remote_host`: where the caller is, if it is
+    /// the network.
+    ///
     /// # Errors
     /// [`AuthFailure`]; the same for all causes outwardly.
     ///
     /// Source: `docs/spec/wire-protocol.md` 3.2, decision order.
-    pub fn login(&self, userid: &Userid, password: &Secret, proof: Proof) -> Result<Login, AuthFailure> {
-        self.require_active(&Authid::from(userid.clone()))?;
+    pub fn login(
+        &self,
+        userid: &Userid,
+        password: &Secret,
+        proof: Proof,
+        remote_host: Option<IpAddr>,
+    ) -> Result<Login, AuthFailure> {
+        if let Err(failure) = self.require_active(&Authid::from(userid.clone())) {
+            if proof != Proof::TicketOnly {
+                crypt::spend_a_check(password);
+            }
+            return Err(failure);
+        }
         let mut upgrade_error = None;
         if proof == Proof::PasswordOnly || !self.is_own_ticket(userid, password, proof)? {
-            upgrade_error = self.check_password(userid, password)?;
+            upgrade_error = self.check_password(userid, password, remote_host)?;
             let factors = self.inner.settings.second_factors().load();
             let has_factor = factors.map_err(|e| AuthFailure::new(userid, e.into()))?.entries.has_any(userid);
             if has_factor {
@@ -270,7 +295,12 @@ impl Access {
     }
 
     /// Checks a password by the user's realm; upgrades the stored hash if it has an older form.
-    fn check_password(&self, userid: &Userid, password: &Secret) -> Result<Option<SettingsError>, AuthFailure> {
+    fn check_password(
+        &self,
+        userid: &Userid,
+        password: &Secret,
+        remote_host: Option<IpAddr>,
+    ) -> Result<Option<SettingsError>, AuthFailure> {
         let fail = |reason| AuthFailure::new(userid, reason);
         let length = password.expose().chars().count();
         let is_text = !password.expose().chars().any(|c| c.is_ascii_control());
@@ -284,11 +314,17 @@ impl Access {
                 let Some(accounts) = &self.inner.system_accounts else {
                     return Err(refused("this server cannot check passwords of system accounts".to_owned()));
                 };
-                accounts.check(userid.name(), password).map_err(refused)?;
+                accounts.check(userid.name(), password, remote_host).map_err(refused)?;
                 Ok(None)
             }
-            Some(_) => Err(fail(AuthFailureReason::UnsupportedRealm(userid.realm().to_owned()))),
-            None => Err(fail(AuthFailureReason::UnknownRealm(userid.realm().to_owned()))),
+            other => {
+                crypt::spend_a_check(password);
+                let realm = userid.realm().to_owned();
+                Err(fail(match other {
+                    Some(_) => AuthFailureReason::UnsupportedRealm(realm),
+                    None => AuthFailureReason::UnknownRealm(realm),
+                }))
+            }
         }
     }
 

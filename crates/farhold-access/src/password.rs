@@ -1,6 +1,8 @@
-//! Passwords of the realm `pbs`: checking, setting, changing.
+//! Passwords: checking, setting, changing. Those of realm `pbs` are kept here, those of `pam` by the operating system.
 //!
 //! Source: `docs/spec/config-and-access.md` 3.11 and 5.11, `docs/spec/rest-api.md` 5.2.
+
+use std::net::IpAddr;
 
 use farhold_rules::acl::AclPath;
 use farhold_settings::{RealmKind, SettingsError};
@@ -46,6 +48,12 @@ pub enum PasswordChangeError {
         /// The realm.
         realm: String,
     },
+    /// The operating system refused.
+    #[error("password of the system account could not be set: {reason}")]
+    System {
+        /// Why.
+        reason: String,
+    },
     /// The stored configuration could not be used.
     #[error("password could not be stored")]
     Settings(#[from] SettingsError),
@@ -63,24 +71,16 @@ pub fn check_new_password(password: &Secret) -> Result<(), PasswordChangeError> 
 }
 
 impl Access {
-    /// Changes a user's password as `caller` asks for.
-    ///
-    /// `confirmation`: the current password of the caller; of a token's user if the caller is a token. `root@pam` and
-    /// its tokens need none.
+    /// Changes a user's password as `caller` asks for, who has [confirmed](Self::confirm) it.
     ///
     /// # Errors
-    /// In this order: confirmation, unknown user, token as caller, not allowed, form, realm, storage.
+    /// In this order: unknown user, token as caller, not allowed, form, realm, storage.
     pub fn change_password(
         &self,
         caller: &Authid,
         userid: &Userid,
         password: &Secret,
-        confirmation: Option<&Secret>,
     ) -> Result<(), PasswordChangeError> {
-        if !caller.user().is_root() {
-            let confirmation = confirmation.ok_or(PasswordChangeError::ConfirmationMissing)?;
-            self.check_password(caller.user(), confirmation).map_err(PasswordChangeError::ConfirmationWrong)?;
-        }
         let snapshot = self.snapshot()?;
         if snapshot.users().user(userid).is_none() {
             return Err(PasswordChangeError::UnknownUser { userid: userid.clone() });
@@ -98,14 +98,40 @@ impl Access {
         self.set_password(userid, password)
     }
 
-    /// Stores a new password. Asks for no permission.
+    /// Checks that it is really `caller` who asks for something that must not be done by whoever finds a browser open.
+    ///
+    /// `confirmation`: the current password, of a token's user if the caller is a token. `root@pam` and its tokens need
+    /// none.
     ///
     /// # Errors
-    /// A password that breaks the rules, a realm other than `pbs`, or a file that cannot be changed.
+    /// [`PasswordChangeError::ConfirmationMissing`] or [`PasswordChangeError::ConfirmationWrong`].
+    pub fn confirm(
+        &self,
+        caller: &Authid,
+        confirmation: Option<&Secret>,
+        remote_host: Option<IpAddr>,
+    ) -> Result<(), PasswordChangeError> {
+        if caller.user().is_root() {
+            return Ok(());
+        }
+        let confirmation = confirmation.ok_or(PasswordChangeError::ConfirmationMissing)?;
+        let checked = self.check_password(caller.user(), confirmation, remote_host);
+        checked.map(drop).map_err(PasswordChangeError::ConfirmationWrong)
+    }
+
+    /// Stores a new password, or has the operating system do it in realm `pam`. Asks for no permission.
+    ///
+    /// # Errors
+    /// A password that breaks the rules, a realm that keeps its passwords elsewhere, or a file that cannot be changed.
     pub fn set_password(&self, userid: &Userid, password: &Secret) -> Result<(), PasswordChangeError> {
         check_new_password(password)?;
-        if self.realm_kind(userid)? != Some(RealmKind::Pbs) {
-            return Err(PasswordChangeError::UnsupportedRealm { realm: userid.realm().to_owned() });
+        match (self.realm_kind(userid)?, &self.inner.system_accounts) {
+            (Some(RealmKind::Pbs), _) => {}
+            (Some(RealmKind::Pam), Some(accounts)) => {
+                let set = accounts.set(userid.name(), password);
+                return set.map_err(|reason| PasswordChangeError::System { reason });
+            }
+            _ => return Err(PasswordChangeError::UnsupportedRealm { realm: userid.realm().to_owned() }),
         }
         // Hashing takes long, so it is done before the lock is taken.
         let hash = crypt::hash_password(password, self.settings().dir().randomness());
@@ -124,7 +150,10 @@ impl Access {
     ) -> Result<Option<SettingsError>, AuthFailure> {
         let fail = |reason| AuthFailure::new(userid, reason);
         let hashes = self.settings().passwords().load().map_err(|e| fail(e.into()))?.entries;
-        let hash = hashes.get(userid.name()).ok_or_else(|| fail(AuthFailureReason::NoPassword))?;
+        let Some(hash) = hashes.get(userid.name()) else {
+            crypt::spend_a_check(password);
+            return Err(fail(AuthFailureReason::NoPassword));
+        };
         if !crypt::verify_password(password, &hash) {
             return Err(fail(AuthFailureReason::WrongPassword));
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
@@ -90,7 +91,7 @@ impl Server {
     }
 
     fn login(&self, user: &str, password: &str) -> Result<farhold_access::Login, AuthFailure> {
-        self.access.login(&userid(user), &Secret::new(password), Proof::PasswordOrTicket)
+        self.access.login(&userid(user), &Secret::new(password), Proof::PasswordOrTicket, None)
     }
 
     fn at(&self, time: i64) -> &Self {
@@ -189,7 +190,10 @@ fn only_the_canonical_spelling_of_a_ticket_is_accepted() {
 fn a_percent_sign_in_a_name_does_not_turn_a_ticket_into_somebody_elses() {
     struct Anybody;
     impl SystemAccounts for Anybody {
-        fn check(&self, _: &str, _: &Secret) -> Result<(), String> {
+        fn check(&self, _: &str, _: &Secret, _: Option<IpAddr>) -> Result<(), String> {
+            Ok(())
+        }
+        fn set(&self, _: &str, _: &Secret) -> Result<(), String> {
             Ok(())
         }
     }
@@ -234,7 +238,7 @@ fn a_ticket_renews_itself_and_needs_no_password() {
     assert_eq!(server.ticket_reason(renewed.ticket.expose()), None);
     assert!(server.login("sync@pbs", OPENSSL_TICKET).is_err(), "the old one has expired");
     let only_password =
-        server.access.login(&userid("sync@pbs"), &Secret::new(renewed.ticket.expose()), Proof::PasswordOnly);
+        server.access.login(&userid("sync@pbs"), &Secret::new(renewed.ticket.expose()), Proof::PasswordOnly, None);
     assert!(only_password.is_err(), "a ticket is no password where only a password is asked for");
 }
 
@@ -352,7 +356,8 @@ fn passwords_change_in_the_recorded_order_of_checks() {
     let server = Server::new();
     let change = |caller: &str, target: &str, new: &str, own: Option<&str>| {
         let own = own.map(Secret::new);
-        server.access.change_password(&authid(caller), &userid(target), &Secret::new(new), own.as_ref())
+        server.access.confirm(&authid(caller), own.as_ref(), None)?;
+        server.access.change_password(&authid(caller), &userid(target), &Secret::new(new))
     };
     let pw = Some(PASSWORD);
     assert!(matches!(change("admin@pbs", "sync@pbs", "new-password", None), Err(E::ConfirmationMissing)));
@@ -371,6 +376,55 @@ fn passwords_change_in_the_recorded_order_of_checks() {
     change("admin@pbs", "sync@pbs", "next-password", pw).unwrap();
     change("root@pam", "sync@pbs", &"ä".repeat(64), None).unwrap();
     assert!(server.login("sync@pbs", &"ä".repeat(64)).is_ok());
+}
+
+/// Remembers what it was asked.
+#[derive(Default)]
+struct Asked(std::sync::Mutex<Vec<String>>);
+
+impl SystemAccounts for Asked {
+    fn check(&self, name: &str, password: &Secret, remote_host: Option<IpAddr>) -> Result<(), String> {
+        self.0.lock().unwrap().push(format!("check {name} {remote_host:?}"));
+        if password.expose() == PASSWORD { Ok(()) } else { Err("no".to_owned()) }
+    }
+
+    fn set(&self, name: &str, password: &Secret) -> Result<(), String> {
+        self.0.lock().unwrap().push(format!("set {name}"));
+        if password.expose() == "refuse-me" { Err("too simple".to_owned()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn passwords_of_system_accounts_are_checked_and_set_by_the_system() {
+    let asked = Arc::new(Asked::default());
+    let server = Server::with("ed25519.key", "ed25519.pub", Some(asked.clone()));
+    std::fs::write(server.dir.path().join("user.cfg"), "user: bob@pam\n\nuser: off@pam\n\tenable false\n").unwrap();
+    let login = |user: &str, password: &str| {
+        let from = Some(IpAddr::from([192, 0, 2, 1]));
+        server.access.login(&userid(user), &Secret::new(password), Proof::PasswordOrTicket, from)
+    };
+    assert!(login("root@pam", PASSWORD).is_ok() && login("bob@pam", PASSWORD).is_ok());
+    assert_eq!(login("bob@pam", "wrong").unwrap_err().log_text(), "system account: no");
+    assert!(login("off@pam", PASSWORD).is_err() && login("eve@pam", PASSWORD).is_err(), "not asked about those");
+    let change = |caller: &str, new: &str, own: Option<&str>| {
+        let own = own.map(Secret::new);
+        server.access.confirm(&authid(caller), own.as_ref(), None)?;
+        server.access.change_password(&authid(caller), &userid("bob@pam"), &Secret::new(new))
+    };
+    change("bob@pam", "new-password", Some(PASSWORD)).unwrap();
+    change("root@pam", "new-password", None).unwrap();
+    let refused = change("root@pam", "refuse-me", None).unwrap_err();
+    assert_eq!(refused.to_string(), "password of the system account could not be set: too simple");
+    let expected = [
+        "check root Some(192.0.2.1)",
+        "check bob Some(192.0.2.1)",
+        "check bob Some(192.0.2.1)",
+        "check bob None",
+        "set bob",
+        "set bob",
+        "set bob",
+    ];
+    assert_eq!(*asked.0.lock().unwrap(), expected);
 }
 
 #[test]

@@ -78,14 +78,14 @@ fn a_new_user_can_log_in_and_one_that_cannot_be_created_leaves_nothing_behind() 
         user_text(&dir)
     );
     let userid = "n@pbs".parse().unwrap();
-    assert!(access.login(&userid, &password, Proof::PasswordOrTicket).is_ok());
+    assert!(access.login(&userid, &password, Proof::PasswordOrTicket, None).is_ok());
     // A ticket only: the password is none, however right it is.
-    assert!(access.login(&userid, &password, Proof::TicketOnly).is_err());
+    assert!(access.login(&userid, &password, Proof::TicketOnly, None).is_err());
 
     // The section was removed by hand; a new user of this name does not get the old password.
     std::fs::write(dir.path().join("user.cfg"), "").unwrap();
     access.create_user(&root, new("n@pbs"), None).unwrap();
-    assert!(access.login(&userid, &password, Proof::PasswordOrTicket).is_err());
+    assert!(access.login(&userid, &password, Proof::PasswordOrTicket, None).is_err());
 }
 
 #[test]
@@ -186,16 +186,39 @@ fn permissions_are_listed_for_every_node_of_the_tree_where_something_is_held() {
 #[tokio::test]
 async fn hash_slots_are_bounded_and_so_are_those_who_wait_for_one() {
     let (_dir, access) = server();
-    let held = (access.hash_slot().await.unwrap(), access.hash_slot().await.unwrap());
-    let mut waiting: Vec<_> = (0..64).map(|_| Box::pin(access.hash_slot())).collect();
+    let asker = |n: u8, who: &str| access.asker(Some([192, 0, 2, n].into()), &authid(who));
+    let slot = |n: u8, who: &str| Box::pin(access.hash_slot(asker(n, who)));
+    let held = (slot(1, "sync@pbs").await.unwrap(), slot(1, "sync@pbs").await.unwrap());
+    let mut waiting: Vec<_> = (0..100).map(|_| slot(1, "sync@pbs")).collect();
+    let mut refused = 0;
     for wait in &mut waiting {
-        assert!(futures::poll!(wait).is_pending());
+        refused += usize::from(matches!(futures::poll!(wait), std::task::Poll::Ready(None)));
     }
-    assert!(access.hash_slot().await.is_none(), "nobody waits behind 64 others");
-    drop(held);
+    assert_eq!(refused, 70, "one address has 32 places");
+    let mut other = slot(2, "other@pbs");
+    assert!(futures::poll!(&mut other).is_pending(), "others wait behind them");
+    // System accounts do not wait for hashes.
+    let system = slot(3, "root@pam").await.unwrap();
+    drop((system, held));
     assert!(waiting.remove(0).await.is_some());
     drop(waiting);
-    assert!(access.hash_slot().await.is_some());
+    assert!(other.await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_guesses_is_slowed_down_until_the_refusals_are_answered() {
+    let (_dir, access) = server();
+    let guess = async |n: u8| {
+        let slot = access.hash_slot(access.asker(Some([192, 0, 2, n].into()), &authid("sync@pbs"))).await;
+        slot.map(farhold_access::HashSlot::refused).is_some()
+    };
+    for _ in 0..8 {
+        assert!(guess(1).await);
+    }
+    assert!(!guess(1).await, "eight wrong ones");
+    assert!(guess(2).await, "somebody else");
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    assert!(guess(1).await);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farhold_access::{Access, AuthFailureReason, Credentials};
+use farhold_access::{Access, Asker, AuthFailureReason, Credentials, HashSlot};
 use farhold_jobs::App;
 use farhold_rules::acl::{AclPath, AclTree, Granted};
 use farhold_types::{Authid, Privileges};
@@ -85,17 +85,22 @@ impl Presented {
         if let Some(caller) = presented.clone().at_once(&access).await? {
             return Ok(caller);
         }
-        let slot = access.hash_slot().await;
+        let slot = match presented.clone().asker(&access).await? {
+            Some(asker) => access.hash_slot(asker).await,
+            None => None,
+        };
         let check = move || {
-            let result = match &slot {
-                Some(_) => {
+            let result = match slot {
+                Some(slot) => {
                     let csrf_token = presented.csrf_token.as_deref();
-                    access.authenticate(&presented.credentials, presented.is_get, csrf_token)
+                    let result = access.authenticate(&presented.credentials, presented.is_get, csrf_token);
+                    settle(slot, result.is_ok());
+                    result
                 }
                 None => Err(too_many_checks(presented.who())),
             };
-            // Slot and turn are kept until here, also if the caller goes away meanwhile.
-            drop((slot, turn));
+            // The turn is kept until here, also if the caller goes away meanwhile.
+            drop(turn);
             result.map(|caller| caller.authid).map_err(|failure| refused(&access, presented.peer, &failure))
         };
         on_blocking_thread(check).await
@@ -108,6 +113,16 @@ impl Presented {
             let result = access.authenticate_at_once(&self.credentials, self.is_get, self.csrf_token.as_deref());
             let caller = result.map_err(|failure| refused(&access, self.peer, &failure))?;
             Ok(caller.map(|caller| caller.authid))
+        })
+        .await
+    }
+
+    /// Returns who asks for a hash; only API tokens do.
+    async fn asker(self: Arc<Self>, access: &Access) -> Result<Option<Asker>, AuthFailure> {
+        let access = access.clone();
+        on_blocking_thread(move || {
+            let tokenid = self.who().and_then(|who| who.parse().ok());
+            Ok(tokenid.map(|tokenid| access.asker(self.peer.map(|peer| peer.ip()), &tokenid)))
         })
         .await
     }
@@ -130,6 +145,15 @@ async fn on_blocking_thread<T: Send + 'static>(
 /// Returns the values of all `Cookie` headers that are text.
 pub(crate) fn cookies(headers: &HeaderMap) -> Vec<&str> {
     headers.get_all(COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect()
+}
+
+/// Gives a slot back after a check.
+pub(crate) fn settle(slot: HashSlot, was_right: bool) {
+    if was_right {
+        drop(slot);
+    } else {
+        slot.refused();
+    }
 }
 
 /// Returns the failure of a caller for whom there was no room to check a password or secret.

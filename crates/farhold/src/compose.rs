@@ -23,6 +23,7 @@ use crate::directories::Directories;
 use crate::host_files::SystemHost;
 use crate::node_certificate::{Making, NodeCertificate};
 use crate::system;
+use crate::system_accounts::HostAccounts;
 
 /// What a server is made of.
 pub struct Parts {
@@ -58,7 +59,7 @@ impl Parts {
             time_zone: TimeZone::system(),
             host: Arc::new(SystemHost),
             server_log: Arc::default(),
-            system_accounts: None,
+            system_accounts: Some(Arc::new(HostAccounts::new())),
         }
     }
 }

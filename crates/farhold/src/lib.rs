@@ -14,4 +14,5 @@ pub mod log;
 pub mod node_certificate;
 pub mod server;
 pub mod system;
+pub mod system_accounts;
 pub mod terminal;

@@ -19,6 +19,7 @@ use farhold_types::Authid;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,7 @@ use path::{TargetError, components, decode_component};
 use tree::{Found, Tree};
 
 /// Delay of every 401: a brake on guessing. PVE waits 7 s, so never longer. Source: `docs/spec/rest-api.md` 1.4.
+/// It is counted from the arrival of the request, so that the time tells nothing about what was checked.
 pub const UNAUTHORIZED_DELAY: Duration = Duration::from_secs(3);
 
 /// Delay of a 403 from a declared permission. Source: as above.
@@ -182,6 +184,7 @@ impl<C: Context> Router<C> {
         request: http::Request<Body>,
         connection: ConnectionInfo,
     ) -> Response<Body> {
+        let arrived = Instant::now();
         let found = match rest.iter().map(|part| decode_component(part)).collect::<Option<Vec<_>>>() {
             Some(decoded) => self.tree.find(request.method(), &decoded, |n| &self.endpoints[n].declaration),
             None => Found::Nothing,
@@ -195,7 +198,7 @@ impl<C: Context> Router<C> {
                 Ok(caller) => Some(caller),
                 Err(failure) => {
                     tracing::warn!(peer = ?connection.peer, method = %request.method(), path = request.uri().path(), "{failure}");
-                    tokio::time::sleep(UNAUTHORIZED_DELAY).await;
+                    tokio::time::sleep_until(refusal_time(arrived, Instant::now())).await;
                     return plain(StatusCode::UNAUTHORIZED, UNAUTHORIZED_TEXT);
                 }
             }
@@ -224,7 +227,7 @@ impl<C: Context> Router<C> {
             Err(error) => {
                 tracing::info!(%method, path, status = error.status().as_u16(), "{error}");
                 if error.status() == StatusCode::UNAUTHORIZED {
-                    tokio::time::sleep(UNAUTHORIZED_DELAY).await;
+                    tokio::time::sleep_until(refusal_time(arrived, Instant::now())).await;
                 }
                 failure(format, &error)
             }
@@ -323,6 +326,14 @@ impl<C: Context> Router<C> {
     }
 }
 
+/// Returns when a 401 is answered: [`UNAUTHORIZED_DELAY`] after the request arrived. If finding out took longer, it is the
+/// next full second, so that it does not say how long.
+fn refusal_time(arrived: Instant, now: Instant) -> Instant {
+    let spent = now.duration_since(arrived);
+    let seconds = spent.as_secs() + u64::from(spent.subsec_nanos() != 0);
+    arrived + UNAUTHORIZED_DELAY.max(Duration::from_secs(seconds))
+}
+
 const DENIED_TEXT: &str = "permission check failed";
 
 fn resolve<'a>(need: &Need, value: impl Fn(&str) -> &'a str) -> String {
@@ -360,5 +371,19 @@ impl<C: Context> Request<C> {
 impl<C: Context> fmt::Debug for Router<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router").field("endpoints", &self.endpoints.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_refusal_does_not_say_what_was_checked() {
+        let arrived = Instant::now();
+        for (spent, answered) in [(0, 3000), (70, 3000), (2999, 3000), (3000, 3000), (3001, 4000), (9500, 10_000)] {
+            let at = refusal_time(arrived, arrived + Duration::from_millis(spent));
+            assert_eq!(at - arrived, Duration::from_millis(answered), "{spent} ms");
+        }
     }
 }

@@ -198,7 +198,7 @@ impl Player {
             let (app, name) = (Arc::clone(&server.app), userid.clone());
             let login = move || {
                 let userid: Userid = name.parse().unwrap();
-                app.access.login(&userid, &Secret::new(password), Proof::PasswordOnly).map_err(|e| e.log_text())
+                app.access.login(&userid, &Secret::new(password), Proof::PasswordOnly, None).map_err(|e| e.log_text())
             };
             let login = tokio::task::spawn_blocking(login).await.unwrap()?;
             self.logins.insert(key.clone(), (login.ticket.expose().to_owned(), login.csrf_token));

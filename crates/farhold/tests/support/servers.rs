@@ -1,6 +1,7 @@
 //! Servers made by the composition root, as a test needs them.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,9 +24,13 @@ pub const ROOT_PASSWORD: &str = "root-secret-1";
 struct RootOnly;
 
 impl SystemAccounts for RootOnly {
-    fn check(&self, name: &str, password: &Secret) -> Result<(), String> {
+    fn check(&self, name: &str, password: &Secret, _remote_host: Option<IpAddr>) -> Result<(), String> {
         let is_root = name == "root" && password.expose() == ROOT_PASSWORD;
         if is_root { Ok(()) } else { Err("unknown account or wrong password".to_owned()) }
+    }
+
+    fn set(&self, _name: &str, _password: &Secret) -> Result<(), String> {
+        Err("passwords of this system stay".to_owned())
     }
 }
 

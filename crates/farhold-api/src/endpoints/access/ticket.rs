@@ -3,12 +3,12 @@
 //! The answers of `/access/ticket` have their own form, the same for both formats. Source: `docs/spec/rest-api.md` 5.1
 //! and 5.2, `docs/spec/wire-protocol.md` 3.2 and 3.4.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use farhold_access::credentials::{PREFIXED_COOKIE, cookie};
 use farhold_access::{
-    Access as Authentication, AuthFailure, AuthFailureReason, Login, PasswordChangeError, Proof, TICKET_PREFIX,
+    Access as Authentication, Asker, AuthFailure, AuthFailureReason, Login, PasswordChangeError, Proof, TICKET_PREFIX,
 };
 use farhold_jobs::App;
 use farhold_types::{Authid, Secret, Userid};
@@ -17,7 +17,7 @@ use http::header::SET_COOKIE;
 use serde_json::{Map, json};
 
 use super::super::blocking;
-use crate::context::{cookies, log_refusal, too_many_checks};
+use crate::context::{cookies, log_refusal, settle, too_many_checks};
 use crate::declare::{Access, Endpoint, Reply, Request, full_body};
 use crate::dispatch::DROP_COOKIE;
 use crate::error::ApiError;
@@ -96,7 +96,7 @@ impl Attempt {
         let Some(ticket) = self.cookie.as_ref().or(self.password.as_ref().filter(is_ticket)) else {
             return Ok(None);
         };
-        match access.login(&self.userid, ticket, Proof::TicketOnly) {
+        match access.login(&self.userid, ticket, Proof::TicketOnly, None) {
             Ok(login) => Ok(Some(login)),
             Err(failure) => {
                 let is_final = match &failure.reason {
@@ -108,9 +108,14 @@ impl Attempt {
         }
     }
 
+    fn address(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip())
+    }
+
     fn by_password(&self, access: &Authentication) -> Result<Login, AuthFailure> {
         let missing = || AuthFailure { who: Some(self.userid.to_string()), reason: AuthFailureReason::NoCredentials };
-        access.login(&self.userid, self.password.as_ref().ok_or_else(missing)?, Proof::PasswordOnly)
+        let password = self.password.as_ref().ok_or_else(missing)?;
+        access.login(&self.userid, password, Proof::PasswordOnly, self.address())
     }
 
     /// Logs how it ended, and returns what the caller learns about it. Blocking.
@@ -136,24 +141,35 @@ impl Attempt {
         let attempt = Arc::new(self);
         let (first, tried) = (access.clone(), Arc::clone(&attempt));
         let at_once = blocking(move || match tried.by_ticket(&first) {
-            Ok(None) => Ok(None),
-            Ok(Some(login)) => tried.ended(&first, Ok(login)).map(Some),
-            Err(failure) => tried.ended(&first, Err(failure)).map(Some),
+            Ok(None) => Ok(Checked::Later(first.asker(tried.address(), &tried.userid.clone().into()))),
+            Ok(Some(login)) => tried.ended(&first, Ok(login)).map(Checked::Now),
+            Err(failure) => tried.ended(&first, Err(failure)).map(Checked::Now),
         });
-        if let Some(login) = at_once.await? {
-            return Ok(login);
-        }
-        let slot = access.hash_slot().await;
+        let asker = match at_once.await? {
+            Checked::Now(login) => return Ok(login),
+            Checked::Later(asker) => asker,
+        };
+        let slot = access.hash_slot(asker).await;
         blocking(move || {
-            let result = match &slot {
-                Some(_) => attempt.by_password(&access),
+            let result = match slot {
+                Some(slot) => {
+                    let result = attempt.by_password(&access);
+                    settle(slot, result.is_ok());
+                    result
+                }
                 None => Err(too_many_checks(Some(attempt.userid.to_string()))),
             };
-            drop(slot);
             attempt.ended(&access, result)
         })
         .await
     }
+}
+
+/// Whether a login is decided without a hash.
+enum Checked {
+    Now(Login),
+    /// A password is to be checked for this asker.
+    Later(Asker),
 }
 
 async fn log_in(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
@@ -212,20 +228,40 @@ async fn change_password(app: Arc<App>, request: Request<App>) -> Result<Reply, 
     let userid: Userid = params.require("userid")?;
     let password: Secret = Secret::new(params.text("password").unwrap_or_default());
     let confirmation = params.text("confirmation-password").map(Secret::new);
+    confirmed(app.access.clone(), caller.clone(), confirmation, peer).await?;
     let access = app.access.clone();
-    let slot = access.hash_slot().await;
+    blocking(move || access.change_password(&caller, &userid, &password)).await?;
+    Ok(Reply::null())
+}
+
+/// Checks that the caller knows its own password; see [`Authentication::confirm`]. A wrong one goes to the log.
+///
+/// # Errors
+/// 401: missing or wrong.
+pub(super) async fn confirmed(
+    access: Authentication,
+    caller: Authid,
+    confirmation: Option<Secret>,
+    peer: Option<SocketAddr>,
+) -> Result<(), ApiError> {
+    if confirmation.is_none() || caller.user().is_root() {
+        return Ok(access.confirm(&caller, confirmation.as_ref(), None)?);
+    }
+    let address = peer.map(|peer| peer.ip());
+    let (asking, user) = (access.clone(), Authid::from(caller.user().clone()));
+    let asker = blocking(move || Ok::<_, ApiError>(asking.asker(address, &user))).await?;
+    let slot = access.hash_slot(asker).await;
     blocking(move || {
-        if slot.is_none() {
+        let Some(slot) = slot else {
             log_refusal(&access, peer, &too_many_checks(Some(caller.to_string())));
             return Err(ApiError::unauthorized(REFUSED));
-        }
-        let result = access.change_password(&caller, &userid, &password, confirmation.as_ref());
+        };
+        let result = access.confirm(&caller, confirmation.as_ref(), address);
         if let Err(PasswordChangeError::ConfirmationWrong(failure)) = &result {
             log_refusal(&access, peer, failure);
         }
-        drop(slot);
+        settle(slot, result.is_ok());
         result.map_err(ApiError::from)
     })
-    .await?;
-    Ok(Reply::null())
+    .await
 }
