@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farhold_crypto::sha256;
 use farhold_format::blob::{BlobEncoder, BlobError, Compression};
-use farhold_storage::StorageError;
+use farhold_storage::{FileTime, StorageError};
 use farhold_types::Digest;
 use thiserror::Error;
 
@@ -55,6 +55,12 @@ impl Datastore {
     /// # Errors
     /// [`AccessTimeError::NotUpdated`] if it has none.
     pub fn check_access_time(&self) -> Result<(), AccessTimeError> {
+        self.probe_access_time().map(drop)
+    }
+
+    /// Does what [`Self::check_access_time`] does. Returns the time that the file system gave the chunk at the end, which
+    /// is the present as that file system sees it.
+    pub(crate) fn probe_access_time(&self) -> Result<FileTime, AccessTimeError> {
         let plain = vec![0; ZERO_CHUNK_BYTES];
         let digest = sha256(&plain);
         let encoded = BlobEncoder::new().encode(&plain, Compression::On, None).map_err(AccessTimeError::Encoding)?;
@@ -72,7 +78,7 @@ impl Datastore {
                 may_change = false;
                 first = now;
             } else if first.accessed < now.accessed {
-                return Ok(());
+                return Ok(now.accessed);
             }
             std::thread::sleep(PAUSE);
         }

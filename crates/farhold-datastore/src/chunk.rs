@@ -61,9 +61,13 @@ impl Datastore {
     /// Marks a chunk as in use by setting its access time to now. Returns `false` if the store has no such chunk, or
     /// only an empty file of its name (which garbage collection then still finds touched).
     ///
+    /// Takes the short lock of the chunk: a sweep of this process looks at the access time a last time under it, so a
+    /// chunk that was found here stays.
+    ///
     /// # Errors
     /// [`ChunkError::Storage`].
     pub fn touch_chunk(&self, digest: &Digest) -> Result<bool, ChunkError> {
+        let _guard = self.insertion_guard(digest);
         match self.storage().touch_atime(&layout::chunk(digest)) {
             Ok(()) => self.has_chunk(digest),
             Err(error) if error.is_not_found() => Ok(false),

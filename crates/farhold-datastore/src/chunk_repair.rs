@@ -16,7 +16,7 @@ use crate::layout;
 use crate::store::Datastore;
 
 /// Files that are kept of one damaged chunk; the last one is replaced when all names are taken.
-const MAX_BAD_FILES: u32 = 10;
+pub(crate) const MAX_BAD_FILES: u32 = 10;
 
 impl Datastore {
     /// Stores a chunk in its encoded form in place of a damaged one; as [`Self::insert_chunk`] if there is none.
@@ -82,7 +82,7 @@ impl Datastore {
     }
 }
 
-fn bad_chunk(digest: &Digest, number: u32) -> StorePath {
+pub(crate) fn bad_chunk(digest: &Digest, number: u32) -> StorePath {
     let parent = layout::chunk(digest).parent().unwrap_or_default();
     layout::join(&parent, &format!("{digest}.{number}.bad"))
 }

@@ -20,6 +20,7 @@ mod cleaning;
 mod client_log;
 mod destroy;
 mod error;
+pub mod gc;
 mod gc_status;
 mod group;
 mod item;

@@ -4,6 +4,7 @@ pub mod acl;
 pub mod calendar;
 pub mod daily_window;
 pub mod encrypt_plan;
+pub mod gc_cutoff;
 pub mod history;
 pub mod namespace_map;
 pub mod peer_version;

@@ -150,6 +150,24 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Missing or not a directory.
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError>;
 
+    /// Returns the entries of a directory with what is known about each, sorted by name. Names that are not UTF-8 are left
+    /// out, and so is what vanishes while this works.
+    ///
+    /// # Errors
+    /// Missing or not a directory.
+    fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
+        let mut found = Vec::new();
+        for entry in self.list(path)? {
+            let Ok(child) = path.join(&entry.name) else { continue };
+            match self.stat(&child) {
+                Ok(stat) => found.push((entry.name, stat)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     /// Replaces a file by a new one with this content and mode 0644, or creates it, as one step.
     ///
     /// # Errors

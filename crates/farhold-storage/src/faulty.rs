@@ -147,6 +147,11 @@ impl Storage for FaultyStorage {
         self.inner.list(path)
     }
 
+    fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
+        self.check(Operation::List, path)?;
+        self.inner.list_stats(path)
+    }
+
     fn write_atomic(
         &self,
         path: &StorePath,

@@ -161,6 +161,17 @@ fn kind_of(file_type: fs::FileType) -> EntryKind {
     }
 }
 
+fn stat_of(meta: &fs::Metadata) -> Stat {
+    Stat {
+        kind: kind_of(meta.file_type()),
+        size_bytes: meta.len(),
+        mode: meta.mode() & 0o777,
+        inode: meta.ino(),
+        accessed: FileTime { seconds: meta.atime(), nanoseconds: meta.atime_nsec() },
+        modified: FileTime { seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() },
+    }
+}
+
 impl Storage for LocalStorage {
     fn read(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
         let (file, meta, full) = self.open_file(path)?;
@@ -192,14 +203,25 @@ impl Storage for LocalStorage {
         let full = self.resolve(Operation::Stat, path)?;
         let meta = if path.is_root() { fs::metadata(&full) } else { fs::symlink_metadata(&full) };
         let meta = meta.map_err(|source| StorageError::from_io(Operation::Stat, &full, source))?;
-        Ok(Stat {
-            kind: kind_of(meta.file_type()),
-            size_bytes: meta.len(),
-            mode: meta.mode() & 0o777,
-            inode: meta.ino(),
-            accessed: FileTime { seconds: meta.atime(), nanoseconds: meta.atime_nsec() },
-            modified: FileTime { seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() },
-        })
+        Ok(stat_of(&meta))
+    }
+
+    fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
+        let full = self.resolve_dir(Operation::List, path)?;
+        let failed = |source| StorageError::from_io(Operation::List, &full, source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&full).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // Relative to the open directory, and of a link itself.
+            match entry.metadata() {
+                Ok(meta) => found.push((name, stat_of(&meta))),
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
     }
 
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {

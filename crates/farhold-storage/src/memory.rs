@@ -46,8 +46,8 @@ struct Node {
     content: Option<Content>,
     mode: u32,
     inode: u64,
-    accessed: u64,
-    modified: u64,
+    accessed: FileTime,
+    modified: FileTime,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +55,11 @@ struct Tree {
     nodes: BTreeMap<StorePath, Node>,
     held: BTreeSet<StorePath>,
     ticks: u64,
+    seconds: i64,
 }
 
-/// Files kept in memory. Times are ticks of an own counter, as nanoseconds, so that each change is later than the last.
+/// Files kept in memory. Times are ticks of an own counter, as nanoseconds, so that each change is later than the last;
+/// the seconds are 0 until a test sets them.
 ///
 /// Clones share the same files, like two processes that open the same directory; record locks never conflict.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +71,11 @@ impl Tree {
     fn tick(&mut self) -> u64 {
         self.ticks += 1;
         self.ticks
+    }
+
+    /// Returns the time of the tick before.
+    fn now(&self) -> FileTime {
+        FileTime { seconds: self.seconds, nanoseconds: i64::try_from(self.ticks).unwrap_or(i64::MAX) }
     }
 
     fn missing(path: &StorePath) -> StorageError {
@@ -110,8 +117,9 @@ impl Tree {
     }
 
     fn insert(&mut self, path: &StorePath, content: Option<Content>, mode: u32) {
-        let now = self.tick();
-        self.nodes.insert(path.clone(), Node { content, mode, inode: now, accessed: now, modified: now });
+        let inode = self.tick();
+        let now = self.now();
+        self.nodes.insert(path.clone(), Node { content, mode, inode, accessed: now, modified: now });
     }
 }
 
@@ -123,6 +131,11 @@ impl MemoryStorage {
 
     fn lock(&self) -> MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the second that file times show from now on.
+    pub fn set_seconds(&self, seconds: i64) {
+        self.lock().seconds = seconds;
     }
 
     /// Returns all paths, sorted; directories end in `/`. For comparing states.
@@ -152,20 +165,20 @@ impl Storage for MemoryStorage {
     fn stat(&self, path: &StorePath) -> Result<Stat, StorageError> {
         let tree = self.lock();
         tree.check_parents(path)?;
-        let root = Node { content: None, mode: DIRECTORY_MODE, inode: 0, accessed: 0, modified: 0 };
+        let never = FileTime { seconds: 0, nanoseconds: 0 };
+        let root = Node { content: None, mode: DIRECTORY_MODE, inode: 0, accessed: never, modified: never };
         let node = match tree.nodes.get(path) {
             Some(node) => node,
             None if path.is_root() => &root,
             None => return Err(Tree::missing(path)),
         };
-        let time = |ticks: u64| FileTime { seconds: 0, nanoseconds: i64::try_from(ticks).unwrap_or(i64::MAX) };
         Ok(Stat {
             kind: if node.content.is_some() { EntryKind::File } else { EntryKind::Directory },
             size_bytes: node.content.as_ref().map_or(0, Content::length),
             mode: node.mode,
             inode: node.inode,
-            accessed: time(node.accessed),
-            modified: time(node.modified),
+            accessed: node.accessed,
+            modified: node.modified,
         })
     }
 
@@ -284,7 +297,8 @@ impl Storage for MemoryStorage {
     fn touch_atime(&self, path: &StorePath) -> Result<(), StorageError> {
         let mut tree = self.lock();
         tree.check_parents(path)?;
-        let now = tree.tick();
+        tree.tick();
+        let now = tree.now();
         tree.nodes.get_mut(path).ok_or_else(|| Tree::missing(path))?.accessed = now;
         Ok(())
     }

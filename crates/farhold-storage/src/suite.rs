@@ -44,12 +44,13 @@ fn path(text: &str) -> StorePath {
 /// # Panics
 /// A guarantee of [`Storage`] does not hold.
 pub fn run(make: Make<'_>) {
-    let checks: [fn(&dyn Storage); 10] = [
+    let checks: [fn(&dyn Storage); 11] = [
         missing_entries_are_not_found,
         atomic_writes_replace_and_leave_nothing_else,
         staged_writes_land_at_the_target,
         exclusive_creation_refuses_what_exists,
         directories_are_made_and_listed_in_order,
+        listings_with_facts_agree_with_looking_at_each,
         renames_replace_files_and_move_trees,
         removals_remove_exactly_what_they_name,
         reads_are_bounded,
@@ -146,6 +147,24 @@ fn directories_are_made_and_listed_in_order(storage: &dyn Storage) {
     assert_eq!(storage.stat(&path("a")).expect("exists").mode, 0o750);
     assert_eq!(storage.stat(&path("b/c")).expect("exists").mode, DIRECTORY_MODE);
     assert_eq!(storage.stat(&StorePath::root()).expect("exists").kind, EntryKind::Directory);
+}
+
+fn listings_with_facts_agree_with_looking_at_each(storage: &dyn Storage) {
+    assert!(storage.list_stats(&path("d")).expect_err("must fail").is_not_found());
+    storage.create_dirs(&path("d/sub")).expect("created");
+    assert_eq!(storage.list_stats(&path("d/sub")).expect("listed"), []);
+    write(storage, "d/z", b"four");
+    write(storage, "d/a", b"");
+    let found = storage.list_stats(&path("d")).expect("listed");
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a", "sub", "z"]);
+    for (name, stat) in &found {
+        let alone = storage.stat(&path(&format!("d/{name}"))).expect("exists");
+        let facts = |stat: &crate::Stat| (stat.kind, stat.mode, stat.inode, stat.accessed, stat.modified);
+        assert_eq!(facts(stat), facts(&alone), "{name}");
+    }
+    assert_eq!((found[0].1.size_bytes, found[2].1.size_bytes), (0, 4));
+    assert!(storage.list_stats(&path("d/a")).is_err());
 }
 
 fn renames_replace_files_and_move_trees(storage: &dyn Storage) {

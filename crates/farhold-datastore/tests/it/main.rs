@@ -4,6 +4,7 @@ mod backup;
 mod chunks;
 mod crash;
 mod destroy;
+mod gc;
 mod golden;
 mod lifecycle;
 mod locking;

@@ -1,0 +1,108 @@
+//! Why a garbage collection did not complete.
+
+use farhold_format::index::IndexError;
+use farhold_storage::StorageError;
+use farhold_types::{Group, Namespace};
+use thiserror::Error;
+
+use super::event::Stopped;
+use crate::access_time::AccessTimeError;
+use crate::error::DatastoreError;
+use crate::lock::LockError;
+use crate::moving::MoveJournalError;
+
+/// Why a garbage collection did not complete.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GcError {
+    /// One runs already, or another process works on the store.
+    #[error("garbage collection runs already, or another process works on the datastore")]
+    Busy(#[source] LockError),
+    /// The process lock cannot be used.
+    #[error(transparent)]
+    Lock(LockError),
+    /// Access times are not kept: chunks that are in use would be removed.
+    #[error("access time check failed, garbage collection would remove chunks that are in use")]
+    AccessTime(#[from] AccessTimeError),
+    /// Not every chunk in use could be marked; nothing was removed.
+    #[error("marking used chunks failed")]
+    Mark(#[from] MarkError),
+    /// Unused chunks could not be removed, or not all of them.
+    #[error("removing unused chunks failed")]
+    Sweep(#[source] StorageError),
+    /// It was asked to stop while it removed chunks.
+    #[error("garbage collection was stopped")]
+    Stopped,
+}
+
+impl GcError {
+    /// Returns whether the collection ended because it was asked to stop.
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Mark(MarkError::Stopped))
+    }
+}
+
+impl From<LockError> for GcError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Busy { .. } => Self::Busy(error),
+            error => Self::Lock(error),
+        }
+    }
+}
+
+/// Why not every chunk in use could be marked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MarkError {
+    /// An index file is there and cannot be read.
+    #[error("index file '{path}' cannot be read")]
+    Read {
+        /// Its path within the store.
+        path: String,
+        /// Why.
+        #[source]
+        source: StorageError,
+    },
+    /// An index file is no index.
+    #[error("index file '{path}' is damaged")]
+    Index {
+        /// Its path within the store.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: IndexError,
+    },
+    /// A directory stands where a namespace belongs and can be none, so nobody would look into it.
+    #[error("directory '{path}' is no namespace, index files in it would not be found")]
+    NoNamespace {
+        /// Its path within the store.
+        path: String,
+    },
+    /// Snapshots of a group vanish again and again.
+    #[error("snapshots of group '{group}' in {} keep vanishing while they are marked", namespace.log_name())]
+    Restless {
+        /// Where the group lies.
+        namespace: Namespace,
+        /// The group.
+        group: Group,
+    },
+    /// Namespaces, groups or snapshots cannot be listed.
+    #[error(transparent)]
+    List(#[from] DatastoreError),
+    /// A directory cannot be listed, or a chunk cannot be touched.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The journal of moves cannot be read.
+    #[error(transparent)]
+    Moves(#[from] MoveJournalError),
+    /// It was asked to stop.
+    #[error("garbage collection was stopped")]
+    Stopped,
+}
+
+impl From<Stopped> for MarkError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}

@@ -1,0 +1,290 @@
+//! Marking: every chunk that an index file names gets the present as its access time.
+//!
+//! First the whole tree is searched for index files. Then namespaces, groups and snapshots are gone through in the regular
+//! way, newest snapshots first. What the search found and the regular way did not is marked as well.
+//!
+//! Why nothing is missed while backups run and snapshots are removed: a new index names only chunks that its writer
+//! inserted or touched (which the cut-off spares), and chunks of the snapshot that it is based on, which cannot be removed
+//! before the new one is finished. So an index can be missed only if the snapshot that it is based on, however far back,
+//! vanished before it was marked; and whenever anything of a group vanishes, the group is gone through again.
+//!
+//! Source: `docs/spec/datastore-format.md` 17, phase 1. The reference goes through a group again only if its newest
+//! snapshot vanished.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use farhold_format::index::{Index, MAX_INDEX_BYTES};
+use farhold_storage::{EntryKind, StorageError, StorePath};
+use farhold_types::{ArchiveKind, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace};
+
+use super::GcOptions;
+use super::cache::DigestCache;
+use super::error::MarkError;
+use super::event::{GcEvent, GcWatch};
+use super::touch::{BLOCK, Touchers, Work, touching};
+use crate::error::DatastoreError;
+use crate::gc_status::CacheStats;
+use crate::layout::{self, NAMESPACES};
+use crate::store::Datastore;
+
+/// How often a group is gone through again before it is locked, so that nothing of it is removed meanwhile. Source: as
+/// above.
+const UNLOCKED_ROUNDS: u32 = 10;
+/// How often at most, if somebody else has it locked: each time something vanished, which cannot go on for long.
+const MAX_ROUNDS: u32 = 1000;
+
+/// What marking found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Marked {
+    pub(super) index_files: u64,
+    /// Sum of what the indexes stand for, in bytes.
+    pub(super) content_bytes: u64,
+    pub(super) cache: CacheStats,
+}
+
+/// Marks all chunks in use. When this returns successfully, all of them are touched.
+pub(super) fn mark(store: &Datastore, options: &GcOptions, watch: &GcWatch<'_>) -> Result<Marked, MarkError> {
+    touching(store, options.threads, watch, |touchers| {
+        let mut marker = Marker {
+            store,
+            watch,
+            touchers,
+            cache: DigestCache::new(options.cache_capacity),
+            waiting: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            total: 0,
+            percent: 0,
+            marked: Marked::default(),
+        };
+        marker.run()?;
+        Ok(marker.marked)
+    })?
+}
+
+/// Returns which kind of index a file name belongs to.
+fn index_kind(name: &str) -> Option<ArchiveKind> {
+    if name.ends_with(".fidx") {
+        Some(ArchiveKind::FixedIndex)
+    } else if name.ends_with(".didx") {
+        Some(ArchiveKind::DynamicIndex)
+    } else {
+        None
+    }
+}
+
+/// What became of an index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Marked,
+    Vanished,
+}
+
+struct Marker<'a> {
+    store: &'a Datastore,
+    watch: &'a GcWatch<'a>,
+    touchers: Touchers<'a>,
+    cache: DigestCache,
+    /// Index files that the search found and that are not marked yet.
+    waiting: BTreeSet<StorePath>,
+    /// Index files that were there and were gone when their turn came.
+    gone: BTreeSet<StorePath>,
+    total: u64,
+    percent: u64,
+    marked: Marked,
+}
+
+impl Marker<'_> {
+    fn run(&mut self) -> Result<(), MarkError> {
+        self.waiting = self.search()?;
+        self.total = self.waiting.len() as u64;
+        for namespace in self.store.namespaces(&Namespace::root(), MAX_NAMESPACE_DEPTH)? {
+            self.check_children(&namespace)?;
+            for group in self.store.group_directories(&namespace)? {
+                self.mark_group(&namespace, &group)?;
+            }
+        }
+        self.mark_strays()?;
+        self.mark_moved()?;
+        // What vanished and is back, for example because its file system was away for a moment.
+        for path in std::mem::take(&mut self.gone) {
+            self.mark_index(&path)?;
+        }
+        self.marked.cache = CacheStats { hits: self.cache.hits, misses: self.cache.misses };
+        Ok(())
+    }
+
+    /// Returns all index files below the store's directory, except in directories whose names begin with a dot.
+    fn search(&self) -> Result<BTreeSet<StorePath>, MarkError> {
+        let mut found = BTreeSet::new();
+        let mut directories = vec![StorePath::root()];
+        while let Some(directory) = directories.pop() {
+            self.watch.check()?;
+            let entries = match self.store.storage().list(&directory) {
+                Ok(entries) => entries,
+                // Removed meanwhile; the store itself must be there.
+                Err(error) if error.is_not_found() && !directory.is_root() => continue,
+                Err(StorageError::Denied { .. }) if directory.as_str() == "lost+found" => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for entry in entries.into_iter().filter(|entry| !entry.name.starts_with('.')) {
+                let Ok(path) = directory.join(&entry.name) else { continue };
+                match entry.kind {
+                    EntryKind::Directory => directories.push(path),
+                    EntryKind::File | EntryKind::Link if index_kind(&entry.name).is_some() => {
+                        found.insert(path);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Refuses directories that neither the search nor the regular way looks into.
+    fn check_children(&self, namespace: &Namespace) -> Result<(), MarkError> {
+        let directory = layout::join(&layout::namespace_dir(namespace), NAMESPACES);
+        let names = self.store.directories(&directory)?;
+        match names.iter().find(|name| name.starts_with('.')) {
+            Some(name) => Err(MarkError::NoNamespace { path: format!("{directory}/{name}") }),
+            None => Ok(()),
+        }
+    }
+
+    fn mark_group(&mut self, namespace: &Namespace, group: &Group) -> Result<(), MarkError> {
+        let mut done = HashSet::new();
+        let mut lock = None;
+        for round in 1..=MAX_ROUNDS {
+            if self.mark_round(namespace, group, &mut done)? == Outcome::Marked || lock.is_some() {
+                return Ok(());
+            }
+            if UNLOCKED_ROUNDS <= round {
+                // Whoever has it locked now writes to the group, and does not remove much of it.
+                lock = self.store.inner.locks.group(namespace, group).ok();
+            }
+        }
+        Err(MarkError::Restless { namespace: namespace.clone(), group: group.clone() })
+    }
+
+    /// Marks what a group has and was not marked before. Returns whether something vanished meanwhile.
+    fn mark_round(
+        &mut self,
+        namespace: &Namespace,
+        group: &Group,
+        done: &mut HashSet<StorePath>,
+    ) -> Result<Outcome, MarkError> {
+        let times = match self.store.snapshot_times(namespace, group) {
+            Ok(times) => times,
+            // With everything in it.
+            Err(DatastoreError::GroupMissing { .. }) => return Ok(Outcome::Marked),
+            Err(error) => return Err(error.into()),
+        };
+        let mut outcome = Outcome::Marked;
+        for time in times.into_iter().rev() {
+            self.watch.check()?;
+            let directory = layout::snapshot_dir(namespace, &group.at(time));
+            let entries = match self.store.storage().list(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.is_not_found() => {
+                    outcome = Outcome::Vanished;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            for entry in entries {
+                let is_index =
+                    matches!(entry.kind, EntryKind::File | EntryKind::Link) && index_kind(&entry.name).is_some();
+                let Ok(path) = directory.join(&entry.name) else { continue };
+                if !is_index || done.contains(&path) {
+                    continue;
+                }
+                match self.mark_index(&path)? {
+                    Outcome::Marked => {
+                        done.insert(path);
+                    }
+                    Outcome::Vanished => outcome = Outcome::Vanished,
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Marks what the search found and the regular way did not.
+    fn mark_strays(&mut self) -> Result<(), MarkError> {
+        let mut count = 0;
+        for path in std::mem::take(&mut self.waiting) {
+            if self.mark_index(&path)? == Outcome::Marked {
+                count += 1;
+                self.watch.tell(&GcEvent::StrayIndex { path: path.as_str() });
+            }
+        }
+        if 0 < count {
+            self.watch.tell(&GcEvent::StrayIndexes { count });
+        }
+        Ok(())
+    }
+
+    /// Marks what was moved meanwhile.
+    fn mark_moved(&mut self) -> Result<(), MarkError> {
+        let store = self.store;
+        store.take_moved_indexes(|path| {
+            if self.mark_index(path)? == Outcome::Marked {
+                self.watch.tell(&GcEvent::MovedIndex { path: path.as_str() });
+            }
+            Ok(())
+        })
+    }
+
+    /// Marks the chunks of one index file; they are touched some time later.
+    fn mark_index(&mut self, path: &StorePath) -> Result<Outcome, MarkError> {
+        self.watch.check()?;
+        self.waiting.remove(path);
+        let shown = || path.to_string();
+        let bytes = match self.store.storage().read(path, MAX_INDEX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => {
+                self.gone.insert(path.clone());
+                return Ok(Outcome::Vanished);
+            }
+            Err(source) => return Err(MarkError::Read { path: shown(), source }),
+        };
+        let kind = index_kind(path.as_str()).unwrap_or(ArchiveKind::Blob);
+        let index = Index::parse(kind, bytes).map_err(|source| MarkError::Index { path: shown(), source })?;
+        let name: Arc<str> = path.as_str().into();
+        let mut block = Vec::new();
+        for digest in index.digests() {
+            if !self.cache.insert(&digest) {
+                block.push(digest);
+            }
+            if block.len() == BLOCK {
+                self.touch(&name, std::mem::take(&mut block))?;
+            }
+        }
+        self.touch(&name, block)?;
+        self.marked.index_files += 1;
+        self.marked.content_bytes = self.marked.content_bytes.saturating_add(index.size_bytes());
+        self.tell_progress();
+        Ok(Outcome::Marked)
+    }
+
+    fn touch(&self, index: &Arc<str>, mut digests: Vec<Digest>) -> Result<(), MarkError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        // Folder by folder.
+        digests.sort_unstable();
+        // The reason for a refusal is known when the threads have ended.
+        if self.touchers.touch(Work { index: Arc::clone(index), digests }) { Ok(()) } else { Err(MarkError::Stopped) }
+    }
+
+    fn tell_progress(&mut self) {
+        // Indexes that are new since the search come on top.
+        let (done, total) = (self.marked.index_files.min(self.total), self.total);
+        if let Some(percent) = (done * 100).checked_div(total)
+            && self.percent < percent
+        {
+            self.percent = percent;
+            self.watch.tell(&GcEvent::Marked { percent, done, total });
+        }
+    }
+}

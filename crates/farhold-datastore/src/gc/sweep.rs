@@ -1,0 +1,291 @@
+//! Sweeping: chunks that nobody touched for long enough are removed.
+//!
+//! Several threads take folders in turn. What they found is added up in the order of the folders, so that a log reads the
+//! same however many they are. A chunk that is to go is looked at a last time under the lock that insertions take.
+//!
+//! Source: `docs/spec/datastore-format.md` 17, phase 2.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use farhold_rules::gc_cutoff::{ChunkFate, Cutoff};
+use farhold_storage::{EntryKind, Stat, StorageError, StorePath, is_random_temporary};
+use farhold_types::{Digest, Epoch};
+
+use super::event::{GcEvent, GcWatch};
+use crate::layout::{self, CHUNK_FOLDERS};
+use crate::store::Datastore;
+
+/// Counts of a sweep. Source: `docs/spec/datastore-format.md` 17, "Result".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    pub(super) removed_bytes: u64,
+    pub(super) removed_chunks: u64,
+    pub(super) removed_bad: u64,
+    pub(super) pending_bytes: u64,
+    pub(super) pending_chunks: u64,
+    pub(super) still_bad: u64,
+    pub(super) disk_bytes: u64,
+    pub(super) disk_chunks: u64,
+    /// Entries looked at.
+    seen: u64,
+    /// Temporary files of killed writers that were removed.
+    leftovers: u64,
+}
+
+impl Swept {
+    fn add(&mut self, other: &Self) {
+        self.removed_bytes += other.removed_bytes;
+        self.removed_chunks += other.removed_chunks;
+        self.removed_bad += other.removed_bad;
+        self.pending_bytes += other.pending_bytes;
+        self.pending_chunks += other.pending_chunks;
+        self.still_bad += other.still_bad;
+        self.disk_bytes += other.disk_bytes;
+        self.disk_chunks += other.disk_chunks;
+        self.seen += other.seen;
+        self.leftovers += other.leftovers;
+    }
+
+    fn count(&mut self, kind: Kind, fate: ChunkFate, size_bytes: u64) {
+        let (bytes, chunks, bad) = match fate {
+            ChunkFate::Removed => (&mut self.removed_bytes, &mut self.removed_chunks, Some(&mut self.removed_bad)),
+            ChunkFate::Pending => (&mut self.pending_bytes, &mut self.pending_chunks, Some(&mut self.still_bad)),
+            ChunkFate::InUse => (&mut self.disk_bytes, &mut self.disk_chunks, None),
+        };
+        *bytes = bytes.saturating_add(size_bytes);
+        match (kind, bad) {
+            (Kind::Bad, Some(bad)) => *bad += 1,
+            (Kind::Bad, None) => {}
+            _ => *chunks += 1,
+        }
+    }
+}
+
+/// What an entry of a chunk folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Chunk,
+    /// A damaged chunk that was set aside.
+    Bad,
+    /// A marker of the local cache of an S3 store.
+    Using,
+    /// What a killed writer left.
+    Leftover,
+}
+
+/// Returns what a file name in a chunk folder means, and the digest in it.
+fn kind_of(name: &str) -> Option<(Kind, Digest)> {
+    let digest: Digest = name.get(..64)?.to_ascii_lowercase().parse().ok()?;
+    let kind = match name.get(64..)?.as_bytes() {
+        b"" => Kind::Chunk,
+        b".using" => Kind::Using,
+        [b'.', number, b'.', b'b', b'a', b'd'] if number.is_ascii_digit() => Kind::Bad,
+        _ if is_random_temporary(name) => Kind::Leftover,
+        _ => return None,
+    };
+    Some((kind, digest))
+}
+
+/// Why a sweep ended early.
+#[derive(Debug)]
+pub(super) enum SweepError {
+    Stopped,
+    Storage(StorageError),
+}
+
+impl From<StorageError> for SweepError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// A folder of chunks.
+struct Folder {
+    number: u32,
+    path: StorePath,
+}
+
+/// Removes what `cutoff` does not spare.
+pub(super) fn sweep(
+    store: &Datastore,
+    cutoff: &Cutoff,
+    threads: NonZero<usize>,
+    watch: &GcWatch<'_>,
+) -> Result<Swept, SweepError> {
+    let folders = folders(store)?;
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (sender, receiver) = mpsc::channel();
+    let mut total = Total { sum: Swept::default(), percent: 0, watch };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.get() {
+            let (sender, folders, next, is_over) = (sender.clone(), &folders, &next, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let position = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(folder) = folders.get(position) else { return };
+                    let outcome = sweep_folder(store, folder, cutoff, watch);
+                    if outcome.is_err() {
+                        is_over.store(true, Ordering::Relaxed);
+                    }
+                    // Fails only if nobody waits any more.
+                    let _ = sender.send((position, outcome));
+                }
+            });
+        }
+        drop(sender);
+        // At most as many wait here as the slowest thread is behind.
+        let mut waiting = BTreeMap::new();
+        let mut expected = 0;
+        let mut failure = None;
+        for (position, outcome) in receiver {
+            match outcome {
+                Ok(swept) => {
+                    waiting.insert(position, swept);
+                }
+                Err(error) => failure = Some(failure.unwrap_or(error)),
+            }
+            while let Some(swept) = waiting.remove(&expected) {
+                total.add(folders[expected].number, &swept);
+                expected += 1;
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    })?;
+    if 0 < total.sum.leftovers {
+        watch.tell(&GcEvent::LeftoversRemoved { count: total.sum.leftovers });
+    }
+    Ok(total.sum)
+}
+
+/// Returns the folders of chunks that exist, in order.
+fn folders(store: &Datastore) -> Result<Vec<Folder>, StorageError> {
+    let mut folders = Vec::new();
+    for entry in store.storage().list(&layout::chunks_dir())? {
+        let Ok(number) = u32::from_str_radix(&entry.name, 16) else { continue };
+        if entry.kind == EntryKind::Directory && entry.name == format!("{number:04x}") && number < CHUNK_FOLDERS {
+            folders.push(Folder { number, path: layout::chunk_folder(number) });
+        }
+    }
+    Ok(folders)
+}
+
+/// The sum so far, and what was told of it.
+struct Total<'a> {
+    sum: Swept,
+    percent: u64,
+    watch: &'a GcWatch<'a>,
+}
+
+impl Total<'_> {
+    fn add(&mut self, number: u32, swept: &Swept) {
+        let percent = u64::from(number) * 100 / u64::from(CHUNK_FOLDERS);
+        if 0 < swept.seen && self.percent < percent {
+            self.percent = percent;
+            self.watch.tell(&GcEvent::Swept { percent, chunks: self.sum.seen });
+        }
+        self.sum.add(swept);
+    }
+}
+
+fn sweep_folder(store: &Datastore, folder: &Folder, cutoff: &Cutoff, watch: &GcWatch<'_>) -> Result<Swept, SweepError> {
+    let mut swept = Swept::default();
+    watch.check().map_err(|_| SweepError::Stopped)?;
+    let entries = match store.storage().list_stats(&folder.path) {
+        Ok(entries) => entries,
+        Err(error) if error.is_not_found() => return Ok(swept),
+        Err(error) => return Err(error.into()),
+    };
+    for (name, stat) in entries {
+        if stat.kind != EntryKind::File {
+            continue;
+        }
+        let Some((kind, digest)) = kind_of(&name) else { continue };
+        watch.check().map_err(|_| SweepError::Stopped)?;
+        let path = layout::join(&folder.path, &name);
+        match kind {
+            Kind::Leftover => {
+                let modified = Epoch(stat.modified.seconds);
+                if cutoff.fate(modified) == ChunkFate::Removed && remove(store, &path)? {
+                    swept.leftovers += 1;
+                }
+            }
+            Kind::Using => {
+                remove(store, &path)?;
+            }
+            Kind::Chunk | Kind::Bad => {
+                swept.seen += 1;
+                if let Some((fate, size_bytes)) = settle(store, &path, &digest, &stat, cutoff)? {
+                    swept.count(kind, fate, size_bytes);
+                }
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// Removes a chunk file if it is to go. Returns what became of it and its size in bytes; `None` if somebody else removed it.
+fn settle(
+    store: &Datastore,
+    path: &StorePath,
+    digest: &Digest,
+    listed: &Stat,
+    cutoff: &Cutoff,
+) -> Result<Option<(ChunkFate, u64)>, StorageError> {
+    let fate = |stat: &Stat| cutoff.fate(Epoch(stat.accessed.seconds));
+    if fate(listed) != ChunkFate::Removed {
+        return Ok(Some((fate(listed), listed.size_bytes)));
+    }
+    // Nobody of this process inserts or touches it now; no other process writes at all.
+    let _guard = store.insertion_guard(digest);
+    let stat = match store.storage().stat(path) {
+        Ok(stat) => stat,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let fate = fate(&stat);
+    if fate == ChunkFate::Removed && !remove(store, path)? {
+        return Ok(None);
+    }
+    Ok(Some((fate, stat.size_bytes)))
+}
+
+/// Removes a file. Returns whether it was there.
+fn remove(store: &Datastore, path: &StorePath) -> Result<bool, StorageError> {
+    match store.storage().remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_chunk_folders_are_told_apart() {
+        let digest = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
+        let kind = |name: &str| kind_of(name).map(|(kind, _)| kind);
+        let upper = digest.to_uppercase();
+        assert_eq!(kind(digest), Some(Kind::Chunk));
+        assert_eq!(kind(&upper), Some(Kind::Chunk));
+        assert_eq!(kind_of(&upper).unwrap().1.to_string(), digest);
+        assert_eq!(kind(&format!("{digest}.0.bad")), Some(Kind::Bad));
+        assert_eq!(kind(&format!("{digest}.9.bad")), Some(Kind::Bad));
+        assert_eq!(kind(&format!("{digest}.using")), Some(Kind::Using));
+        assert_eq!(kind(&format!("{digest}.tmp_Ab3xYz")), Some(Kind::Leftover));
+        let foreign = [".10.bad", ".0.BAD", ".bad", ".x.bad", ".Using", ".0.bad~", "0", ".fidx"];
+        for ending in foreign {
+            assert_eq!(kind(&format!("{digest}{ending}")), None, "{ending}");
+        }
+        for name in ["", "lock", &digest[1..], &format!("g{}", &digest[1..]), "ä".repeat(40).as_str()] {
+            assert_eq!(kind(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Snapshots that move to another namespace while a collection runs.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use farhold_datastore::Merge;
+use farhold_datastore::gc::GcEvent;
+
+use super::{Bench, CUTOFF};
+use crate::support::{check_whole, root, snapshot};
+
+const A: &str = "vm/100/2026-01-01T10:00:00Z";
+
+#[test]
+fn a_group_that_moves_behind_the_collection_keeps_its_chunks() {
+    let mut moment = 0;
+    let mut was_missed = false;
+    loop {
+        let bench = Bench::new();
+        let (from, to) = (root(), "b".parse().unwrap());
+        bench.store.create_namespace(&to).unwrap();
+        bench.backup(A, &[1, 2]);
+        bench.advance(2 * CUTOFF);
+        let (looks, told, is_over) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicBool::new(false));
+        let is_stopped = || {
+            if looks.fetch_add(1, Ordering::SeqCst) == moment {
+                bench.store.move_group(&from, &to, &snapshot(A).group, Merge::Refused).unwrap();
+                is_over.store(true, Ordering::SeqCst);
+            }
+            false
+        };
+        let on_event = |event: &GcEvent<'_>| {
+            if let GcEvent::MovedIndex { path } = event {
+                told.lock().unwrap().push((*path).to_owned());
+            }
+        };
+        bench.collect_watched(&on_event, &is_stopped).unwrap();
+        if !is_over.into_inner() {
+            break;
+        }
+        check_whole(&bench.store, &to, &snapshot(A));
+        was_missed |= told.into_inner().unwrap() == ["ns/b/vm/100/2026-01-01T10:00:00Z/root.pxar.didx"];
+        moment += 1;
+    }
+    assert!(5 < moment && was_missed);
+}

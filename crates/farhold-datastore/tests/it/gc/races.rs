@@ -1,0 +1,152 @@
+//! Collections while others work on the store. What happens meanwhile happens at every moment at which a collection looks
+//! whether it shall stop, one after the other: between all its steps, that is.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use farhold_datastore::SharedProcessLock;
+
+use super::{Bench, CUTOFF, chunk};
+use crate::support::{check_whole, root, snapshot};
+
+const A: &str = "vm/100/2026-01-01T10:00:00Z";
+const B: &str = "vm/100/2026-01-02T10:00:00Z";
+const C: &str = "vm/100/2026-01-03T10:00:00Z";
+
+/// Something that happens meanwhile, and the lock of whoever does it.
+type Step<'a> = &'a (dyn Fn(&Bench, &mut Option<SharedProcessLock>) + Sync);
+
+/// Runs a collection for each moment: `work` is done in it, in the order of `steps`, one step at each look.
+///
+/// `prepare` fills the store; all chunks are old then. `check` gets the store after the collection.
+fn at_every_moment(prepare: impl Fn(&Bench), steps: &[Step<'_>], check: impl Fn(&Bench, usize)) {
+    let mut moment = 0;
+    loop {
+        let bench = Bench::new();
+        prepare(&bench);
+        bench.advance(2 * CUTOFF);
+        let (looks, writer) = (AtomicUsize::new(0), Mutex::new(None));
+        let look = || {
+            // Only the steps of this thread: the writer's lock must not be waited for by those that touch.
+            let number = looks.fetch_add(1, Ordering::SeqCst);
+            if let Some(step) = number.checked_sub(moment).and_then(|step| steps.get(step)) {
+                step(&bench, &mut writer.lock().expect("no panic"));
+            }
+            false
+        };
+        bench.collect_watched(&|_| {}, &look).expect("collected");
+        let looks = looks.into_inner();
+        for step in steps.iter().skip(looks.saturating_sub(moment)) {
+            step(&bench, &mut writer.lock().expect("no panic"));
+        }
+        check(&bench, moment);
+        if looks <= moment {
+            break;
+        }
+        moment += 1;
+    }
+    assert!(5 < moment, "a collection looks often");
+}
+
+#[test]
+fn a_backup_may_reuse_a_snapshot_that_is_removed_afterwards() {
+    at_every_moment(
+        |bench| bench.backup(A, &[1, 2]),
+        &[
+            &|bench, writer| *writer = Some(bench.store.lock_process_shared().unwrap()),
+            // Chunk 1 is taken over from A without a touch, and chunk 3 uploaded.
+            &|bench, _| bench.insert_all(&[3]),
+            &|bench, writer| {
+                bench.finish(&snapshot(B), &[1, 3]);
+                *writer = None;
+            },
+            &|bench, _| bench.remove(A),
+        ],
+        |bench, moment| {
+            check_whole(&bench.store, &root(), &snapshot(B));
+            assert!(bench.has(1) && bench.has(3), "{moment}");
+        },
+    );
+}
+
+#[test]
+fn chains_of_backups_may_lose_all_but_their_end() {
+    at_every_moment(
+        |bench| bench.backup(A, &[1]),
+        &[
+            &|bench, _| bench.snapshot_of(B, &[1]),
+            &|bench, _| bench.remove(A),
+            &|bench, _| bench.snapshot_of(C, &[1]),
+            &|bench, _| bench.remove(B),
+        ],
+        |bench, _| check_whole(&bench.store, &root(), &snapshot(C)),
+    );
+}
+
+#[test]
+fn older_snapshots_may_vanish_while_newer_ones_build_on_them() {
+    // The newest snapshot is another one; the reference would go on.
+    at_every_moment(
+        |bench| {
+            bench.backup(A, &[1]);
+            bench.backup("vm/100/2026-02-01T10:00:00Z", &[5]);
+        },
+        &[&|bench, _| {
+            bench.snapshot_of(B, &[1]);
+            bench.remove(A);
+        }],
+        |bench, _| check_whole(&bench.store, &root(), &snapshot(B)),
+    );
+}
+
+#[test]
+fn a_group_may_be_removed_and_made_anew() {
+    at_every_moment(
+        |bench| bench.backup(A, &[1]),
+        &[&|bench, _| bench.remove(A), &|bench, _| bench.backup(B, &[1, 2])],
+        |bench, _| check_whole(&bench.store, &root(), &snapshot(B)),
+    );
+}
+
+#[test]
+fn a_chunk_that_a_sync_finds_is_there_when_it_commits() {
+    at_every_moment(
+        |bench| {
+            bench.backup(A, &[5, 6]);
+            bench.insert_all(&[1]);
+        },
+        &[&|bench, writer| {
+            *writer = Some(bench.store.lock_process_shared().unwrap());
+            if !bench.store.touch_chunk(&chunk(1).0).unwrap() {
+                bench.insert(1);
+            }
+        }],
+        |bench, _| {
+            bench.snapshot_of(B, &[1]);
+            check_whole(&bench.store, &root(), &snapshot(B));
+        },
+    );
+}
+
+#[test]
+fn insertions_and_touches_of_other_threads_meet_no_half_removed_chunk() {
+    for _ in 0..20 {
+        let bench = Bench::new();
+        bench.insert_all(&(0..200).collect::<Vec<u8>>());
+        bench.advance(2 * CUTOFF);
+        std::thread::scope(|scope| {
+            let kept = scope.spawn(|| {
+                let _writer = bench.store.lock_process_shared().unwrap();
+                for number in (0..200).rev() {
+                    if number % 2 == 0 || !bench.store.touch_chunk(&chunk(number).0).unwrap() {
+                        bench.insert(number);
+                    }
+                }
+                (0..200).all(|number| bench.has(number))
+            });
+            let status = bench.collect();
+            assert!(status.removed_chunks <= 200);
+            assert!(kept.join().unwrap());
+        });
+    }
+}
