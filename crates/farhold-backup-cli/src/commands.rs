@@ -9,6 +9,7 @@ use farhold_api::schema::{DefaultValue, Param, ParamKind, named};
 use farhold_backup::BackupArchive;
 use farhold_cli::Catalogue;
 use farhold_cli::command::{Command, ObjectSpec, Output, TableSpec};
+use farhold_cli::document::About;
 use farhold_cli::render::Renderer;
 use farhold_types::{BackupId, Namespace};
 
@@ -26,7 +27,6 @@ const ALIASES: &[(&str, &[&str])] = &[
 const NOT_OFFERED: &[&[&str]] = &[
     &["benchmark"],
     &["catalog"],
-    &["change-owner"],
     &["garbage-collect"],
     &["group", "move"],
     &["key", "change-passphrase"],
@@ -38,10 +38,32 @@ const NOT_OFFERED: &[&[&str]] = &[
     &["map"],
     &["mount"],
     &["namespace", "move"],
-    &["prune"],
     &["task"],
     &["unmap"],
 ];
+
+/// What the program is.
+const ABOUT: About = About {
+    summary: "back up disk images, archives and files to a backup server, and bring them back",
+    description: &[
+        "The commands work on a datastore of a server, the repository: with the option --repository, with its parts in \
+         options of their own, or in the environment.",
+        "Backups are encrypted if there is a key: given with --keyfile, or the default key that key create makes.",
+    ],
+    environment: &[
+        ("PBS_REPOSITORY", "Repository: [[USER@REALM[!TOKEN]@]SERVER[:PORT]:]DATASTORE."),
+        ("PBS_SERVER, PBS_PORT, PBS_DATASTORE, PBS_AUTH_ID", "The same in parts."),
+        ("PBS_NAMESPACE", "Namespace of commands without --ns."),
+        ("PBS_PASSWORD", "Password, or secret of the API token; also PBS_PASSWORD_FD, _FILE and _CMD."),
+        ("PBS_ENCRYPTION_PASSWORD", "Password of the encryption key; also with _FD, _FILE and _CMD."),
+        ("PBS_FINGERPRINT", "Fingerprint of the server's certificate."),
+        ("ALL_PROXY", "HTTP proxy on the way to the server: [http://][USER:PASSWORD@]HOST[:PORT]."),
+    ],
+    files: &[
+        ("~/.config/proxmox-backup", "The default encryption key, and fingerprints that were accepted."),
+        ("~/.cache/proxmox-backup", "Repositories that were used, for completion."),
+    ],
+};
 
 const STRING: &str = "<string>";
 
@@ -117,8 +139,9 @@ const GROUP: Param = Param::required("group", named::ANY_TEXT, "Backup group: <t
 
 /// Returns the commands.
 pub fn catalogue() -> Catalogue {
-    let commands = [snapshots(), namespaces_and_groups(), backups(), keys_and_logins()];
-    Catalogue::of_own(commands.into_iter().flatten().chain(NOT_OFFERED.iter().map(|words| Command::not_offered(words))))
+    let commands = [snapshots(), namespaces_and_groups(), whole_groups(), backups(), keys_and_logins()];
+    let not_offered = NOT_OFFERED.iter().map(|words| Command::not_offered(words));
+    Catalogue::of_own(commands.into_iter().flatten().chain(not_offered)).with_about(ABOUT)
 }
 
 /// Returns the arguments with an alias in front replaced by what it stands for.
@@ -233,6 +256,24 @@ fn namespaces_and_groups() -> Vec<Command> {
         )
         .examples(&["farhold client namespace delete site-a/office"]);
     vec![table(content(list)), content(forget), text(server(list_ns)), server(create_ns), server(delete_ns)]
+}
+
+fn whole_groups() -> Vec<Command> {
+    let prune = Command::own(&["prune"], "Remove the snapshots of a group that the keep options do not keep")
+        .positional(&["group"])
+        .extra(GROUP)
+        .extra(
+            named::flag("dry-run", "Show what would be removed, and remove nothing")
+                .or_default(DefaultValue::Boolean(false)),
+        )
+        .extra(named::flag("quiet", "Show only what is removed").or_default(DefaultValue::Boolean(false)))
+        .examples(&["farhold client prune host/web1 --keep-daily 7 --keep-weekly 4 --dry-run"]);
+    let change_owner = Command::own(&["change-owner"], "Give a group to another user or API token")
+        .positional(&["group", "new-owner"])
+        .extra(GROUP)
+        .extra(Param::required("new-owner", named::ANY_TEXT, "The new owner"))
+        .examples(&["farhold client change-owner host/web1 'ann@pbs!laptop'"]);
+    vec![table(with(content(prune), &named::KEEP)), content(change_owner)]
 }
 
 fn backups() -> Vec<Command> {

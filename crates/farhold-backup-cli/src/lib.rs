@@ -26,6 +26,7 @@ mod completion;
 mod key_files;
 mod listing;
 mod proxy;
+mod prune;
 mod restore;
 mod show;
 mod watch;
@@ -85,6 +86,8 @@ async fn execute(request: Request, outside: &mut Outside) -> Result<(), CommandE
         ["snapshot", "protected", "show"] => change::show_protected(outside, given).await,
         ["snapshot", "protected", "update"] => change::update_protected(outside, given).await,
         ["group", "forget"] => change::forget_group(outside, given).await,
+        ["change-owner"] => prune::change_owner(outside, given).await,
+        ["prune"] => prune::prune(outside, given).await,
         ["namespace", "list"] => listing::namespaces(outside, given).await,
         ["namespace", "create"] => change::create_namespace(outside, given).await,
         ["namespace", "delete"] => change::delete_namespace(outside, given).await,

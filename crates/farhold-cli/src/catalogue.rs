@@ -8,9 +8,12 @@
 mod access;
 mod backup;
 mod dry_run;
+mod examples;
 mod jobs;
 mod keys;
 mod node;
+mod notifications;
+mod probe;
 mod remotes;
 
 pub(crate) use node::LOCAL_NODE;
@@ -21,7 +24,9 @@ use farhold_api::declare::Declaration;
 use farhold_api::schema::{Param, ParamKind, named};
 
 use crate::command::{Action, Command, Origin, ParamSource};
+use crate::document::About;
 use crate::parse::Signature;
+use crate::shells::SHELLS;
 
 /// A command with the parameters its endpoint declares.
 #[derive(Clone, Debug)]
@@ -36,6 +41,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     entries: Vec<Entry>,
+    about: About,
     pass_through: Vec<PassThrough>,
     mismatches: Vec<String>,
 }
@@ -47,6 +53,8 @@ pub struct PassThrough {
     pub word: &'static str,
     /// What may follow it, for the overview.
     pub usage: &'static str,
+    /// What it does, a sentence for the document of all commands.
+    pub summary: &'static str,
 }
 
 /// What command words lead to.
@@ -98,6 +106,34 @@ impl Level<'_> {
     }
 }
 
+/// What the administrator's program is.
+const ABOUT: About = About {
+    summary: "backup server that keeps a second, far-away copy of backups, and its administration",
+    description: &[
+        "The word server starts the server; every other command administers it. Commands talk to the server that runs \
+         here; if none runs they do the same work themselves, with the same locks and checks.",
+        "Called as proxmox-backup-manager the program is the same; called as proxmox-backup-client it is the client, \
+         which is also reached by the word client.",
+        "The option --root DIRECTORY in front of the command puts all files of the server below one directory.",
+    ],
+    environment: &[("FARHOLD_ROOT", "Directory that all files of the server are below, as with --root.")],
+    files: &[
+        ("/etc/proxmox-backup", "Configuration, keys and certificate of a server that root runs."),
+        ("/var/lib/proxmox-backup", "What the server remembers between its runs."),
+        ("/var/log/proxmox-backup", "Logs of tasks and of logins."),
+        ("/run/proxmox-backup", "Socket and locks of the running server."),
+    ],
+};
+
+/// Gives a command the lines that its help shows, if it has none of its own.
+fn with_examples(mut command: Command) -> Command {
+    if command.examples.is_empty() {
+        let found = examples::EXAMPLES.iter().find(|(words, _)| *words == command.words);
+        command.examples = found.map_or(&[], |(_, lines)| lines);
+    }
+    command
+}
+
 /// Words of the reference that have no command here.
 const NOT_OFFERED: &[&[&str]] = &[
     &["acme"],
@@ -106,18 +142,10 @@ const NOT_OFFERED: &[&[&str]] = &[
     &["dns"],
     &["ldap"],
     &["network"],
-    &["notification"],
     &["openid"],
-    &["report"],
     &["s3"],
     &["subscription"],
-    &["cert", "update"],
-    &["datastore", "mount"],
     &["datastore", "s3-refresh"],
-    &["datastore", "unmount"],
-    &["datastore", "uuid-mount"],
-    &["node", "server-identity"],
-    &["user", "tfa"],
 ];
 
 impl Catalogue {
@@ -132,6 +160,7 @@ impl Catalogue {
             backup::commands(),
             access::commands(),
             node::commands(),
+            notifications::commands(),
         ]
         .into_iter()
         .flatten()
@@ -154,7 +183,15 @@ impl Catalogue {
             .positional(&["command"])
             .extra(Param::optional("command", ParamKind::List(&named::ANY_TEXT), "Command words, as far as wanted"))
             .extra(named::flag("verbose", "Show descriptions and options of each command"));
-        let commands = std::iter::once(help).chain(commands);
+        let completion = Command::special(
+            &["completion"],
+            Action::Completion,
+            "Print a script that connects a shell's completion with this program",
+        )
+        .positional(&["shell"])
+        .extra(Param::required("shell", ParamKind::Enumeration { values: SHELLS, strict: true }, "Shell"))
+        .extension();
+        let commands = [help, completion].into_iter().chain(commands).map(with_examples);
         let mut entries = Vec::new();
         let mut mismatches = Vec::new();
         for mut command in commands {
@@ -175,7 +212,24 @@ impl Catalogue {
             }
         }
         entries.sort_by(|a, b| a.command.words.cmp(b.command.words));
-        Catalogue { entries, pass_through: pass_through.to_vec(), mismatches }
+        Catalogue { entries, about: ABOUT, pass_through: pass_through.to_vec(), mismatches }
+    }
+
+    /// Returns the catalogue of a program that is something else than the administrator's.
+    #[must_use]
+    pub fn with_about(mut self, about: About) -> Catalogue {
+        self.about = about;
+        self
+    }
+
+    /// Returns what the program is.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Returns the commands that can be carried out, in alphabetical order.
+    pub fn offered(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.command.action != Action::NotOffered)
     }
 
     /// Returns the words that the program itself handles.

@@ -63,6 +63,8 @@ pub enum Action {
     FollowTask,
     /// Prints usage.
     Help,
+    /// Prints a script for the completion of a shell.
+    Completion,
     /// Is carried out by the program that has the command; all its parameters are its own.
     Own,
     /// A word of the reference that this program does not offer. It takes part in the look-up, so that an
@@ -97,6 +99,13 @@ pub enum Output {
     Secret {
         /// Name of the option.
         file_option: &'static str,
+    },
+    /// The answer is turned into text lines by this function, and decides on the exit code; JSON can be chosen instead.
+    Report {
+        /// Returns the text, ending with a line break.
+        render: fn(&Value) -> String,
+        /// True if the command succeeded.
+        is_good: fn(&Value) -> bool,
     },
     /// The answer is turned into text lines by this function.
     Text {
@@ -316,7 +325,7 @@ impl Command {
         match &self.output {
             Output::Plain | Output::Secret { .. } => false,
             Output::Text { has_formats, .. } => *has_formats,
-            Output::Table(_) | Output::Object(_) | Output::Task(_) => true,
+            Output::Table(_) | Output::Object(_) | Output::Task(_) | Output::Report { .. } => true,
         }
     }
 
@@ -334,7 +343,7 @@ impl Command {
         let declared = match &self.action {
             Action::Call { method, path } => source.params(method, path)?,
             Action::FollowTask => source.params(&Method::GET, TASK_LOG_PATH)?,
-            Action::Help | Action::Own => Vec::new(),
+            Action::Help | Action::Completion | Action::Own => Vec::new(),
             Action::NotOffered => return None,
         };
         let mut params: Vec<Param> = declared

@@ -5,7 +5,7 @@ use crate::PassThrough;
 use crate::fixture::{block_on, endpoints};
 
 fn candidates(line: &str) -> Vec<String> {
-    let own = [PassThrough { word: "server", usage: "" }];
+    let own = [PassThrough { word: "server", usage: "", summary: "" }];
     let catalogue = Catalogue::new(&endpoints(), &own);
     block_on(complete(&catalogue, line, line.chars().count(), None))
 }

@@ -128,7 +128,8 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
     for (option, param) in command.files {
         if let Some(path) = params.remove(*option) {
             let content = read_file(path.as_str().unwrap_or_default())?;
-            params.insert((*param).to_owned(), Value::from(content));
+            // Editors end the last line of a file; no parameter that comes from one does.
+            params.insert((*param).to_owned(), Value::from(content.trim_end_matches(['\n', '\r'])));
         }
     }
     let secret_file = match command.output {
@@ -151,7 +152,7 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
         Action::FollowTask => {
             return follow(&text_param(&params, "upid"), OnInterrupt::Leave, None, caller, console).await;
         }
-        Action::Help | Action::Own | Action::NotOffered => {
+        Action::Help | Action::Completion | Action::Own | Action::NotOffered => {
             return Err(ExecuteError::Answer { problem: "the command calls nothing" });
         }
     };
@@ -177,10 +178,11 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
     match command.output {
         Output::Task(mode) => task(&data, mode, format, caller, console).await,
         output => {
+            let is_good = if let Output::Report { is_good, .. } = output { is_good(&data) } else { true };
             let text = answer_text(data, &given, &output, format, console.settings)?;
             console.out.write_all(text.as_bytes())?;
             console.out.flush()?;
-            Ok(SUCCESS)
+            Ok(if is_good { SUCCESS } else { FAILURE })
         }
     }
 }
@@ -245,6 +247,7 @@ fn answer_text(
         Output::Plain => Ok(result_text(&data)),
         Output::Secret { .. } => Ok(json_text(&data, OutputFormat::Json)),
         Output::Text { render, has_formats } if is_text || !has_formats => Ok(render(&data)),
+        Output::Report { render, .. } if is_text => Ok(render(&data)),
         Output::Table(spec) => {
             let data = if let Some(reshape) = spec.reshape { reshape(data, given) } else { data };
             if !is_text {
@@ -257,7 +260,9 @@ fn answer_text(
             let object = data.as_object().ok_or(ExecuteError::Answer { problem: "an object was expected" })?;
             Ok(object_text(object, spec, settings))
         }
-        Output::Text { .. } | Output::Object(_) | Output::Task(_) => Ok(json_text(&data, format)),
+        Output::Text { .. } | Output::Report { .. } | Output::Object(_) | Output::Task(_) => {
+            Ok(json_text(&data, format))
+        }
     }
 }
 

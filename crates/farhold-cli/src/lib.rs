@@ -10,6 +10,7 @@ pub mod caller;
 pub mod catalogue;
 pub mod command;
 pub mod complete;
+pub mod document;
 pub mod execute;
 pub mod follow;
 pub mod in_process;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod progress;
 pub mod render;
 pub mod shell_words;
+pub mod shells;
 pub mod socket;
 pub mod table;
 pub mod usage;
@@ -41,5 +43,3 @@ pub const FAILURE: u8 = 255;
 
 #[cfg(test)]
 mod fixture;
-#[cfg(test)]
-mod replay_tests;

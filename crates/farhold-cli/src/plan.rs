@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use crate::catalogue::{Catalogue, Entry, Found, Level};
 use crate::command::{Action, Command, OUTPUT_FORMAT};
 use crate::complete::COMPLETE_WORD;
+use crate::document::{DOCUMENT_WORD, Form, document};
 use crate::parse::parse_arguments;
+use crate::shells::script;
 use crate::usage::{Detail, command_usage, level_details, level_lines};
 use crate::{FAILURE, SUCCESS};
 
@@ -63,12 +65,20 @@ pub fn plan(catalogue: &Catalogue, program: &str, arguments: &[String]) -> Plan 
     if arguments.first().is_some_and(|first| first == COMPLETE_WORD) {
         return Plan::Complete;
     }
+    if let Some((DOCUMENT_WORD, rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return print_document(catalogue, program, rest);
+    }
     let (words, wants_help) = without_help(arguments);
     match catalogue.find(words) {
         Found::Command { entry, rest, .. } if wants_help || has_help(rest) => help_command(entry),
         Found::Group(level) if wants_help => help_level(catalogue, &level, Detail::Parameters),
         Found::Command { entry, typed, rest } => match parse_arguments(&entry.signature, rest) {
             Ok(params) if entry.command.action == Action::Help => help(catalogue, &params),
+            Ok(params) if entry.command.action == Action::Completion => {
+                let shell = params.get("shell").and_then(Value::as_str).unwrap_or_default();
+                let out = script(shell, program).unwrap_or_default();
+                Plan::Print(Printed { out, err: String::new(), exit: SUCCESS })
+            }
             Ok(params) => Plan::Run(Box::new(request(entry, params))),
             Err(error) => {
                 let usage = command_usage(&format!("{program} {}", typed.join(" ")), entry, Detail::Parameters);
@@ -82,6 +92,16 @@ pub fn plan(catalogue: &Catalogue, program: &str, arguments: &[String]) -> Plan 
         Found::Unknown { word, level } => wrong_words(catalogue, program, &level, &format!("no such command '{word}'")),
         Found::NotOffered { words } => refuse(format!("Error: this program has no command '{words}'\n")),
     }
+}
+
+/// Returns the document of all commands; the option `--man` makes it a manual page.
+fn print_document(catalogue: &Catalogue, program: &str, options: &[String]) -> Plan {
+    let form = match options {
+        [] => Form::Text,
+        [option] if option == "--man" => Form::Manual,
+        _ => return refuse(format!("Error: usage: {program} {DOCUMENT_WORD} [--man]\n")),
+    };
+    Plan::Print(Printed { out: document(catalogue, program, form), err: String::new(), exit: SUCCESS })
 }
 
 /// Returns the words in front of `--help` or `-h` at the place of a command word, and whether there was one.

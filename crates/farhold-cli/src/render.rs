@@ -50,6 +50,11 @@ impl Renderer {
     }
 }
 
+/// Returns a text of somebody else without what could steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
 fn plain(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),

@@ -16,10 +16,11 @@ use tokio_rustls::TlsConnector;
 
 use crate::authentication::{AuthHeaders, Authentication, Ticket};
 use crate::config::{ClientConfig, ClientLimits};
-use crate::connection::{Http1, MAX_IDLE, Pool, buffered};
+use crate::connection::{Http1, MAX_IDLE, Pool, TlsIo, buffered};
 use crate::dial::{DialError, Dialer, TcpDialer};
 use crate::error::{ClientError, peer_text};
-use crate::metered::{Metered, Traffic, TrafficCounts};
+use crate::inspect::Seen;
+use crate::metered::{Activity, Metered, Traffic, TrafficCounts};
 use crate::silence::{SignOfLife, Silence, within};
 use crate::tls;
 
@@ -473,8 +474,21 @@ impl Client {
 
     /// Opens a connection: TCP, TLS, HTTP/1.1.
     async fn connect(&self) -> Result<Http1, ClientError> {
-        let config = &self.inner.config;
         let connector = self.inner.tls.get_or_try_init(|| self.connector()).await?;
+        let (io, activity) = self.handshake(connector).await?;
+        Http1::start(io, activity).await.map_err(|error| self.transport_error(error, "at its start"))
+    }
+
+    /// Connects with a verifier that only looks, and returns the protocol that was agreed on. The connection is closed.
+    pub(crate) async fn look(&self, seen: Seen) -> Result<Option<rustls::ProtocolVersion>, ClientError> {
+        let trust = self.inner.config.trust.clone();
+        let connector = self.built(move || tls::onlooker(&trust, seen)).await?;
+        let (io, _) = self.handshake(&connector).await?;
+        Ok(io.get_ref().1.protocol_version())
+    }
+
+    async fn handshake(&self, connector: &TlsConnector) -> Result<(TlsIo, Arc<Activity>), ClientError> {
+        let config = &self.inner.config;
         let name = tls::server_name(config.bare_host()).ok_or_else(|| ClientError::Configuration {
             peer: self.peer(),
             reason: "the host is neither a name nor an address".to_owned(),
@@ -491,12 +505,20 @@ impl Client {
             .await
             .map_err(|Silence| self.silent(limit, "during the TLS handshake"))?
             .map_err(|error| tls::handshake_error(&self.inner.peer, error))?;
-        Http1::start(io, activity).await.map_err(|error| self.transport_error(error, "at its start"))
+        Ok((io, activity))
     }
 
     async fn connector(&self) -> Result<TlsConnector, ClientError> {
         let (trust, fingerprint) = (self.inner.config.trust.clone(), self.inner.config.fingerprint);
-        let built = tokio::task::spawn_blocking(move || tls::connector(&trust, fingerprint)).await;
+        self.built(move || tls::connector(&trust, fingerprint)).await
+    }
+
+    /// Builds a connector where reading the trust store blocks nobody.
+    async fn built(
+        &self,
+        build: impl FnOnce() -> Result<TlsConnector, rustls::Error> + Send + 'static,
+    ) -> Result<TlsConnector, ClientError> {
+        let built = tokio::task::spawn_blocking(build).await;
         let reason = match built {
             Ok(Ok(connector)) => return Ok(connector),
             Ok(Err(error)) => error.to_string(),

@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod dial;
 mod error;
+mod inspect;
 mod listing;
 mod metered;
 mod reader;
@@ -31,6 +32,7 @@ pub use config::{ClientConfig, ClientLimits, Credentials, DEFAULT_USER_AGENT, Tr
 pub use dial::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};
 pub use error::{Cause, ClientError, MAX_PEER_TEXT};
 pub use farhold_protocol::writer_request::append_entries;
+pub use inspect::PeerIdentity;
 pub use listing::{Listing, MAX_SKIPPED, SkippedItem};
 pub use metered::TrafficCounts;
 pub use reader::ReaderSession;

@@ -4,7 +4,8 @@
 //! fingerprint of the leaf decides. The signature of the handshake is checked in both cases, so knowing a certificate
 //! is not enough to pass for its owner. Source: `docs/spec/wire-protocol.md` 1.2, `docs/spec/sync.md` 1.3.
 
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use farhold_types::Fingerprint;
 use rustls::client::WebPkiServerVerifier;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::Trust;
 use crate::error::{Cause, ClientError};
+use crate::inspect::Seen;
 
 /// What the verifier tells the caller through the TLS library.
 #[derive(Debug, Clone, Error)]
@@ -144,6 +146,81 @@ pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Resu
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Accepts every certificate, and keeps it with what the authorities say to it.
+#[derive(Debug)]
+struct Onlooker {
+    verifier: PinningVerifier,
+    seen: Seen,
+}
+
+impl ServerCertVerifier for Onlooker {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = match self.verifier.authorities() {
+            Some(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+        };
+        let doubt = verdict.err().map(|error| error.to_string());
+        let seen = (end_entity.as_ref().to_vec(), doubt);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Returns a connector that accepts every certificate and keeps it in `seen`. Nothing secret may be sent over its
+/// connections. Reads the trust store from disk: call it where blocking is allowed.
+///
+/// # Errors
+/// As [`connector`].
+pub(crate) fn onlooker(trust: &Trust, seen: Seen) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let (trust, authorities) = (trust.clone(), OnceLock::new());
+    let verifier = PinningVerifier { trust, authorities, fingerprint: None, provider: Arc::clone(&provider) };
+    verifier.authorities();
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Onlooker { verifier, seen }))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Returns an address of a certificate; none if it has another length than addresses have.
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// Returns the name that the certificate is checked against; names are also sent as SNI, addresses are not.

@@ -11,6 +11,7 @@ pub mod history;
 pub mod host;
 mod open_backups;
 pub mod permission;
+pub mod probe;
 pub mod progress;
 mod pull;
 mod push;

@@ -56,6 +56,15 @@ pub fn remote_client(
     let Some(remote) = loaded.entries.get(name.as_str())? else {
         return Err(RemoteClientError::Unknown { name: name.clone() });
     };
+    Ok((client_of(app, remote, limits)?, remote.clone()))
+}
+
+/// Returns a client for a remote that need not be configured. Opens no connection. Blocking.
+///
+/// # Errors
+/// As [`remote_client`].
+pub fn client_of(app: &App, remote: &RemoteConfig, limits: &RateLimits) -> Result<Client, RemoteClientError> {
+    let name = &remote.name;
     if remote.use_node_proxy == Some(true) && app.settings.node().load()?.entries.http_proxy().is_some() {
         return Err(RemoteClientError::Unsupported("connecting to a remote through the node's proxy"));
     }
@@ -66,7 +75,5 @@ pub fn remote_client(
         rates: limits.clone(),
         ..ClientConfig::new(remote.host.clone(), Credentials::new(remote.auth_id.clone(), secret))
     };
-    let client = Client::new(config)
-        .map_err(|source| RemoteClientError::Client { name: name.clone(), source: Box::new(source) })?;
-    Ok((client, remote.clone()))
+    Client::new(config).map_err(|source| RemoteClientError::Client { name: name.clone(), source: Box::new(source) })
 }

@@ -18,12 +18,28 @@ pub const WORD: &str = "client";
 /// The terminal that controls this process, also where input and output are redirected.
 const CONTROLLING_TERMINAL: &str = "/dev/tty";
 
+/// Name of the reference's client: called so, the program is the client without any word.
+pub const REFERENCE_NAME: &str = "proxmox-backup-client";
+
 /// Carries out a command of the backup client and returns the exit code of the program.
 ///
-/// `program`: name of this program; `arguments`: behind the word `client`.
-pub async fn run(program: &str, arguments: Vec<String>) -> u8 {
+/// `program`: as it is called, with the word `client` if that led here; `arguments`: what is behind.
+pub async fn run(program: String, arguments: Vec<String>) -> u8 {
     let mut outside = outside();
-    farhold_backup_cli::run(&format!("{program} {WORD}"), arguments, &mut outside).await
+    farhold_backup_cli::run(&program, arguments, &mut outside).await
+}
+
+/// Answers the shell for a program that is called by the name of the reference's client.
+///
+/// # Errors
+/// The shell did not say what the line is.
+pub async fn complete_line() -> anyhow::Result<u8> {
+    let line = std::env::var("COMP_LINE")?;
+    let point = variable("COMP_POINT").and_then(|point| point.parse().ok()).unwrap_or(line.len());
+    for candidate in complete(&line, point, &folders()).await {
+        println!("{candidate}");
+    }
+    Ok(0)
 }
 
 /// Returns what can stand at the cursor of a line whose second word is `client`; none if it is not.

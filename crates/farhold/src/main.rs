@@ -11,6 +11,7 @@ use farhold::compose::{Composed, Parts, compose};
 use farhold::directories::{Directories, Surroundings};
 use farhold::{client_program, daemon, demo, log};
 use farhold_api::endpoints;
+use farhold_cli::complete::COMPLETE_WORD;
 use farhold_cli::{
     ApiCaller, Catalogue, Console, FAILURE, InProcessCaller, Interrupts, OutputSettings, PassThrough, Plan, Request,
     SocketCaller, execute, plan,
@@ -28,9 +29,21 @@ const RUNTIME_STOP: Duration = Duration::from_secs(5);
 
 /// Words that this program handles itself.
 const OWN_WORDS: &[PassThrough] = &[
-    PassThrough { word: "server", usage: "[--listen ADDRESS:PORT]..." },
-    PassThrough { word: "demo", usage: "[--keep]" },
-    PassThrough { word: client_program::WORD, usage: "COMMAND..." },
+    PassThrough {
+        word: "server",
+        usage: "[--listen ADDRESS:PORT]...",
+        summary: "Run the server until it is told to end; without --listen on port 8007 of all addresses.",
+    },
+    PassThrough {
+        word: "demo",
+        usage: "[--keep]",
+        summary: "Show a sync between two servers of its own in a temporary directory; --keep keeps it.",
+    },
+    PassThrough {
+        word: client_program::WORD,
+        usage: "COMMAND...",
+        summary: "Carry out a command of the backup client; see farhold-client(1).",
+    },
 ];
 
 fn main() -> ExitCode {
@@ -61,12 +74,15 @@ fn split_root(mut arguments: Vec<String>) -> anyhow::Result<(Option<PathBuf>, Ve
 }
 
 fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::Result<u8> {
-    let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
-    let catalogue = Catalogue::new(&declarations, OWN_WORDS);
     let is_server = arguments.first().is_some_and(|word| word == "server");
     let server_log = Arc::new(ServerLog::default());
     let level = std::env::var("PBS_LOG").ok();
     log::start(level.as_deref(), if is_server { "info" } else { "warn" }, Arc::clone(&server_log));
+    if program == client_program::REFERENCE_NAME {
+        return block_on(async move { run_client(program, arguments).await });
+    }
+    let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
+    let catalogue = Catalogue::new(&declarations, OWN_WORDS);
     match plan(&catalogue, program, &arguments) {
         Plan::Print(printed) => {
             std::io::stdout().write_all(printed.out.as_bytes())?;
@@ -79,12 +95,22 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
             block_on(async move { daemon::run(composed, listen).await.map(|()| 0) })
         }
         Plan::PassThrough { word: client_program::WORD, arguments } => {
+            let program = format!("{program} {}", client_program::WORD);
             block_on(async move { Ok(client_program::run(program, arguments).await) })
         }
         Plan::PassThrough { arguments, .. } => block_on(demo::run(arguments, terminal_width(&std::io::stderr()))),
         Plan::Complete => block_on(async { complete(&catalogue, root).await }).or(Ok(0)),
         Plan::Run(request) => block_on(async { carry_out(*request, root).await }),
     }
+}
+
+/// Is the backup client: the program is called by the name that the client has at the reference.
+async fn run_client(program: &str, arguments: Vec<String>) -> anyhow::Result<u8> {
+    if arguments.first().is_some_and(|word| word == COMPLETE_WORD) {
+        // Whatever goes wrong, there is nothing to complete then.
+        return client_program::complete_line().await.or(Ok(0));
+    }
+    Ok(client_program::run(program.to_owned(), arguments).await)
 }
 
 /// Carries a command out, through the daemon if one runs here, otherwise in this process.

@@ -19,8 +19,8 @@ use super::blocking;
 use super::keep::keep_options;
 use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::Shape;
 use crate::schema::named::{DATASTORE_NAME, DIGEST, KEEP, delete, flag};
+use crate::schema::{DefaultValue, Shape};
 use fields::{BACKEND, BACKING_DEVICE, DELETABLE, PATH, PRUNE_SCHEDULE, STORE, item, options, set_options, unset};
 
 /// Keys that pruning had in the datastore before there were prune jobs.
@@ -40,8 +40,10 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .params(&[PRUNE_SCHEDULE])
             .params(&KEEP)
             .params(&[
-                flag("reuse-datastore", "Take over the datastore that lies in the path"),
-                flag("overwrite-in-use", "Take over an object storage that another server uses"),
+                flag("reuse-datastore", "Take over the datastore that lies in the path")
+                    .or_default(DefaultValue::Boolean(false)),
+                flag("overwrite-in-use", "Take over an object storage that another server uses")
+                    .or_default(DefaultValue::Boolean(false)),
             ])
             .access(Access::Declared(Need::all(Privileges::DATASTORE_ALLOCATE, "/datastore")))
             .answer(Answer::Task),

@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 use super::blocking;
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Field, Param, ParamKind, Params, Shape, named, shapes};
+use crate::schema::{DefaultValue, Field, Param, ParamKind, Params, Shape, named, shapes};
 
 const NAME: Param = named::REMOTE_ID.named("name").is_required();
 const DELETABLE: ParamKind =
     ParamKind::Enumeration { values: &["comment", "fingerprint", "port", "use-node-proxy"], strict: true };
-const USE_NODE_PROXY: Param = named::flag("use-node-proxy", "Connect through the proxy of the node's settings");
+const USE_NODE_PROXY: Param = named::flag("use-node-proxy", "Connect through the proxy of the node's settings")
+    .or_default(DefaultValue::Boolean(false));
 const SETTINGS: [Param; 7] = [
     named::HOST,
     named::PORT,

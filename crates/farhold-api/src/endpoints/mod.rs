@@ -15,6 +15,7 @@ mod config_sync;
 mod config_verify;
 pub mod errors;
 mod farhold;
+mod farhold_probe;
 mod farhold_sync;
 mod keep;
 mod nodes;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_sync::endpoints());
     all.extend(config_verify::endpoints());
     all.extend(farhold::endpoints());
+    all.extend(farhold_probe::endpoints());
     all.extend(farhold_sync::endpoints());
     all.extend(nodes::endpoints());
     all.extend(nodes_tasks::endpoints());

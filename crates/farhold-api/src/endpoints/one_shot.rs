@@ -13,7 +13,7 @@ use farhold_types::{Authid, SyncJob};
 use super::{blocking, sync_params};
 use crate::declare::{Access, Answer, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, Params, named};
+use crate::schema::{DefaultValue, Param, ParamKind, Params, named};
 
 const DECRYPTION_KEYS: Param =
     Param::optional("decryption-keys", ParamKind::List(&named::KEY_ID_KIND), "Keys to decrypt with");
@@ -23,7 +23,7 @@ const ENCRYPTION_KEY: Param =
 /// What both directions take besides the ends and the rates.
 const SHARED: [Param; 7] = [
     sync_params::REMOVE_VANISHED,
-    named::MAX_DEPTH_REDUCED,
+    named::MAX_DEPTH_REDUCED.or_default(DefaultValue::Integer(7)),
     named::GROUP_FILTER,
     named::TRANSFER_LAST,
     sync_params::ENCRYPTED_ONLY,

@@ -7,10 +7,11 @@ use farhold_types::{ByteSize, RateLimits, SyncDirection, SyncJob};
 use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
-use crate::schema::{Field, Param, Params, Shape, named, shapes};
+use crate::schema::{DefaultValue, Field, Param, Params, Shape, named, shapes};
 
 pub const REMOVE_VANISHED: Param =
-    named::flag("remove-vanished", "Remove what vanished from the source; protected snapshots stay");
+    named::flag("remove-vanished", "Remove what vanished from the source; protected snapshots stay")
+        .or_default(DefaultValue::Boolean(false));
 pub const RESYNC_CORRUPT: Param =
     named::flag("resync-corrupt", "Fetch snapshots again whose copy here failed verification");
 pub const ENCRYPTED_ONLY: Param = named::flag("encrypted-only", "Take only fully encrypted snapshots");

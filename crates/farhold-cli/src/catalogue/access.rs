@@ -55,6 +55,35 @@ pub(super) fn commands() -> Vec<Command> {
         )
         .positional(&["auth-id"])
         .output(Output::Text { render: permissions_text, has_formats: true }),
+        Command::call(
+            &["user", "tfa", "list"],
+            Method::GET,
+            "/access/tfa/{userid}",
+            "List the second factors of a user",
+        )
+        .positional(&["userid"])
+        .table(vec![
+            text("id"),
+            text("type"),
+            text("description"),
+            rendered("created", Align::Left, Renderer::Epoch),
+            enable(),
+        ]),
+        Command::call(
+            &["user", "tfa", "delete"],
+            Method::DELETE,
+            "/access/tfa/{userid}/{id}",
+            "Remove a second factor of a user",
+        )
+        .positional(&["userid", "id"])
+        .options(OptionChoice::Except(&["password"])),
+        Command::call(
+            &["user", "tfa", "unlock"],
+            Method::PUT,
+            "/access/users/{userid}/unlock-tfa",
+            "Let a user try second factors again after too many wrong ones",
+        )
+        .positional(&["userid"]),
         Command::call(&["acl", "list"], Method::GET, "/access/acl", "List the access control entries")
             .options(OptionChoice::Only(&[]))
             .table(vec![text("ugid"), text("path"), number("propagate"), text("roleid")]),

@@ -3,9 +3,13 @@
 //! Source: `docs/spec/cli.md` 3.5, 3.6; `docs/spec/rest-api.md` 8, 12.9, 13.
 
 use http::Method;
+use serde_json::{Map, Value};
+
+use farhold_api::schema::named;
 
 use super::jobs::KEEP;
 use crate::command::{Align, Command, OptionChoice, Output, TaskMode, rendered, text};
+use crate::output::result_text;
 use crate::render::Renderer;
 
 pub(super) fn commands() -> Vec<Command> {
@@ -27,10 +31,40 @@ pub(super) fn commands() -> Vec<Command> {
         .positional(&["name", "path"])
         .output(Output::Task(TaskMode::Follow)),
         Command::call(&["datastore", "update"], Method::PUT, "/config/datastore/{name}", "Change a datastore")
-            .positional(&["name"]),
+            .positional(&["name"])
+            // Unlike other updates it goes to the running server, and has a choice of format.
+            .output(Output::Text { render: result_text, has_formats: true }),
         Command::call(&["datastore", "remove"], Method::DELETE, "/config/datastore/{name}", "Remove a datastore")
             .positional(&["name"])
             .output(Output::Task(TaskMode::Wait)),
+        Command::call(
+            &["datastore", "mount"],
+            Method::POST,
+            "/admin/datastore/{store}/mount",
+            "Mount a removable datastore and follow the task's log",
+        )
+        .positional(&["store"])
+        .extra(named::DIGEST)
+        .prepare(without_digest)
+        .output(Output::Task(TaskMode::Follow)),
+        Command::call(
+            &["datastore", "unmount"],
+            Method::POST,
+            "/admin/datastore/{store}/unmount",
+            "Unmount a removable datastore",
+        )
+        .positional(&["store"])
+        .extra(named::DIGEST)
+        .prepare(without_digest)
+        .output(Output::Task(TaskMode::Wait)),
+        Command::call(
+            &["datastore", "uuid-mount"],
+            Method::POST,
+            "/farhold/uuid-mount",
+            "Mount the removable datastore that lies on a file system, if there is one",
+        )
+        .positional(&["uuid"])
+        .output(Output::Task(TaskMode::Follow)),
         Command::call(
             &["garbage-collection", "start"],
             Method::POST,
@@ -80,4 +114,9 @@ pub(super) fn commands() -> Vec<Command> {
             rendered("next-run", Align::Left, Renderer::Epoch),
         ]),
     ]
+}
+
+/// The digest is accepted and ignored, as the reference does: mounting changes no configuration.
+fn without_digest(params: &mut Map<String, Value>) {
+    params.remove("digest");
 }

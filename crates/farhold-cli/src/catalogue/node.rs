@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use farhold_api::schema::{DefaultValue, Param, ParamKind, named};
 
-use crate::command::{Action, Align, Command, OptionChoice, Output, TableSpec, rendered, text};
+use crate::command::{Action, Align, Command, OptionChoice, Output, Routed, TableSpec, rendered, text};
 use crate::render::{Renderer, certificate_time};
 
 /// Name under which every server knows its own node.
@@ -92,7 +92,46 @@ fn node() -> Vec<Command> {
             .object(&[], &[]),
         Command::call(&["node", "update"], Method::PUT, "/nodes/{node}/config", "Change the settings of the node")
             .fixed("node", LOCAL_NODE),
+        Command::call(
+            &["node", "server-identity"],
+            Method::GET,
+            "/nodes/{node}/identity",
+            "Show what identifies this server to clients",
+        )
+        .fixed("node", LOCAL_NODE)
+        .object(&["pbs-instance-id"], &[]),
+        Command::call(
+            &["cert", "update"],
+            Method::DELETE,
+            "/nodes/{node}/certificates/custom",
+            "Make the keys and the certificate that are missing, or a new self-signed certificate",
+        )
+        .options(OptionChoice::Only(&[]))
+        .fixed("node", LOCAL_NODE)
+        .extra(named::flag("force", "Make a new certificate also if there is one"))
+        .route(certificate_route)
+        .output(Output::Text { render: |_| String::new(), has_formats: false }),
+        Command::call(&["report"], Method::GET, "/nodes/{node}/report", "Show a report on this server for support")
+            .fixed("node", LOCAL_NODE)
+            .output(Output::Text { render: report_text, has_formats: false }),
     ]
+}
+
+/// What is missing is made by every start of the program, so that without `--force` nothing is left to change.
+fn certificate_route(params: &mut Map<String, Value>) -> Result<Option<Routed>, (&'static str, &'static str)> {
+    if params.remove("force") == Some(Value::Bool(true)) {
+        return Ok(None);
+    }
+    let output = Output::Text { render: |_| String::new(), has_formats: false };
+    Ok(Some(Routed { method: Method::GET, path: "/nodes/{node}/certificates/info", output }))
+}
+
+fn report_text(report: &Value) -> String {
+    let mut text = report.as_str().unwrap_or_default().to_owned();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 /// Gives a task without result the status that a table shows: `running`, or `unknown` if it has ended.

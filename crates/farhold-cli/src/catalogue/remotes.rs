@@ -36,6 +36,7 @@ pub(super) fn commands() -> Vec<Command> {
         Command::call(&["remote", "remove"], Method::DELETE, "/config/remote/{name}", "Remove a remote")
             .positional(&["name"]),
         scan(),
+        super::probe::command(),
     ]
 }
 

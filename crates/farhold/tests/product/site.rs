@@ -162,6 +162,11 @@ impl Site {
         Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
     }
 
+    /// Returns a way to call the server in this process as somebody.
+    pub fn caller(&self, authid: &str) -> InProcessCaller<App> {
+        InProcessCaller::new(Arc::clone(&self.router), authid.parse().unwrap())
+    }
+
     /// Configures a store. An empty one is made if there is none in its place; chunk folders are made when needed,
     /// which is much faster than all 65,536 at once.
     pub fn add_store(&self, name: &str) -> PathBuf {

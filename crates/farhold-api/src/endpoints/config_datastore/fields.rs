@@ -26,10 +26,9 @@ pub(super) const PATH: Param = Param::required(
 );
 /// `backing-device`.
 pub(super) const BACKING_DEVICE: Param =
-    Param::optional("backing-device", checked(uuid, "<uuid>"), "UUID of a file system for a removable datastore");
+    Param::optional("backing-device", checked(uuid, "<string>"), "UUID of a file system for a removable datastore");
 /// `backend`.
-pub(super) const BACKEND: Param =
-    Param::optional("backend", checked(backend, "[type=]<filesystem|s3>[,...]"), "Kind of storage");
+pub(super) const BACKEND: Param = Param::optional("backend", checked(backend, "<backend-config>"), "Kind of storage");
 /// `prune-schedule`, which makes a prune job.
 pub(super) const PRUNE_SCHEDULE: Param =
     Param::optional("prune-schedule", SCHEDULE_KIND, "When to prune; makes a prune job");
@@ -105,8 +104,8 @@ pub(super) fn options() -> Vec<Param> {
             checked(maintenance, "[type=]<read-only|offline>[,message=<string>]"),
             "Restrict what can be done with the datastore",
         ),
-        Param::optional("notification-thresholds", checked(only_s3, "<string>"), "Only for object storages"),
-        Param::optional("counter-reset-schedule", checked(only_s3, "<string>"), "Only for object storages"),
+        Param::optional("notification-thresholds", checked(only_s3, "<calendar-event>"), "Only for object storages"),
+        Param::optional("counter-reset-schedule", checked(only_s3, "<calendar-event>"), "Only for object storages"),
     ]
 }
 
