@@ -128,6 +128,8 @@ pub struct Declaration {
     pub attributes: &'static [Field],
     /// What its request body is.
     pub body: RequestBody,
+    /// Statuses it fails with besides those that follow from the rest; see [`Declaration::failures`].
+    pub statuses: &'static [u16],
 }
 
 /// The attribute of calls that answer from a configuration file: its digest.
@@ -146,6 +148,26 @@ impl Declaration {
             return Ok(());
         }
         Shape::Object(self.attributes).check(&Value::Object(reply.attributes.clone()), "answer")
+    }
+
+    /// Returns the statuses that the call can fail with, in order.
+    ///
+    /// Every call can be malformed (400) or too long (414), and needs credentials (401) unless it is open to everybody.
+    /// Declared permissions are 403, and those that a handler checks may be. What the path names may not exist (404).
+    /// Source: `docs/spec/rest-api.md` 1.4.
+    pub fn failures(&self) -> std::collections::BTreeSet<u16> {
+        let mut statuses: std::collections::BTreeSet<u16> = self.statuses.iter().copied().collect();
+        statuses.extend([400, 414]);
+        if self.access != Access::World {
+            statuses.insert(401);
+        }
+        if matches!(self.access, Access::Declared(_) | Access::SelfOr(_) | Access::InHandler(_)) {
+            statuses.insert(403);
+        }
+        if self.path_variables().next().is_some() {
+            statuses.insert(404);
+        }
+        statuses
     }
 
     /// Returns the declared parameter of this name.
@@ -406,6 +428,7 @@ impl<C: Context> Endpoint<C> {
             returns: Shape::Undeclared,
             attributes: &[],
             body: RequestBody::Parameters,
+            statuses: &[],
         };
         Self { declaration, handler: Arc::new(move |context, request| Box::pin(handler(context, request))) }
     }
@@ -478,6 +501,12 @@ impl<C: Context> Endpoint<C> {
     /// Sets the members beside `data`; see [`CONFIG_DIGEST`].
     pub fn attributes(mut self, attributes: &'static [Field]) -> Self {
         self.declaration.attributes = attributes;
+        self
+    }
+
+    /// Adds statuses that the call can fail with, besides those of [`Declaration::failures`].
+    pub fn fails_with(mut self, statuses: &'static [u16]) -> Self {
+        self.declaration.statuses = statuses;
         self
     }
 

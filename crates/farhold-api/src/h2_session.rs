@@ -74,6 +74,7 @@ impl<S> SessionEndpoint<S> {
             returns: Shape::Undeclared,
             attributes: &[],
             body: RequestBody::Parameters,
+            statuses: &[],
         };
         Self { declaration, handler: Arc::new(move |state, request| Box::pin(handler(state, request))) }
     }

@@ -7,9 +7,11 @@ pub mod backup;
 mod context;
 pub mod declare;
 mod dispatch;
+pub mod docs_page;
 pub mod endpoints;
 mod error;
 pub mod h2_session;
+pub mod openapi;
 pub mod reader;
 pub mod schema;
 

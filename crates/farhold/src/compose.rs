@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
-use farhold_api::Router;
-use farhold_api::endpoints;
+use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
 use farhold_jobs::{App, History, NodeFacts, OpenBackups, ProgressBoard, ServerCertificate, ServerLog, Stores};
 use farhold_settings::{ConfigDir, Settings};
@@ -139,7 +138,8 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         clock: parts.clock,
         randomness: parts.randomness,
     });
-    let router = Arc::new(Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?);
+    let router = Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?;
+    let router = Arc::new(router.with_fallback(docs_page::fallback()));
     Ok(Composed { app, router, certificate, directories: parts.directories })
 }
 

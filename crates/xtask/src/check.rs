@@ -68,16 +68,33 @@ pub fn simulate(root: &Path, options: &[String]) -> anyhow::Result<()> {
     cargo(root, &arguments)
 }
 
+/// Writes the description of the REST interface into `docs/openapi.json`.
+///
+/// The test that compares it writes it, so that no build of the automation needs the whole server.
+///
+/// # Errors
+/// The test cannot be built.
+pub fn write_openapi(root: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(cargo_program());
+    command.args(["test", "--quiet", "--package", "farhold-api", "--lib", "openapi::"]);
+    run(command.env("FARHOLD_WRITE_DOCS", "1").current_dir(root))
+}
+
+/// Under `cargo run` this names the very cargo that runs us.
+fn cargo_program() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    // Under `cargo run` this names the very cargo that runs us.
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(&program)
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("failed to run {}", program.display()))?;
+    run(Command::new(cargo_program()).args(arguments).current_dir(root))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_owned();
+    let status = command.status().with_context(|| format!("failed to run {}", program.display()))?;
     if !status.success() {
-        bail!("cargo {} ended with {status}", arguments.first().copied().unwrap_or_default());
+        let argument = command.get_args().next().unwrap_or_default().to_string_lossy();
+        bail!("cargo {argument} ended with {status}");
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ usage: cargo xtask <command>
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has neither a test nor a reason
+  openapi  write docs/openapi.json, the description of the REST interface; a test compares it
   bench CASE    measure pulls, pushes and backups between two servers, see docs/benchmarks.md
     pull     a made-up disk image, near and over a long line
     groups   many groups of small snapshots over a long line: first pull, and nothing new
@@ -65,6 +66,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "layers" if options.is_empty() => check::check_layers(&root()),
         "scenarios" if options.is_empty() => scenarios::write(&root()),
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
+        "openapi" if options.is_empty() => check::write_openapi(&root()),
         "bench" => bench::bench(&root(), options),
         "simulate" => check::simulate(&root(), options),
         "fuzz" => fuzz::fuzz(&root(), options),

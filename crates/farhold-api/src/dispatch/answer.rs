@@ -46,7 +46,7 @@ impl Format {
 }
 
 /// Returns an answer from before a format is chosen: plain text without content type.
-pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(full_body(Bytes::copy_from_slice(text.as_bytes())));
     *response.status_mut() = status;
     if status == StatusCode::UNAUTHORIZED {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use answer::{DROP_COOKIE, Format, deflated, failure, success, wants_deflate};
+pub(crate) use answer::{DROP_COOKIE, Format, deflated, failure, plain, success, wants_deflate};
 pub(crate) use input::read_params;
 pub use tree::DeclarationError;
 
@@ -38,7 +38,6 @@ use crate::declare::{
 };
 use crate::error::ApiError;
 use crate::schema::{Input, verify_json};
-use answer::plain;
 use path::{TargetError, components, decode_component};
 use tree::{Found, Tree};
 
@@ -271,6 +270,12 @@ impl<C: Context> Router<C> {
                 let check = endpoint.declaration.check_reply(&reply);
                 check.map_err(|error| ApiError::internal(format!("the answer is not as declared: {error}")))?;
                 Ok(reply)
+            }
+            Err(error) if cfg!(debug_assertions) => {
+                let status = error.status();
+                let is_declared =
+                    status.is_server_error() || endpoint.declaration.failures().contains(&status.as_u16());
+                Err(if is_declared { error } else { ApiError::internal(format!("{status} is not declared: {error}")) })
             }
             result => result,
         }

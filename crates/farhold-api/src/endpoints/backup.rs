@@ -34,7 +34,8 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         })
         .params(UPGRADE_PARAMS)
         .access(Access::InHandler("Datastore.Backup, and ownership of the group"))
-        .answer(Answer::Upgrade(BACKUP_PROTOCOL)),
+        .answer(Answer::Upgrade(BACKUP_PROTOCOL))
+        .fails_with(&[404]),
     ]
 }
 

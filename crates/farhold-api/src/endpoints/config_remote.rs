@@ -85,15 +85,18 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         Endpoint::get("/config/remote/{name}/scan", "List the datastores of a remote", scan_stores)
             .params(&[NAME])
             .access(ON_REMOTE_AUDIT)
-            .returns(REMOTE_STORES),
+            .returns(REMOTE_STORES)
+            .fails_with(&[500]),
         Endpoint::get("/config/remote/{name}/scan/{store}/namespaces", "List namespaces of a remote", scan_namespaces)
             .params(&[NAME, named::STORE])
             .access(ON_REMOTE_AUDIT)
-            .returns(Shape::List(&shapes::NAMESPACE_ITEM)),
+            .returns(Shape::List(&shapes::NAMESPACE_ITEM))
+            .fails_with(&[500]),
         Endpoint::get("/config/remote/{name}/scan/{store}/groups", "List backup groups of a remote", scan_groups)
             .params(&[NAME, named::STORE, named::NS.named("namespace")])
             .access(ON_REMOTE_AUDIT)
-            .returns(Shape::List(&shapes::GROUP_ITEM)),
+            .returns(Shape::List(&shapes::GROUP_ITEM))
+            .fails_with(&[500]),
     ]
 }
 

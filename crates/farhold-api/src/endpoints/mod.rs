@@ -21,6 +21,7 @@ mod keep;
 mod nodes;
 mod nodes_tasks;
 mod one_shot;
+mod openapi;
 mod reader;
 mod session_task;
 mod store_jobs;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(one_shot::endpoints());
     all.extend(reader::endpoints());
     all.extend(version::endpoints());
+    all.push(openapi::endpoint(&all));
     all
 }
 

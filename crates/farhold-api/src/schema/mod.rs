@@ -10,6 +10,7 @@
 
 pub mod named;
 mod params;
+pub mod pattern;
 mod shape;
 pub mod shapes;
 mod value;
@@ -109,17 +110,20 @@ pub struct Param {
     pub description: &'static str,
     /// Second-stage check of the value (of each element, for lists); its failure is a plain text, no parameter error.
     pub typed: Option<ValueCheck>,
+    /// What the value (each element, for lists) looks like, as a regular expression for documentation; values are
+    /// checked by [`ParamKind`] alone.
+    pub pattern: Option<&'static str>,
 }
 
 impl Param {
     /// Returns an optional parameter without default.
     pub const fn optional(name: &'static str, kind: ParamKind, description: &'static str) -> Self {
-        Self { name, kind, requirement: Requirement::Optional, default: None, description, typed: None }
+        Self { name, kind, requirement: Requirement::Optional, default: None, description, typed: None, pattern: None }
     }
 
     /// Returns a parameter that must be given.
     pub const fn required(name: &'static str, kind: ParamKind, description: &'static str) -> Self {
-        Self { name, kind, requirement: Requirement::Required, default: None, description, typed: None }
+        Self { name, kind, requirement: Requirement::Required, default: None, description, typed: None, pattern: None }
     }
 
     /// Returns the same parameter, required.
@@ -150,6 +154,12 @@ impl Param {
     pub const fn or_default(mut self, default: DefaultValue) -> Self {
         self.default = Some(default);
         self.requirement = Requirement::Optional;
+        self
+    }
+
+    /// Returns the same parameter with a pattern for its documentation.
+    pub const fn looks_like(mut self, pattern: &'static str) -> Self {
+        self.pattern = Some(pattern);
         self
     }
 

@@ -15,7 +15,7 @@ use farhold_types::{
 };
 use serde_json::Value;
 
-use super::{DefaultValue, Param, ParamKind, TextCheck};
+use super::{DefaultValue, Param, ParamKind, TextCheck, pattern};
 
 /// Type text of parameters without a more telling one.
 const STRING: &str = "<string>";
@@ -125,28 +125,34 @@ const BACKUP_TYPES: &[&str] = &["vm", "ct", "host"];
 
 /// `store`: name of a datastore.
 pub const STORE: Param =
-    Param::required("store", text(3, Some(32), parses::<DatastoreName>, STRING), "Name of the datastore");
+    Param::required("store", text(3, Some(32), parses::<DatastoreName>, STRING), "Name of the datastore")
+        .looks_like(pattern::SAFE_ID);
 /// `name` of a datastore in its own configuration.
 pub const DATASTORE_NAME: Param = STORE.named("name");
 /// `remote`: name of a remote.
 pub const REMOTE_ID: Param =
-    Param::optional("remote", text(3, Some(32), parses::<RemoteName>, STRING), "Name of the remote");
+    Param::optional("remote", text(3, Some(32), parses::<RemoteName>, STRING), "Name of the remote")
+        .looks_like(pattern::SAFE_ID);
 /// `remote-store`: name of a datastore on the other side.
 pub const REMOTE_STORE: Param =
     STORE.named("remote-store").described("Name of the datastore on the remote, or of the local source");
 /// `id` of a sync, verify or prune job.
-pub const JOB_ID: Param = Param::required("id", text(3, Some(32), parses::<JobId>, STRING), "Name of the job");
+pub const JOB_ID: Param =
+    Param::required("id", text(3, Some(32), parses::<JobId>, STRING), "Name of the job").looks_like(pattern::SAFE_ID);
 /// Element kind of encryption key names.
 pub const KEY_ID_KIND: ParamKind = text(3, Some(32), parses::<KeyId>, STRING);
 /// `active-encryption-key`: key used to encrypt what is pushed.
 pub const ACTIVE_ENCRYPTION_KEY: Param =
-    Param::optional("active-encryption-key", KEY_ID_KIND, "Encryption key for pushed backups");
+    Param::optional("active-encryption-key", KEY_ID_KIND, "Encryption key for pushed backups")
+        .looks_like(pattern::SAFE_ID);
 /// `associated-key`: keys that belong to a job.
 pub const ASSOCIATED_KEY: Param =
-    Param::optional("associated-key", ParamKind::List(&KEY_ID_KIND), "Encryption keys that belong to the job");
+    Param::optional("associated-key", ParamKind::List(&KEY_ID_KIND), "Encryption keys that belong to the job")
+        .looks_like(pattern::SAFE_ID);
 /// `ns`: a namespace; absent or empty is the root.
-pub const NS: Param =
-    Param::optional("ns", text(0, Some(256), namespace_pattern, STRING), "Namespace").typed_by(namespace_typed);
+pub const NS: Param = Param::optional("ns", text(0, Some(256), namespace_pattern, STRING), "Namespace")
+    .typed_by(namespace_typed)
+    .looks_like(pattern::NAMESPACE);
 /// `remote-ns`: a namespace on the other side.
 pub const REMOTE_NS: Param = NS.named("remote-ns").described("Namespace on the remote, or of the local source");
 /// `max-depth` of listings and prune or verify jobs.
@@ -163,74 +169,94 @@ pub const MAX_DEPTH_REDUCED: Param =
 pub const BACKUP_TYPE: Param =
     Param::required("backup-type", ParamKind::Enumeration { values: BACKUP_TYPES, strict: false }, "Backup type");
 /// `backup-id`.
-pub const BACKUP_ID: Param = Param::required("backup-id", text(1, None, parses::<BackupId>, STRING), "Backup ID");
+pub const BACKUP_ID: Param =
+    Param::required("backup-id", text(1, None, parses::<BackupId>, STRING), "Backup ID").looks_like(pattern::SAFE_ID);
 /// `backup-time`, seconds since 1970-01-01 UTC.
 pub const BACKUP_TIME: Param =
     Param::required("backup-time", integer(Some(1), None), "Backup time in seconds since 1970-01-01 UTC")
         .typed_by(time_typed);
 /// `file-name` of an archive or a blob.
-pub const FILE_NAME: Param = Param::required("file-name", text(1, None, safe_id, STRING), "Name of the file");
+pub const FILE_NAME: Param =
+    Param::required("file-name", text(1, None, safe_id, STRING), "Name of the file").looks_like(pattern::SAFE_ID);
 /// `userid`.
-pub const USERID: Param = Param::required("userid", text(3, Some(64), parses::<Userid>, STRING), "User ID");
+pub const USERID: Param =
+    Param::required("userid", text(3, Some(64), parses::<Userid>, STRING), "User ID").looks_like(pattern::USERID);
 /// `auth-id`: a user or an API token.
 pub const AUTH_ID: Param =
-    Param::optional("auth-id", text(3, Some(64), parses::<Authid>, STRING), "User ID or API token ID");
+    Param::optional("auth-id", text(3, Some(64), parses::<Authid>, STRING), "User ID or API token ID")
+        .looks_like(pattern::AUTHID);
 /// `owner` of groups or jobs.
 pub const OWNER: Param = AUTH_ID.named("owner").described("Owner of the synchronised groups");
 /// `token-name`.
 pub const TOKEN_NAME: Param =
-    Param::required("token-name", text(1, None, parses::<TokenName>, STRING), "Name of the API token");
+    Param::required("token-name", text(1, None, parses::<TokenName>, STRING), "Name of the API token")
+        .looks_like(pattern::SAFE_ID);
 /// `realm`.
-pub const REALM: Param = Param::optional("realm", text(2, Some(32), parses::<Realm>, STRING), "Authentication realm");
+pub const REALM: Param = Param::optional("realm", text(2, Some(32), parses::<Realm>, STRING), "Authentication realm")
+    .looks_like(pattern::SAFE_ID);
 /// `path` in the ACL.
-pub const ACL_PATH: Param = Param::required("path", text(1, Some(128), acl_path, STRING), "Access control path");
+pub const ACL_PATH: Param =
+    Param::required("path", text(1, Some(128), acl_path, STRING), "Access control path").looks_like(pattern::ACL_PATH);
 /// `comment`: one line.
-pub const COMMENT: Param = Param::optional("comment", text(0, Some(128), no_control_characters, STRING), "Comment");
+pub const COMMENT: Param = Param::optional("comment", text(0, Some(128), no_control_characters, STRING), "Comment")
+    .looks_like(pattern::ONE_LINE);
 /// `comment` of several lines.
 pub const MULTI_LINE_COMMENT: Param =
     Param::optional("comment", text(0, None, lines_without_control_characters, STRING), "Comment");
 /// `password` of a remote, plain text; for API tokens their secret.
 pub const PASSWORD: Param =
-    Param::optional("password", text(1, Some(1024), no_control_characters, STRING), "Password or token secret");
+    Param::optional("password", text(1, Some(1024), no_control_characters, STRING), "Password or token secret")
+        .looks_like(pattern::ONE_LINE);
 /// `password` of a user of the built-in realm.
 pub const USER_PASSWORD: Param =
-    Param::optional("password", text(8, Some(64), no_control_characters, STRING), "Password of the user");
+    Param::optional("password", text(8, Some(64), no_control_characters, STRING), "Password of the user")
+        .looks_like(pattern::ONE_LINE);
 /// `firstname`, `lastname`, `email`: give it a name with `.named(..)`.
 pub const PERSON_NAME: Param =
-    Param::optional("firstname", text(2, Some(64), no_control_characters, STRING), "Name of the person");
+    Param::optional("firstname", text(2, Some(64), no_control_characters, STRING), "Name of the person")
+        .looks_like(pattern::ONE_LINE);
 /// `digest` of a configuration file as it was when the caller read it.
 pub const DIGEST: Param = Param::optional(
     "digest",
     text(64, Some(64), parses::<Digest>, STRING),
     "Refuse the change if the configuration file differs from this digest",
-);
+)
+.looks_like(pattern::DIGEST);
 /// `digest` of a chunk.
 pub const CHUNK_DIGEST: Param =
-    Param::required("digest", text(64, Some(64), parses::<Digest>, STRING), "Digest of the chunk");
+    Param::required("digest", text(64, Some(64), parses::<Digest>, STRING), "Digest of the chunk")
+        .looks_like(pattern::DIGEST);
 /// `fingerprint` of a certificate.
 pub const FINGERPRINT: Param =
-    Param::optional("fingerprint", text(95, Some(95), parses::<Fingerprint>, STRING), "SHA-256 of the certificate");
+    Param::optional("fingerprint", text(95, Some(95), parses::<Fingerprint>, STRING), "SHA-256 of the certificate")
+        .looks_like(pattern::FINGERPRINT);
 /// `host`: DNS name or IP address.
 pub const HOST: Param = Param::optional("host", text(1, None, host, STRING), "DNS name or IP address");
 /// `port`; values outside of 0 to 65535 are refused in the second stage.
 pub const PORT: Param = Param::optional("port", integer(None, None), "TCP port").typed_by(port_typed);
 /// `node`: any value means this host.
-pub const NODE: Param = Param::required("node", text(1, None, node, STRING), "Name of the node, any means this host");
+pub const NODE: Param = Param::required("node", text(1, None, node, STRING), "Name of the node, any means this host")
+    .looks_like(pattern::LABEL);
 /// Kind of rates and sizes such as `20 MiB`.
 pub const BYTES_KIND: ParamKind = text(1, Some(64), parses::<ByteSize>, STRING);
 /// `rate-in`, bytes per second.
-pub const RATE_IN: Param = Param::optional("rate-in", BYTES_KIND, "Limit of incoming traffic, bytes per second");
+pub const RATE_IN: Param =
+    Param::optional("rate-in", BYTES_KIND, "Limit of incoming traffic, bytes per second").looks_like(pattern::BYTES);
 /// `rate-out`, bytes per second.
-pub const RATE_OUT: Param = Param::optional("rate-out", BYTES_KIND, "Limit of outgoing traffic, bytes per second");
+pub const RATE_OUT: Param =
+    Param::optional("rate-out", BYTES_KIND, "Limit of outgoing traffic, bytes per second").looks_like(pattern::BYTES);
 /// `burst-in`, bytes.
-pub const BURST_IN: Param = Param::optional("burst-in", BYTES_KIND, "Burst of incoming traffic, bytes");
+pub const BURST_IN: Param =
+    Param::optional("burst-in", BYTES_KIND, "Burst of incoming traffic, bytes").looks_like(pattern::BYTES);
 /// `burst-out`, bytes.
-pub const BURST_OUT: Param = Param::optional("burst-out", BYTES_KIND, "Burst of outgoing traffic, bytes");
+pub const BURST_OUT: Param =
+    Param::optional("burst-out", BYTES_KIND, "Burst of outgoing traffic, bytes").looks_like(pattern::BYTES);
 const GROUP_FILTER_KIND: ParamKind =
     text(1, None, parses::<GroupFilter>, "<[exclude:|include:]type|group|regex:value>");
 /// `group-filter`: list of filters.
 pub const GROUP_FILTER: Param =
-    Param::optional("group-filter", ParamKind::List(&GROUP_FILTER_KIND), "Which groups take part");
+    Param::optional("group-filter", ParamKind::List(&GROUP_FILTER_KIND), "Which groups take part")
+        .looks_like(pattern::GROUP_FILTER);
 /// `transfer-last`.
 pub const TRANSFER_LAST: Param =
     Param::optional("transfer-last", integer(Some(1), None), "Transfer only the newest snapshots of each group");
@@ -273,7 +299,8 @@ pub const UPID: Param = Param::required(
     "upid",
     ParamKind::Text { min_length: 36, max_length: None, check: Some(no_control_characters), hint: STRING },
     "Task ID",
-);
+)
+.looks_like(pattern::UPID);
 
 /// Returns an optional boolean parameter without default.
 pub const fn flag(name: &'static str, description: &'static str) -> Param {

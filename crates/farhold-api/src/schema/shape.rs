@@ -38,7 +38,7 @@ pub enum Shape {
     Either(&'static [Shape]),
     /// Any JSON, where the content is not ours to describe.
     Free,
-    /// No JSON: a body of this media type.
+    /// No JSON: a body of this media type; of none if it is empty.
     Bytes(&'static str),
 }
 
@@ -85,7 +85,7 @@ impl Undeclared {
 
 impl Shape {
     /// Returns the members of an object; of other shapes none.
-    pub fn fields(&self) -> impl Iterator<Item = &'static Field> {
+    pub fn fields(&self) -> impl Iterator<Item = &'static Field> + Clone + use<> {
         let lists: &'static [&'static [Field]] = match *self {
             Self::Joined(lists) => lists,
             _ => &[],

@@ -49,7 +49,8 @@ const LOGIN: Shape = Shape::Object(&[
     Field::optional("ticket", Shape::Text("ticket"), "Value of the cookie; absent with http-only"),
     Field::optional("ticket-info", Shape::Text("ticket without signature"), "With http-only"),
 ]);
-const LOGOUT: Shape = Shape::Object(&[]);
+/// JSON, but nothing says so.
+const LOGOUT: Shape = Shape::Bytes("");
 /// The same in both formats.
 const LOGIN_MEMBERS: &[Field] = &[
     Field::required("status", Shape::Integer, "Always 200"),
@@ -64,17 +65,16 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .params(&[HTTP_ONLY])
             .access(Access::World)
             .returns(LOGIN)
-            .attributes(LOGIN_MEMBERS),
-        Endpoint::delete("/access/ticket", "Log out", log_out)
-            .access(Access::World)
-            .returns(LOGOUT)
-            .attributes(LOGIN_MEMBERS),
+            .attributes(LOGIN_MEMBERS)
+            .fails_with(&[401]),
+        Endpoint::delete("/access/ticket", "Log out", log_out).access(Access::World).returns(LOGOUT),
         Endpoint::put("/access/password", "Change a password", change_password)
             .params(&[named::USERID, named::USER_PASSWORD.is_required(), CONFIRMATION])
             .access(Access::InHandler(
                 "Users change their own password; others need Permissions.Modify on / and the target outside of pam",
             ))
-            .returns(Shape::Null),
+            .returns(Shape::Null)
+            .fails_with(&[501]),
     ]
 }
 

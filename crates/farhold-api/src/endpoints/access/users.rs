@@ -53,7 +53,8 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .params(&SETTINGS)
             .params(&[named::USER_PASSWORD])
             .access(Access::Declared(USERS_MODIFY))
-            .returns(Shape::Null),
+            .returns(Shape::Null)
+            .fails_with(&[501]),
         Endpoint::get("/access/users/{userid}", "Show a user", read)
             .params(&[named::USERID])
             .access(SELF_OR_AUDIT)
