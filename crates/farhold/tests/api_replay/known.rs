@@ -1,5 +1,9 @@
 //! Where our answers differ from the recorded ones on purpose, or because a later issue brings what is missing.
 
+/// Sessions end as soon as they begin. Whether what they left is gone when the next call looks for it is chance, so such
+/// a call may also answer as recorded.
+pub const NO_CONNECTION: &str = "Calls in this process hold no connection open, so no session runs";
+
 /// File, sequence numbers, reason.
 pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ("access", &[288, 290, 291], "Descriptions of roles and realms are ours"),
@@ -57,11 +61,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         "The first line of group notes is given without its line feed, and not at all if it is empty",
     ),
     ("datastore-read", &[132, 136], "rest-api.md 19.22: an empty list"),
-    (
-        "errors",
-        &[236, 238, 239, 240, 283, 284, 285, 286, 287, 290],
-        "Calls in this process hold no connection open, so no session runs",
-    ),
+    ("errors", &[236, 238, 239, 240, 283, 284, 285, 286, 287, 290], NO_CONNECTION),
     ("errors", &[15], "Descriptions of roles and realms are ours"),
     ("errors", &[130], "The identity of the server is its own"),
     ("errors", &[136], "There are no subscriptions"),
