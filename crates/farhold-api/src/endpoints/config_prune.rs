@@ -5,11 +5,11 @@ use farhold_settings::{ConfigStore, Entries, PruneJobs};
 use farhold_types::{Namespace, PruneJob};
 use serde_json::{Map, Value, json};
 
-use super::keep::{KEEP_FIELDS, keep_options, put_keep};
+use super::keep::{keep_options, put_keep};
 use super::store_jobs::{self, Branch, JobBranch};
 use crate::declare::Endpoint;
 use crate::error::ApiError;
-use crate::schema::{Field, Param, ParamKind, Params, Shape, named};
+use crate::schema::{Field, Param, ParamKind, Params, Shape, named, shapes};
 
 const DELETABLE: &[&str] = &[
     "disable",
@@ -35,7 +35,7 @@ pub const PRUNE_JOB: &[Field] = &[
     Field::optional("ns", Shape::Text("namespace"), "Namespace to start from; absent for the root"),
     Field::optional("max-depth", Shape::Integer, "How many levels of namespaces it includes; absent for all"),
 ];
-const JOB: Shape = Shape::Joined(&[PRUNE_JOB, KEEP_FIELDS]);
+const JOB: Shape = Shape::Joined(&[PRUNE_JOB, shapes::KEEP]);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let options = [

@@ -4,17 +4,7 @@ use farhold_types::KeepOptions;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::schema::{Field, Params, Shape};
-
-/// The keep options as answers show them; those that are not set are absent.
-pub const KEEP_FIELDS: &[Field] = &[
-    Field::optional("keep-last", Shape::Integer, "Number of newest backups it keeps"),
-    Field::optional("keep-hourly", Shape::Integer, "Number of hours of which it keeps the newest backup"),
-    Field::optional("keep-daily", Shape::Integer, "Number of days of which it keeps the newest backup"),
-    Field::optional("keep-weekly", Shape::Integer, "Number of weeks of which it keeps the newest backup"),
-    Field::optional("keep-monthly", Shape::Integer, "Number of months of which it keeps the newest backup"),
-    Field::optional("keep-yearly", Shape::Integer, "Number of years of which it keeps the newest backup"),
-];
+use crate::schema::Params;
 
 /// Returns the keep options that the caller gave.
 ///

@@ -12,6 +12,7 @@ mod config_encryption_keys;
 mod config_prune;
 mod config_remote;
 mod config_sync;
+mod config_traffic_control;
 mod config_verify;
 pub mod errors;
 mod farhold;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_prune::endpoints());
     all.extend(config_remote::endpoints());
     all.extend(config_sync::endpoints());
+    all.extend(config_traffic_control::endpoints());
     all.extend(config_verify::endpoints());
     all.extend(farhold::endpoints());
     all.extend(farhold_probe::endpoints());

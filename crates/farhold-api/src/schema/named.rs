@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use farhold_format::config_schema::Value as FileValue;
 use farhold_rules::calendar::CalendarEvent;
 use farhold_types::{
     Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, GroupFilter, JobId, KeyId, Namespace, Realm,
@@ -26,6 +27,23 @@ const fn text(min_length: usize, max_length: Option<usize>, check: TextCheck, hi
 
 const fn integer(min: Option<i64>, max: Option<i64>) -> ParamKind {
     ParamKind::Integer { min, max }
+}
+
+/// Returns the kind of a parameter that is kept in a configuration file under the same rule: a text, a whole number, a
+/// word or a boolean. Property strings pass any text here, and are checked when the file is written.
+pub const fn of_file(value: FileValue) -> ParamKind {
+    match value {
+        FileValue::Bool => ParamKind::Boolean,
+        FileValue::Int { min, max } => ParamKind::Integer { min: Some(min), max: Some(max) },
+        FileValue::Text { min, max, check } => {
+            // The rules of files name no bound where the file's is the only one.
+            let max_length = if max == usize::MAX { None } else { Some(max) };
+            ParamKind::Text { min_length: min, max_length, check, hint: STRING }
+        }
+        FileValue::Enum(values) => ParamKind::Enumeration { values, strict: true },
+        FileValue::LenientEnum(values) => ParamKind::Enumeration { values, strict: false },
+        FileValue::Properties(_) => ANY_TEXT,
+    }
 }
 
 /// A text without check beyond the limits of the request.
