@@ -7,6 +7,7 @@ pub mod encrypt_plan;
 pub mod gc_cutoff;
 pub mod history;
 pub mod namespace_map;
+pub mod notification_match;
 pub mod peer_version;
 pub mod prune_plan;
 pub mod rate;

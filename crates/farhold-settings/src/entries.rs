@@ -22,6 +22,8 @@ pub trait ConfigFile {
     const LOCK: &'static str;
     /// What it may contain.
     const SCHEMA: FileSchema;
+    /// Who may read it.
+    const PROTECTION: Protection = Protection::Shared;
 
     /// Returns the record of a section that the schema accepts.
     ///
@@ -164,7 +166,7 @@ impl<F: ConfigFile> Debug for Entries<F> {
 impl<F: ConfigFile> Document for Entries<F> {
     const FILE: &'static str = F::FILE;
     const LOCK: &'static str = F::LOCK;
-    const PROTECTION: Protection = Protection::Shared;
+    const PROTECTION: Protection = F::PROTECTION;
 
     fn parse(bytes: Option<&[u8]>) -> Result<Self, SettingsError> {
         let mut sections = section_config::parse(&F::SCHEMA, F::FILE, bytes.unwrap_or_default())?;

@@ -31,7 +31,9 @@ pub use records::datastore::{
     ChunkOrder, DatastoreConfig, Datastores, Maintenance, MaintenanceType, NotificationMode, Tuning,
 };
 pub use records::encryption_key::{EncryptionKeyConfig, EncryptionKeys};
+pub use records::metric_server::{MetricServer, MetricServers};
 pub use records::node::NodeConfig;
+pub use records::notification::{NotificationSecrets, Notifications, Origin, TargetSecrets};
 pub use records::prune::PruneJobs;
 pub use records::realm::{RealmConfig, RealmKind, Realms};
 pub use records::remote::{RemoteConfig, Remotes, StoredSecret};
@@ -77,6 +79,12 @@ stores! {
     verify_jobs: Entries<VerifyJobs>;
     /// Returns access to `traffic-control.cfg`.
     traffic_rules: Entries<TrafficRules>;
+    /// Returns access to `metricserver.cfg`.
+    metric_servers: Entries<MetricServers>;
+    /// Returns access to `notifications.cfg`.
+    notifications: Entries<Notifications>;
+    /// Returns access to `notifications-priv.cfg`, which is changed together with `notifications.cfg` only.
+    notification_secrets: Entries<NotificationSecrets>;
     /// Returns access to `encryption-keys.cfg`.
     encryption_keys: Entries<EncryptionKeys>;
     /// Returns access to `acl.cfg`.

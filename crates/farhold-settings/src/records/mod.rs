@@ -3,7 +3,9 @@
 pub mod acl;
 pub mod datastore;
 pub mod encryption_key;
+pub mod metric_server;
 pub mod node;
+pub mod notification;
 pub mod prune;
 pub mod realm;
 pub mod remote;
