@@ -6,7 +6,7 @@
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
 use farhold_settings::{ConfigFile, Entries, SettingsError};
 use farhold_tasks::job_state::{JobKey, JobStateError};
-use farhold_types::{Authid, JobId, Privileges, PruneJob, VerifyJob};
+use farhold_types::{Authid, DatastoreName, JobId, Privileges, PruneJob, VerifyJob};
 use thiserror::Error;
 
 /// Why a caller gets nothing of a job, or nothing done with it.
@@ -57,6 +57,14 @@ pub trait StoreJob {
     /// Returns its calendar event.
     fn schedule(&self) -> Option<&str>;
 
+    /// Returns the calendar event that counts: none while the job is switched off.
+    fn timer(&self) -> Option<&str> {
+        self.schedule()
+    }
+
+    /// Returns the datastore that it works on.
+    fn store(&self) -> &DatastoreName;
+
     /// Returns the key of the state of the job with this id.
     ///
     /// # Errors
@@ -84,6 +92,14 @@ impl StoreJob for PruneJob {
     fn schedule(&self) -> Option<&str> {
         Some(&self.schedule)
     }
+
+    fn timer(&self) -> Option<&str> {
+        if self.is_disabled() { None } else { Some(&self.schedule) }
+    }
+
+    fn store(&self) -> &DatastoreName {
+        &self.store
+    }
 }
 
 impl StoreJob for VerifyJob {
@@ -103,6 +119,10 @@ impl StoreJob for VerifyJob {
 
     fn schedule(&self) -> Option<&str> {
         self.schedule.as_deref()
+    }
+
+    fn store(&self) -> &DatastoreName {
+        &self.store
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod admin_datastore;
+mod admin_prune;
 mod admin_sync;
 mod backup;
 mod config_datastore;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     // One line an area, sorted.
     all.extend(access::endpoints());
     all.extend(admin_datastore::endpoints());
+    all.extend(admin_prune::endpoints());
     all.extend(admin_sync::endpoints());
     all.extend(backup::endpoints());
     all.extend(config_datastore::endpoints());

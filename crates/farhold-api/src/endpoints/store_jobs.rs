@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_jobs::App;
+use farhold_jobs::schedule::run_status;
 use farhold_jobs::store_jobs::{StoreJob, StoreJobError, may_change, may_read, may_see, visible};
 use farhold_settings::{ConfigFile, ConfigStore, Entries, SettingsError};
 use farhold_tasks::job_state::JobStateError;
@@ -104,6 +105,29 @@ async fn list<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Repl
         let acl = app.acl()?;
         let shown = loaded.entries.all()?.into_iter().filter(|job| may_see(&acl, &caller, *job));
         let items: Vec<Value> = shown.map(|job| F::item(job).into()).collect();
+        Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
+    })
+    .await
+}
+
+/// Lists the jobs that the caller may see, each with how it last ran and when it runs next.
+pub async fn list_states<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let caller = request.caller()?.clone();
+    blocking(move || {
+        let loaded = F::stored(&app).load()?;
+        let acl = app.acl()?;
+        let store = request.params.text("store");
+        let is_shown =
+            |job: &&F::Entry| store.is_none_or(|store| job.store().as_str() == store) && may_see(&acl, &caller, *job);
+        let mut items: Vec<Value> = Vec::new();
+        for job in loaded.entries.all()?.into_iter().filter(is_shown) {
+            let mut item = F::item(job);
+            let status = run_status(&app, &F::Entry::state_key(job.id())?, job.timer())?;
+            if let Ok(Value::Object(members)) = serde_json::to_value(status) {
+                item.extend(members);
+            }
+            items.push(item.into());
+        }
         Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
     })
     .await

@@ -7,6 +7,7 @@ mod namespaces;
 mod notes;
 mod place;
 mod protection;
+mod prune;
 mod snapshots;
 mod status;
 mod upload_log;
@@ -35,6 +36,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         snapshots::endpoints(),
         notes::endpoints(),
         protection::endpoints(),
+        prune::endpoints(),
         download::endpoints(),
         upload_log::endpoints(),
     ];
