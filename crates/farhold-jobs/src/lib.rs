@@ -9,6 +9,7 @@ pub mod dry_run;
 pub mod encryption_keys;
 pub mod history;
 pub mod host;
+pub mod moves;
 pub mod namespace_walk;
 mod open_backups;
 pub mod permission;

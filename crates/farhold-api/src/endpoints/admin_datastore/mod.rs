@@ -3,6 +3,7 @@
 mod download;
 mod groups;
 mod list;
+mod moves;
 mod namespaces;
 mod notes;
 mod place;
@@ -31,6 +32,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     let areas = [
         list::endpoints(),
         status::endpoints(),
+        moves::endpoints(),
         namespaces::endpoints(),
         groups::endpoints(),
         snapshots::endpoints(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use farhold_datastore::RemoveGroups;
 use farhold_jobs::{App, Operation};
-use farhold_rules::acl::AclPath;
+use farhold_rules::acl::{AclPath, Granted};
 use farhold_types::{MAX_NAMESPACE_DEPTH, Namespace, NamespaceItem, Privileges, is_safe_id};
 
 use super::BY_NAMESPACE;
@@ -75,10 +75,10 @@ async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
 }
 
 /// Checks that the caller may change what namespaces are below `parent`.
-fn require_modify(place: &Place, parent: &Namespace) -> Result<(), ApiError> {
+pub(super) fn require_modify(place: &Place, parent: &Namespace) -> Result<Granted, ApiError> {
     let path = AclPath::datastore(&place.store, parent);
     let proof = place.app.acl()?.require_all(&place.caller, &path, Privileges::DATASTORE_MODIFY);
-    proof.map(drop).map_err(|denied| forbidden(&denied))
+    proof.map_err(|denied| forbidden(&denied))
 }
 
 async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use farhold_datastore::Datastore;
 use farhold_jobs::{App, Operation, StoreHandle};
 use farhold_rules::acl::{AclPath, AclTree, GroupAccess};
 use farhold_types::{Authid, BackupId, BackupType, DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
@@ -14,6 +15,7 @@ use crate::error::ApiError;
 use crate::schema::Params;
 
 /// A namespace of a datastore, and who wants something there.
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) app: Arc<App>,
     pub(super) caller: Authid,
@@ -76,6 +78,20 @@ impl Place {
     pub(super) fn open_group(&self, group: &Group, own: Own, operation: Operation) -> Result<StoreHandle, ApiError> {
         let access = self.group_access(own)?;
         let datastore = self.open(operation)?;
+        self.require_group(&datastore, group, &access)?;
+        Ok(datastore)
+    }
+
+    /// Checks that the caller reaches a group of the namespace. Blocking.
+    ///
+    /// # Errors
+    /// 400 if it belongs to somebody else and the caller may reach own groups only.
+    pub(super) fn require_group(
+        &self,
+        datastore: &Datastore,
+        group: &Group,
+        access: &GroupAccess,
+    ) -> Result<(), ApiError> {
         if let GroupAccess::Owned(_) = access {
             let owner = datastore.owner(&self.ns, group)?;
             if !access.covers(&owner) {
@@ -85,7 +101,7 @@ impl Place {
                 )));
             }
         }
-        Ok(datastore)
+        Ok(())
     }
 }
 
