@@ -3,7 +3,7 @@
 //! Source: `docs/spec/cli.md` 1.7 and 5.2 (recently used repositories).
 
 use farhold_api::schema::Param;
-use farhold_cli::complete::{ValueSource, complete_with};
+use farhold_cli::complete::{Typed, ValueSource, complete_with};
 use farhold_cli::shell_words;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -38,7 +38,7 @@ pub async fn complete(line: &str, point: usize, folders: &Folders) -> Vec<String
 struct Recent(Vec<String>);
 
 impl ValueSource for Recent {
-    fn values<'a>(&'a self, _: &'a [&'static str], param: &'a Param, _: &'a [String]) -> BoxFuture<'a, Vec<String>> {
+    fn values<'a>(&'a self, _: &'a [&'static str], param: &'a Param, _: &'a Typed) -> BoxFuture<'a, Vec<String>> {
         async move { if param.name == "repository" { self.0.clone() } else { Vec::new() } }.boxed()
     }
 }

@@ -43,6 +43,8 @@ pub struct Command {
     pub route: Option<Route>,
     /// How the answer is shown.
     pub output: Output,
+    /// Returns what standard error tells after success, by the parameters that were given.
+    pub tells: Option<Told>,
     /// Lines to type, shown by its help.
     pub examples: &'static [&'static str],
     /// Whether the reference has it.
@@ -142,6 +144,9 @@ pub struct TableSpec {
     pub reshape_text: Option<fn(&mut Map<String, Value>)>,
 }
 
+/// Returns a line for standard error, by the parameters that were given.
+pub type Told = fn(&Map<String, Value>) -> String;
+
 /// Turns an answer into the list to show, by the parameters that were given.
 pub type Reshape = fn(Value, &Map<String, Value>) -> Value;
 
@@ -216,6 +221,7 @@ impl Command {
             files: &[],
             route: None,
             output: Output::Plain,
+            tells: None,
             examples: &[],
             origin: Origin::Reference,
         }
@@ -304,6 +310,13 @@ impl Command {
     #[must_use]
     pub fn object(self, first: &'static [&'static str], groups: &'static [&'static [&'static str]]) -> Command {
         self.output(Output::Object(ObjectSpec { first, groups, renderers: &[] }))
+    }
+
+    /// Returns the command with a line that standard error tells after success.
+    #[must_use]
+    pub fn tells(mut self, text: Told) -> Command {
+        self.tells = Some(text);
+        self
     }
 
     /// Returns the command with lines to type, which its help shows.

@@ -5,13 +5,12 @@
 //!
 //! Source: `docs/spec/cli.md` 1.7.
 
-use farhold_api::schema::{Param, ParamKind};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use http::Method;
-use serde_json::{Map, Value, json};
+mod values;
 
-use crate::caller::{ApiCall, ApiCaller};
+use farhold_api::schema::{Param, ParamKind};
+use futures::future::BoxFuture;
+
+use crate::caller::ApiCaller;
 use crate::catalogue::{Catalogue, Entry, Found};
 use crate::command::Action;
 use crate::shell_words;
@@ -31,19 +30,35 @@ enum Place<'a> {
     /// One of these words.
     Words(Vec<String>),
     /// A value of this parameter.
-    Value { entry: &'a Entry, param: &'a Param, positionals: Vec<String> },
+    Value { entry: &'a Entry, param: &'a Param, typed: Typed },
+}
+
+/// What was typed in front of the cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Typed {
+    /// What was given by position.
+    pub positionals: Vec<String>,
+    /// The same with the names of the parameters, and the options that have a value.
+    pub named: Vec<(String, String)>,
+}
+
+impl Typed {
+    /// Returns the last value of a parameter, by whatever way it was given.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.named.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Where values come from that the command line itself does not know.
 pub trait ValueSource: Sync {
     /// Returns what the parameter may have as value; nothing if that is not known. Never fails.
     ///
-    /// `words`: of the command; `positionals`: what was given by position in front of the cursor.
+    /// `words`: of the command; `typed`: what was given in front of the cursor.
     fn values<'a>(
         &'a self,
         words: &'a [&'static str],
         param: &'a Param,
-        positionals: &'a [String],
+        typed: &'a Typed,
     ) -> BoxFuture<'a, Vec<String>>;
 }
 
@@ -52,7 +67,7 @@ pub trait ValueSource: Sync {
 /// `line`: the whole command line; `point`: characters in front of the cursor; `caller`: asked for names of
 /// configured things, if there is one.
 pub async fn complete(catalogue: &Catalogue, line: &str, point: usize, caller: Option<&dyn ApiCaller>) -> Vec<String> {
-    complete_with(catalogue, line, point, &ConfiguredNames(caller)).await
+    complete_with(catalogue, line, point, &values::ConfiguredNames(caller)).await
 }
 
 /// Returns the candidates for the word at the cursor, sorted, as [`complete`] does, with values from `source`.
@@ -68,7 +83,7 @@ pub async fn complete_with(catalogue: &Catalogue, line: &str, point: usize, sour
     let mut candidates = match place(catalogue, &words, &last) {
         Place::Nothing => Vec::new(),
         Place::Words(words) => words,
-        Place::Value { entry, param, positionals } => values(entry, param, &positionals, source).await,
+        Place::Value { entry, param, typed } => values(entry, param, &typed, source).await,
     };
     candidates.retain(|candidate| candidate.starts_with(&last));
     candidates.sort();
@@ -97,26 +112,38 @@ fn place<'a>(catalogue: &'a Catalogue, words: &'a [String], last: &str) -> Place
 fn argument_place<'a>(entry: &'a Entry, arguments: &[String], last: &str) -> Place<'a> {
     let signature = &entry.signature;
     let mut used = Vec::new();
-    let mut positionals = Vec::new();
+    let mut typed = Typed::default();
     let mut waiting: Option<&Param> = None;
     for argument in arguments {
         let name = option_name(argument);
         match (waiting.take(), name) {
             // A value, unless it cannot be one: then it is an argument of its own.
-            (Some(param), None) if !param.is_boolean() || param.kind.parse_text(argument).is_ok() => {}
+            (Some(param), None) if !param.is_boolean() || param.kind.parse_text(argument).is_ok() => {
+                typed.named.push((param.name.to_owned(), argument.clone()));
+            }
             (_, Some(name)) => {
                 used.push(name);
-                waiting = if argument.contains('=') { None } else { signature.param(name) };
+                waiting = match argument.split_once('=') {
+                    Some((_, value)) => {
+                        typed.named.push((name.to_owned(), value.to_owned()));
+                        None
+                    }
+                    None => signature.param(name),
+                };
             }
-            (_, None) => positionals.push(argument.clone()),
+            (_, None) => {
+                let name = signature.positionals.get(typed.positionals.len());
+                typed.named.extend(name.map(|name| ((*name).to_owned(), argument.clone())));
+                typed.positionals.push(argument.clone());
+            }
         }
     }
     if let Some(param) = waiting.filter(|_| !last.starts_with('-')) {
-        return Place::Value { entry, param, positionals };
+        return Place::Value { entry, param, typed };
     }
-    let positional = signature.positionals.get(positionals.len()).and_then(|name| signature.param(name));
+    let positional = signature.positionals.get(typed.positionals.len()).and_then(|name| signature.param(name));
     match positional {
-        Some(param) if !last.starts_with('-') => Place::Value { entry, param, positionals },
+        Some(param) if !last.starts_with('-') => Place::Value { entry, param, typed },
         _ => {
             let is_free = |param: &&Param| {
                 !signature.is_positional(param.name) && (param.is_list() || !used.contains(&param.name))
@@ -134,7 +161,7 @@ fn option_name(argument: &str) -> Option<&str> {
     Some(name.split_once('=').map_or(name, |(name, _)| name))
 }
 
-async fn values(entry: &Entry, param: &Param, positionals: &[String], source: &dyn ValueSource) -> Vec<String> {
+async fn values(entry: &Entry, param: &Param, typed: &Typed, source: &dyn ValueSource) -> Vec<String> {
     let kind = if let ParamKind::List(element) = param.kind { *element } else { param.kind };
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     match kind {
@@ -143,90 +170,11 @@ async fn values(entry: &Entry, param: &Param, positionals: &[String], source: &d
         ParamKind::Text { hint: "<calendar-event>", .. } => return owned(&CALENDAR_HINTS),
         _ => {}
     }
+    let mut values = source.values(entry.command.words, param, typed).await;
     if param.name == "group-filter" {
-        return owned(&GROUP_FILTER_HINTS);
+        values.extend(GROUP_FILTER_HINTS.map(str::to_owned));
     }
-    source.values(entry.command.words, param, positionals).await
-}
-
-/// Names of configured things, asked for through the API.
-struct ConfiguredNames<'a>(Option<&'a dyn ApiCaller>);
-
-impl ValueSource for ConfiguredNames<'_> {
-    fn values<'a>(
-        &'a self,
-        words: &'a [&'static str],
-        param: &'a Param,
-        positionals: &'a [String],
-    ) -> BoxFuture<'a, Vec<String>> {
-        async move {
-            match (self.0, names_of(words, param)) {
-                (Some(caller), Some(names)) => names.fetch(positionals, caller).await,
-                _ => Vec::new(),
-            }
-        }
-        .boxed()
-    }
-}
-
-/// Where the names of configured things are listed.
-struct Names {
-    path: &'static str,
-    params: Value,
-    property: &'static str,
-}
-
-impl Names {
-    async fn fetch(self, positionals: &[String], caller: &dyn ApiCaller) -> Vec<String> {
-        let mut params: Map<String, Value> = self.params.as_object().cloned().unwrap_or_default();
-        if let Some(userid) = positionals.first().filter(|_| self.path.contains("{userid}")) {
-            params.insert("userid".to_owned(), Value::from(userid.as_str()));
-        }
-        let reply = caller.call(ApiCall::new(Method::GET, self.path, params)).await;
-        let rows = reply.map(|reply| reply.data).unwrap_or_default();
-        let mut names = Vec::new();
-        for row in rows.as_array().into_iter().flatten() {
-            names.extend(row.get(self.property).and_then(Value::as_str).map(str::to_owned));
-            for token in row.get("tokens").and_then(Value::as_array).into_iter().flatten() {
-                names.extend(token.get("tokenid").and_then(Value::as_str).map(str::to_owned));
-            }
-        }
-        names
-    }
-}
-
-fn names_of(words: &[&'static str], param: &Param) -> Option<Names> {
-    // What a command makes has no name yet.
-    let is_new = matches!(words.last(), Some(&("create" | "import" | "generate-token")));
-    let names = |path, property| Some(Names { path, params: json!({}), property });
-    match (param.name, words.first().copied()?) {
-        ("name" | "id", _) if is_new => None,
-        ("token-name", _) if is_new => None,
-        ("userid", _) if words == ["user", "create"] => None,
-        ("remote", _) | ("name", "remote") => names("/config/remote", "name"),
-        ("store", first) if first != "remote" => names("/config/datastore", "name"),
-        ("name", "datastore") => names("/config/datastore", "name"),
-        ("name", "traffic-control") => names("/config/traffic-control", "name"),
-        ("id", "sync-job") => {
-            Some(Names { path: "/config/sync", params: json!({ "sync-direction": "all" }), property: "id" })
-        }
-        ("id", "prune-job") => names("/config/prune", "id"),
-        ("id", "verify-job") => names("/config/verify", "id"),
-        ("id", "encryption-key") => {
-            let params = json!({ "include-archived": true });
-            Some(Names { path: "/config/encryption-keys", params, property: "id" })
-        }
-        ("userid" | "notify-user", _) => names("/access/users", "userid"),
-        ("auth-id" | "owner", first) if first != "remote" => {
-            Some(Names { path: "/access/users", params: json!({ "include_tokens": true }), property: "userid" })
-        }
-        ("token-name", _) => names("/access/users/{userid}/token", "token-name"),
-        ("role", _) => names("/access/roles", "roleid"),
-        ("upid", _) => {
-            Some(Names { path: "/nodes/{node}/tasks", params: json!({ "node": "localhost" }), property: "upid" })
-        }
-        _ => None,
-    }
+    values
 }
 
 #[cfg(test)]

@@ -242,7 +242,8 @@ impl Writer for Manual {
     }
 
     fn item(&mut self, name: &str, kind: &str, text: &str) {
-        let kind = if kind.is_empty() { String::new() } else { format!(" {}", roff(kind)) };
+        // Long lists of words may be broken in front of each bar.
+        let kind = if kind.is_empty() { String::new() } else { format!(" {}", roff(kind).replace('|', "\\:|")) };
         let _ = writeln!(self.0, ".TP\n\\fB{}\\fR{kind}\n{}", roff(name), roff(text));
     }
 
@@ -285,6 +286,23 @@ mod tests {
     fn documents_of_both_forms_show_every_parameter() {
         insta::assert_snapshot!("document_text", document(&small(), "library", Form::Text));
         insta::assert_snapshot!("document_manual", document(&small(), "library", Form::Manual));
+    }
+
+    #[test]
+    fn the_formatter_of_manual_pages_finds_nothing_wrong() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+
+        let mut groff = Command::new("groff");
+        groff.args(["-mandoc", "-Tutf8", "-ww", "-z"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let Ok(mut running) = groff.spawn() else {
+            println!("not run: there is no groff here");
+            return;
+        };
+        let text = document(&Catalogue::new(&endpoints(), &[]), "farhold", Form::Manual);
+        running.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("a reader");
+        let output = running.wait_with_output().expect("its end");
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]

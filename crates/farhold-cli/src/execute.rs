@@ -162,6 +162,9 @@ async fn run(request: Request, caller: &dyn ApiCaller, console: &mut Console<'_>
         () = console.interrupts.reached(1) => return Err(ExecuteError::Interrupted),
         reply = call => reply?.data,
     };
+    if let Some(tells) = command.tells {
+        writeln!(console.err, "{}", tells(&given))?;
+    }
     // The format is looked at only now: with an unknown name in the environment the work is done all the same.
     let format = match console.settings.format(format.as_deref()) {
         Ok(format) => format,

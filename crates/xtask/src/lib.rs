@@ -7,6 +7,7 @@ pub mod check;
 pub mod faults;
 pub mod fuzz;
 pub mod layers;
+pub mod manuals;
 pub mod scenarios;
 
 pub use farhold_testkit::relay;

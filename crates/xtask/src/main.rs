@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{bench, check, faults, fuzz, layers, scenarios};
+use xtask::{bench, check, faults, fuzz, layers, manuals, scenarios};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -17,6 +17,7 @@ usage: cargo xtask <command>
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has neither a test nor a reason
   openapi  write docs/openapi.json, the description of the REST interface; a test compares it
+  man [FOLDER]  write manual pages and shell completions (default below target/man)
   bench CASE    measure pulls, pushes and backups between two servers, see docs/benchmarks.md
     pull     a made-up disk image, near and over a long line
     groups   many groups of small snapshots over a long line: first pull, and nothing new
@@ -67,6 +68,11 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         "scenarios" if options.is_empty() => scenarios::write(&root()),
         "scenarios" if options == ["--check"] => scenarios::check(&root()),
         "openapi" if options.is_empty() => check::write_openapi(&root()),
+        "man" => match options {
+            [] => manuals::write(&root(), &root().join("target/man")),
+            [folder] => manuals::write(&root(), Path::new(folder)),
+            _ => bail!("one folder at most\n\n{USAGE}"),
+        },
         "bench" => bench::bench(&root(), options),
         "simulate" => check::simulate(&root(), options),
         "fuzz" => fuzz::fuzz(&root(), options),

@@ -9,11 +9,11 @@ use super::keep::{keep_options, put_keep};
 use super::store_jobs::{self, Branch, JobBranch};
 use crate::declare::Endpoint;
 use crate::error::ApiError;
-use crate::schema::{Field, Param, ParamKind, Params, Shape, named, shapes};
+use crate::schema::{DefaultValue, Field, Param, ParamKind, Params, Shape, named, shapes};
 
 const DELETABLE: &[&str] = &[
-    "disable",
     "comment",
+    "disable",
     "ns",
     "max-depth",
     "keep-last",
@@ -39,7 +39,7 @@ const JOB: Shape = Shape::Joined(&[PRUNE_JOB, shapes::KEEP]);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let options = [
-        named::flag("disable", "Switch the schedule off"),
+        named::flag("disable", "Switch the schedule off").or_default(DefaultValue::Boolean(false)),
         named::COMMENT,
         named::NS.described("Namespace to start from"),
         named::MAX_DEPTH_REDUCED,

@@ -134,7 +134,9 @@ fn prune_jobs() -> Vec<Command> {
             .positional(&["id"])
             .object(&["id", "schedule", "store"], &[&["max-depth", "ns"], KEEP]),
         Command::call(&["prune-job", "create"], Method::POST, "/config/prune", "Create a prune job")
-            .positional(&["id"]),
+            .positional(&["id"])
+            // The only creation that says something.
+            .tells(|given| format!("Prune job created: {}", given["id"].as_str().unwrap_or_default())),
         Command::call(&["prune-job", "update"], Method::PUT, "/config/prune/{id}", "Change a prune job")
             .positional(&["id"]),
         Command::call(&["prune-job", "remove"], Method::DELETE, "/config/prune/{id}", "Remove a prune job")

@@ -77,6 +77,9 @@ fn node() -> Vec<Command> {
     let versions = Command::call(&["versions"], Method::GET, "/version", "Show the versions of the server's packages")
         .options(OptionChoice::Only(&[]))
         .extra(named::flag("verbose", "List all known packages"))
+        .prepare(|params| {
+            params.remove("verbose");
+        })
         .output(Output::Table(TableSpec {
             columns: vec![text("Package"), text("Version"), text("ExtraInfo")],
             is_unsorted: true,
