@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod datastore_jobs;
 pub mod dry_run;
 pub mod encryption_keys;
+pub mod gc;
 pub mod history;
 pub mod host;
 pub mod moves;

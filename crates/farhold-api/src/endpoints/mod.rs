@@ -19,6 +19,7 @@ pub mod errors;
 mod farhold;
 mod farhold_probe;
 mod farhold_sync;
+mod gc;
 mod keep;
 mod nodes;
 mod nodes_tasks;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(farhold::endpoints());
     all.extend(farhold_probe::endpoints());
     all.extend(farhold_sync::endpoints());
+    all.extend(gc::endpoints());
     all.extend(nodes::endpoints());
     all.extend(nodes_tasks::endpoints());
     all.extend(one_shot::endpoints());

@@ -15,6 +15,7 @@ const VARIES: &[&str] = &[
     "challenge",
     "created",
     "digest",
+    "duration",
     "endtime",
     "fingerprint",
     "last-run-endtime",

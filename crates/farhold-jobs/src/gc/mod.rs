@@ -1,0 +1,234 @@
+//! Garbage collection as a task.
+//!
+//! One at a time for each store: the job's lock is held from the start of a task to its end, whoever started it. Source:
+//! `docs/spec/datastore-format.md` 17, `docs/spec/rest-api.md` 12.9, `docs/spec/schedules-and-tasks.md` 6.2, 6.4 and 9,
+//! lines of `tests/golden/tasks.tar.zst`.
+
+mod log;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZero;
+use std::path::{Component, Path};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhold_datastore::gc::{GcEvent, GcOptions, GcWatch};
+use farhold_datastore::{AccessTimeCheck, DatastoreError};
+use farhold_format::task_log::TaskStatus;
+use farhold_format::upid::Upid;
+use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
+use farhold_settings::{FieldError, SettingsError, Tuning};
+use farhold_tasks::job_state::{JobKey, JobState, JobStateError, LOCK_WAIT};
+use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
+use farhold_types::{Authid, DatastoreName, Namespace, Privileges};
+use thiserror::Error;
+
+pub use self::status::{GcReport, report};
+
+use self::log::GcLog;
+use crate::app::App;
+use crate::stores::{Operation, StoreAccessError, StoreHandle};
+
+/// Last line after somebody asked to stop it. Source: `docs/spec/schedules-and-tasks.md` 6.4.
+const ABORTED: &str = "abort requested - aborting task";
+/// Last line when the server stops. Source: as above.
+const SHUTDOWN: &str = "Server shutdown requested - aborting task";
+/// What stands before these while chunks are being marked. Source: as above.
+const WHILE_MARKING: &str = "marking used chunks failed: ";
+
+/// Threads that touch and remove chunks: enough to keep several disks of an array busy, few enough to leave backups
+/// their share.
+const THREADS: NonZero<usize> = NonZero::new(4).expect("not zero");
+
+/// Why no collection was started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GcRunError {
+    /// There is no such store.
+    #[error("no such datastore '{name}'")]
+    Unknown {
+        /// The name asked for.
+        name: DatastoreName,
+    },
+    /// One runs already.
+    #[error("garbage collection of datastore '{name}' runs already")]
+    Running {
+        /// The store.
+        name: DatastoreName,
+        /// What holds it.
+        #[source]
+        source: Option<JobStateError>,
+    },
+    /// The store lies in another one, or another one in it, so that the collection would take the other's chunks.
+    #[error("datastore '{name}' and datastore '{other}' lie in each other")]
+    Nested {
+        /// The store.
+        name: DatastoreName,
+        /// The other one.
+        other: DatastoreName,
+    },
+    /// The result of the last collection cannot be read.
+    #[error(transparent)]
+    Datastore(#[from] DatastoreError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] Box<StoreAccessError>),
+    /// The store's expert settings make no sense.
+    #[error(transparent)]
+    Tuning(#[from] FieldError),
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The state of the job cannot be kept.
+    #[error(transparent)]
+    JobState(#[from] JobStateError),
+    /// The task cannot be started.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A thread of this server crashed.
+    #[error("internal error: a blocking task crashed")]
+    Crashed,
+}
+
+impl From<StoreAccessError> for GcRunError {
+    fn from(error: StoreAccessError) -> Self {
+        Box::new(error).into()
+    }
+}
+
+/// Proof that somebody may collect the garbage of a store.
+#[derive(Debug, Clone)]
+pub struct GcPermit {
+    granted: Granted,
+    store: DatastoreName,
+}
+
+impl GcPermit {
+    /// Checks whether `caller` may collect the garbage of a store. `root@pam` always may.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn of(acl: &AclTree, caller: &Authid, store: &DatastoreName) -> Result<Self, Denied> {
+        let path = AclPath::datastore(store, &Namespace::root());
+        let granted = acl.require_all(caller, &path, Privileges::DATASTORE_MODIFY)?;
+        Ok(Self { granted, store: store.clone() })
+    }
+}
+
+/// Returns the key of the state of a store's collections.
+///
+/// # Errors
+/// The name makes no file name; that of a configured store always does.
+pub fn gc_key(store: &DatastoreName) -> Result<JobKey, JobStateError> {
+    JobKey::new("garbage_collection", store.as_str())
+}
+
+/// Returns the collection of a store that runs now, in any process of this host. Blocking.
+///
+/// # Errors
+/// The state of the job cannot be read.
+pub fn running_gc(app: &App, store: &DatastoreName) -> Result<Option<Upid>, JobStateError> {
+    match app.job_states.read(&gc_key(store)?, app.clock.now(), &app.tasks)? {
+        JobState::Started { upid } => Ok(Some(upid)),
+        _ => Ok(None),
+    }
+}
+
+/// Starts a garbage collection and returns the task's name.
+///
+/// `schedule`: the calendar event that started it; such a start does not wait. Another one waits up to 10 s for a
+/// collection that is about to end.
+///
+/// # Errors
+/// [`GcRunError::Running`]; the store cannot be used, then nothing of the job's state changes; the task cannot be started.
+pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String>) -> Result<Upid, GcRunError> {
+    let wait = if schedule.is_some() { Duration::ZERO } else { LOCK_WAIT };
+    let (of_app, store) = (Arc::clone(app), permit.store.clone());
+    let prepare = move || {
+        let (handle, options) = open(&of_app, &store)?;
+        if running_gc(&of_app, &store)?.is_some() {
+            return Err(GcRunError::Running { name: store, source: None });
+        }
+        let lock = of_app.job_states.lock_within(&gc_key(&store)?, wait).map_err(|error| match error {
+            JobStateError::Locked { .. } => GcRunError::Running { name: store, source: Some(error) },
+            error => error.into(),
+        })?;
+        Ok((handle, options, lock))
+    };
+    let (handle, options, lock) = tokio::task::spawn_blocking(prepare).await.map_err(|_| GcRunError::Crashed)??;
+    let lock = Arc::new(lock);
+    let at_end = {
+        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
+        Box::new(move |context: &TaskContext, status: &TaskStatus| {
+            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
+                context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
+            }
+        })
+    };
+    let kind = TaskKind::new("garbage_collection", Some(permit.store.to_string()));
+    let worker = move |context: TaskContext| async move {
+        let work = move || {
+            lock.start(context.upid())?;
+            context.log(&format!("starting garbage collection on store {}", handle.name()));
+            if let Some(event) = schedule {
+                context.log(&format!("task triggered by schedule '{event}'"));
+            }
+            collect(&handle, &options, &context)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(_) => Err(TaskFailure::new("garbage collection ended unexpectedly")),
+        }
+    };
+    Ok(app.tasks.spawn_with_end(kind, permit.granted.authid(), at_end, worker).await?)
+}
+
+/// Opens a store for its collection. Blocking.
+fn open(app: &App, name: &DatastoreName) -> Result<(StoreHandle, GcOptions), GcRunError> {
+    let loaded = app.settings.datastores().load()?;
+    let config = loaded.entries.get(name.as_str())?.ok_or_else(|| GcRunError::Unknown { name: name.clone() })?;
+    let path = config.content_path();
+    let other = loaded.entries.usable().find(|other| other.name != *name && overlap(&path, &other.content_path()));
+    if let Some(other) = other {
+        return Err(GcRunError::Nested { name: name.clone(), other: other.name.clone() });
+    }
+    Ok((app.stores.open(name, Operation::Write)?, options_of(&config.tuning_options()?)))
+}
+
+/// Returns whether one of two directories is the other, or lies in it, by the components of the paths as written.
+fn overlap(one: &Path, other: &Path) -> bool {
+    let parts = |path: &Path| -> Vec<_> {
+        let names = path.components().filter(|part| !matches!(part, Component::CurDir));
+        names.map(|part| part.as_os_str().to_owned()).collect()
+    };
+    parts(one).iter().zip(&parts(other)).all(|(one, other)| one == other)
+}
+
+fn options_of(tuning: &Tuning) -> GcOptions {
+    GcOptions {
+        cutoff_seconds: i64::from(tuning.gc_atime_cutoff_minutes) * 60,
+        cache_capacity: usize::try_from(tuning.gc_cache_capacity).unwrap_or(usize::MAX),
+        access_time_check: if tuning.gc_atime_safety_check { AccessTimeCheck::Run } else { AccessTimeCheck::Skip },
+        threads: THREADS,
+    }
+}
+
+fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> Result<(), TaskFailure> {
+    let log = GcLog::new(store.local_root(), context.clone());
+    let (on_event, is_stopped) =
+        (|event: &GcEvent<'_>| log.tell(event), || context.is_cancelled() || context.shutdown().is_cancelled());
+    let watch = GcWatch { on_event: &on_event, is_stopped: &is_stopped };
+    let outcome = store.collect_garbage(options, context.upid(), &watch);
+    log.end();
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_stopped() => {
+            let reason = if context.is_cancelled() { ABORTED } else { SHUTDOWN };
+            let place = if log.is_sweeping() { "" } else { WHILE_MARKING };
+            Err(TaskFailure::new(format!("{place}{reason}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
