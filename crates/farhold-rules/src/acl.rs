@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use farhold_types::{Authid, Privileges, Role};
 use thiserror::Error;
 
+mod explain;
 mod path;
 
+pub use explain::{Explanation, Reason, Verdict, Weighed};
 pub use path::{AclPath, AclPathError};
 
 /// Roles with their propagate flag.

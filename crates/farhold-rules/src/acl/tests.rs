@@ -4,16 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn authid(text: &str) -> Authid {
+pub(super) fn authid(text: &str) -> Authid {
     text.parse().unwrap()
 }
 
-fn path(text: &str) -> AclPath {
+pub(super) fn path(text: &str) -> AclPath {
     text.parse().unwrap()
 }
 
 /// Builds a tree from `<flag> <path> <authid> <role>` lines.
-fn tree(lines: &[&str]) -> AclTree {
+pub(super) fn tree(lines: &[&str]) -> AclTree {
     let mut tree = AclTree::new();
     for line in lines {
         let words: Vec<&str> = line.split(' ').collect();
