@@ -3,7 +3,9 @@
 //! Source: `docs/spec/rest-api.md` 5.3 and 5.4, `docs/spec/config-and-access.md` 3.8.
 
 use farhold_rules::acl::AclPath;
-use farhold_settings::{ConfigFile as _, SettingsError, TokenConfig, UserConfig, UserEntry, Users, Validity};
+use farhold_settings::{
+    ConfigFile as _, SettingsError, TokenConfig, UserConfig, UserEntry, UserFactors, Users, Validity,
+};
 use farhold_types::{Authid, Digest, Privileges, Secret, Userid};
 use thiserror::Error;
 
@@ -198,10 +200,13 @@ impl Access {
         let path = AclPath::access(&["users"]);
         let sees_all = self.snapshot()?.require_all(caller, &path, Privileges::SYS_AUDIT).is_ok();
         let loaded = self.settings().users().load()?;
+        // A file that cannot be read refuses logins; that is no reason to hide users.
+        let factors = self.settings().second_factors().load().map(|loaded| loaded.entries).unwrap_or_default();
         let users = loaded.entries.all_users()?.into_iter().filter(|user| sees_all || user.userid == *caller.user());
         let listed = users.map(|user| ListedUser {
             user: user.clone(),
             tokens: loaded.entries.tokens_of(&user.userid).into_iter().cloned().collect(),
+            factors: factors.of(&user.userid),
         });
         Ok((listed.collect(), loaded.digest))
     }
@@ -214,6 +219,8 @@ pub struct ListedUser {
     pub user: UserConfig,
     /// Its tokens, in file order.
     pub tokens: Vec<TokenConfig>,
+    /// Its second factors and their locks.
+    pub factors: UserFactors,
 }
 
 /// What happens to a token's secret when the token is changed.

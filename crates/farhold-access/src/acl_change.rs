@@ -9,7 +9,7 @@ use farhold_settings::{AclEntry, AclSubject, SettingsError, check_new_path};
 use farhold_types::{Authid, Digest, Privileges, Role};
 use thiserror::Error;
 
-use crate::Access;
+use crate::{Access, AccessSnapshot};
 
 /// Paths that a list of permissions always asks about, besides those of the tree.
 const LISTED_PATHS: [&str; 5] = ["/", "/access", "/datastore", "/remote", "/system"];
@@ -160,12 +160,7 @@ impl Access {
         let snapshot = self.snapshot()?;
         let paths: BTreeSet<AclPath> = match path {
             Some(path) => BTreeSet::from([path.clone()]),
-            None => {
-                let paths = snapshot.acl().paths();
-                let nodes = paths.iter().flat_map(|path| beginnings(path)).chain(LISTED_PATHS);
-                // A file may hold paths that no call could ask about.
-                nodes.filter_map(|path| path.parse().ok()).collect()
-            }
+            None => snapshot.listed_paths(),
         };
         let held = paths.into_iter().map(|path| (path.to_string(), snapshot.privileges(authid, &path)));
         Ok(held.filter(|(_, effective)| !effective.all.is_empty()).collect())
@@ -179,6 +174,16 @@ impl Access {
     pub fn may_see_permissions(&self, caller: &Authid, authid: &Authid) -> Result<bool, SettingsError> {
         Ok(caller.owns(authid)
             || self.snapshot()?.require_all(caller, &AclPath::access(&[]), Privileges::SYS_AUDIT).is_ok())
+    }
+}
+
+impl AccessSnapshot {
+    /// Returns every node of the tree, and the places that everybody asks about.
+    pub(crate) fn listed_paths(&self) -> BTreeSet<AclPath> {
+        let paths = self.acl().paths();
+        let nodes = paths.iter().flat_map(|path| beginnings(path)).chain(LISTED_PATHS);
+        // A file may hold paths that no call could ask about.
+        nodes.filter_map(|path| path.parse().ok()).collect()
     }
 }
 

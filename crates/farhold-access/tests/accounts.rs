@@ -183,6 +183,49 @@ fn permissions_are_listed_for_every_node_of_the_tree_where_something_is_held() {
     assert!(!may("sync@pbs!t1", "sync@pbs") && !may("sync@pbs", "other@pbs"));
 }
 
+#[test]
+fn checks_say_what_is_held_and_why_also_about_those_who_are_gone() {
+    let (dir, access) = server();
+    let text = "acl:1:/datastore:sync@pbs:DatastoreAudit\nacl:1:/datastore/a:sync@pbs!t1,gone@pbs:DatastoreAdmin\n";
+    std::fs::write(dir.path().join("acl.cfg"), text).unwrap();
+    let at = "/datastore/a/ns".parse().unwrap();
+    let rows = access.check(None, Some(&at)).unwrap();
+    let audit = farhold_types::Privileges::DATASTORE_AUDIT;
+    let told: Vec<(String, bool, String)> = rows
+        .iter()
+        .map(|check| {
+            let (is_allowed, reason) = check.decide(audit);
+            assert_eq!(check.held().all.contains_all(audit), is_allowed);
+            (check.explanation.authid.to_string(), is_allowed, reason)
+        })
+        .collect();
+    let row = |who: &str, is_allowed: bool, reason: &str| (who.to_owned(), is_allowed, reason.to_owned());
+    let expected = [
+        row(
+            "gone@pbs",
+            false,
+            "does not exist, is disabled or has expired; otherwise granted by acl:1:/datastore/a:gone@pbs:DatastoreAdmin",
+        ),
+        row("root@pam", true, "root@pam may do everything"),
+        row("sync@pbs", true, "granted by acl:1:/datastore:sync@pbs:DatastoreAudit"),
+        row(
+            "sync@pbs!t1",
+            true,
+            "granted by acl:1:/datastore/a:sync@pbs!t1:DatastoreAdmin and acl:1:/datastore:sync@pbs:DatastoreAudit",
+        ),
+    ];
+    assert_eq!(told, expected, "other@pbs has no entry on the way");
+    let alone = access.check(Some(&authid("other@pbs")), Some(&at)).unwrap();
+    assert_eq!(alone[0].decide(audit), (false, "no entry reaches this path".to_owned()));
+    let everywhere = access.check(Some(&authid("sync@pbs")), None).unwrap();
+    let held = everywhere.iter().filter(|check| !check.held().all.is_empty());
+    let places: Vec<String> = held.map(|check| check.explanation.path.to_string()).collect();
+    assert_eq!(places, ["/datastore", "/datastore/a"]);
+    let many: String = (0..2000).map(|n| format!("acl:1:/datastore/a/n{n}:u{n}@pbs:Audit\n")).collect();
+    std::fs::write(dir.path().join("acl.cfg"), many).unwrap();
+    assert!(matches!(access.check(None, None), Err(farhold_access::CheckError::TooMany)));
+}
+
 #[tokio::test]
 async fn hash_slots_are_bounded_and_so_are_those_who_wait_for_one() {
     let (_dir, access) = server();

@@ -37,7 +37,8 @@ pub use records::notification::{NotificationSecrets, Notifications, Origin, Targ
 pub use records::prune::PruneJobs;
 pub use records::realm::{RealmConfig, RealmKind, Realms};
 pub use records::remote::{RemoteConfig, Remotes, StoredSecret};
-pub use records::secrets::{PasswordHashes, SecondFactors, TokenHashes};
+pub use records::second_factors::{Factor, FactorKind, SecondFactors, UserFactors};
+pub use records::secrets::{PasswordHashes, TokenHashes};
 pub use records::sync::SyncJobs;
 pub use records::traffic::TrafficRules;
 pub use records::user::{TokenConfig, UserConfig, UserEntry, Users, Validity};

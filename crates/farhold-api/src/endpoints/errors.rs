@@ -4,7 +4,7 @@
 //! (`docs/spec/rest-api.md` 1.4, 3.5). Calls that answer otherwise say so themselves with
 //! [`ApiError::with_status`].
 
-use farhold_access::{AccountError, AclChangeError, PasswordChangeError};
+use farhold_access::{AccountError, AclChangeError, CheckError, PasswordChangeError};
 use farhold_datastore::{DatastoreError, LockError, OpenError};
 use farhold_jobs::StoreAccessError;
 use farhold_rules::acl;
@@ -27,6 +27,7 @@ macro_rules! bad_requests {
 
 bad_requests!(
     AclChangeError,
+    CheckError,
     DatastoreError,
     FieldError,
     JobStateError,

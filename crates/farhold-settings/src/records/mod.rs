@@ -9,6 +9,7 @@ pub mod notification;
 pub mod prune;
 pub mod realm;
 pub mod remote;
+pub mod second_factors;
 pub mod secrets;
 pub mod sync;
 pub mod traffic;

@@ -1,6 +1,6 @@
-//! `token.shadow`, `shadow.json` and `tfa.json`: what proves who somebody is.
+//! `token.shadow` and `shadow.json`: what proves who somebody is.
 //!
-//! Source: `docs/spec/config-and-access.md` 3.10, 3.11 and 3.16.
+//! Source: `docs/spec/config-and-access.md` 3.10 and 3.11.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::config_dir::Protection;
 use crate::error::SettingsError;
 use crate::store::Document;
 
-fn json_error(file: &str, reason: impl ToString) -> SettingsError {
+pub(super) fn json_error(file: &str, reason: impl ToString) -> SettingsError {
     SettingsError::Json { file: file.to_owned(), reason: reason.to_string() }
 }
 
 /// Returns the object of a JSON file; a missing file and `null` are an empty object, an empty file is an error.
-fn read_object(file: &str, bytes: Option<&[u8]>) -> Result<BTreeMap<String, Value>, SettingsError> {
+pub(super) fn read_object(file: &str, bytes: Option<&[u8]>) -> Result<BTreeMap<String, Value>, SettingsError> {
     let Some(bytes) = bytes else {
         return Ok(BTreeMap::new());
     };
@@ -127,57 +127,6 @@ impl Document for PasswordHashes {
     }
 }
 
-/// The second factors of users. Farhold cannot ask for them, so it only needs to know who has any.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct SecondFactors {
-    content: BTreeMap<String, Value>,
-}
-
-impl std::fmt::Debug for SecondFactors {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecondFactors(***)")
-    }
-}
-
-impl SecondFactors {
-    /// Returns whether a user has a second factor. What is there but not understood counts as one.
-    pub fn has_any(&self, userid: &Userid) -> bool {
-        let users = match self.content.get("users") {
-            None | Some(Value::Null) => return false,
-            Some(Value::Object(users)) => users,
-            Some(_) => return true,
-        };
-        match users.get(userid.as_str()) {
-            None | Some(Value::Null) => false,
-            Some(Value::Object(factors)) => factors
-                .iter()
-                .filter(|(kind, _)| !matches!(kind.as_str(), "totp_locked" | "tfa_locked_until"))
-                .any(|(_, entries)| !(entries.is_null() || entries.as_array().is_some_and(Vec::is_empty))),
-            Some(_) => true,
-        }
-    }
-
-    /// Removes a user; returns whether it was there.
-    pub fn remove(&mut self, userid: &Userid) -> bool {
-        let users = self.content.get_mut("users").and_then(Value::as_object_mut);
-        users.is_some_and(|users| users.remove(userid.as_str()).is_some())
-    }
-}
-
-impl Document for SecondFactors {
-    const FILE: &'static str = "tfa.json";
-    const LOCK: &'static str = "tfa.json.lock";
-    const PROTECTION: Protection = Protection::Private;
-
-    fn parse(bytes: Option<&[u8]>) -> Result<Self, SettingsError> {
-        Ok(Self { content: read_object(Self::FILE, bytes)? })
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, SettingsError> {
-        serde_json::to_vec(&self.content).map_err(|e| json_error(Self::FILE, e))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,16 +145,5 @@ mod tests {
         }
         let odd = PasswordHashes::parse(Some(br#"{"a":1,"b":"*"}"#)).unwrap();
         assert!(odd.get("a").is_none() && odd.get("b").is_some());
-    }
-
-    #[test]
-    fn a_second_factor_is_anything_that_is_not_empty() {
-        let text = br#"{"webauthn":null,"users":{"a@pbs":{"totp":[{"id":"x"}]},"b@pbs":{"totp":[],"totp_locked":true},
-            "c@pbs":{"recovery":{"entries":[]}},"d@pbs":{"future":"x"},"e@pbs":{}}}"#;
-        let factors = SecondFactors::parse(Some(text)).unwrap();
-        let has = |user: &str| factors.has_any(&user.parse().unwrap());
-        assert!(has("a@pbs") && has("c@pbs") && has("d@pbs"));
-        assert!(!has("b@pbs") && !has("e@pbs") && !has("f@pbs"));
-        assert!(!SecondFactors::default().has_any(&Userid::root()));
     }
 }

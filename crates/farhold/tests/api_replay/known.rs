@@ -10,8 +10,8 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ("access", &[56, 58, 64, 66], "Needs the key of the recorded server, or the tickets it made"),
     (
         "access",
-        &[337, 338, 342, 344, 348, 349, 353, 357, 358, 359, 362],
-        "Second factors are a later issue, and so is what depends on them",
+        &[339, 341, 342, 344, 348, 349, 353, 357, 358, 359, 362, 367],
+        "Second factors cannot be added here, and what depends on that",
     ),
     ("access", &[81], "The recorded path of this secret is encoded in a way that cannot be translated"),
     (

@@ -16,7 +16,7 @@ use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{DefaultValue, Field, Param, ParamKind, Shape, named, shapes};
 
-const OPTIONAL_PATH: Param = Param::optional("path", named::ACL_PATH.kind, named::ACL_PATH.description);
+pub(super) const OPTIONAL_PATH: Param = Param::optional("path", named::ACL_PATH.kind, named::ACL_PATH.description);
 const EXACT: Param = named::flag("exact", "Only entries of the path itself");
 const ROLE: Param = Param::required(
     "role",
@@ -178,7 +178,7 @@ async fn permissions(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiE
 }
 
 /// Returns each held privilege with whether it propagates.
-fn by_privilege(effective: Effective) -> BTreeMap<&'static str, bool> {
+pub(super) fn by_privilege(effective: Effective) -> BTreeMap<&'static str, bool> {
     let propagated: Vec<&str> = effective.propagated.names().collect();
     effective.all.names().map(|name| (name, propagated.contains(&name))).collect()
 }

@@ -1,9 +1,14 @@
 //! `/access`: logins, passwords, users, API tokens, permissions. Source: `docs/spec/rest-api.md` 5.
 //!
-//! Second factors, terminal tickets, LDAP and OpenID are left out.
+//! Second factors can be shown and taken away, but not asked for; logins by LDAP and OpenID and terminal tickets are
+//! refused with a clear text.
 
 mod acl;
+mod check;
+mod not_offered;
+mod realm_config;
 mod realms;
+mod second_factors;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -43,7 +48,11 @@ const ACCOUNT: &[Field] = &[
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     let mut all = acl::endpoints();
+    all.extend(check::endpoints());
+    all.extend(not_offered::endpoints());
+    all.extend(realm_config::endpoints());
     all.extend(realms::endpoints());
+    all.extend(second_factors::endpoints());
     all.extend(ticket::endpoints());
     all.extend(tokens::endpoints());
     all.extend(users::endpoints());

@@ -25,11 +25,10 @@ use crate::dispatch::Router;
 fn exception(seq: u64) -> Option<&'static str> {
     Some(match seq {
         4 => "this server checks no passwords of system accounts",
-        38 | 39 => "terminal tickets are left out",
         56 | 58 | 64 | 66 => "made with the key of the recorded server; tests of farhold-access cover ages",
         138 | 139 => "a refused password leaves no user behind",
         193..=195 => "a token needs its user",
-        317 | 337..=369 => "second factors are left out",
+        339 | 341..=344 | 346 | 348..=359 | 361..=363 | 365..=369 => "second factors cannot be added",
         _ => return None,
     })
 }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::blocking;
 use super::{
-    ACCOUNT, ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, USERS_MODIFY, common_members, edit, owned, tokens, validity,
+    ACCOUNT, ENABLE, EXPIRE, SELF_OR_AUDIT, SELF_OR_MODIFY, USERS_MODIFY, common_members, edit, owned, second_factors,
+    tokens, validity,
 };
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
@@ -35,18 +36,15 @@ const USER: &[Field] = &[
     Field::optional("lastname", shapes::TEXT, "Last name"),
     Field::optional("email", Shape::Text("e-mail address"), "E-mail address"),
 ];
-const LISTED: &[Field] = &[
-    Field::optional("tokens", Shape::List(&tokens::TOKEN), "API tokens of the user, if asked for and there are any"),
-    Field::optional("totp-locked", Shape::Boolean, "Whether one-time passwords are locked"),
-    Field::optional("tfa-locked-until", shapes::EPOCH, "Until when all second factors are locked"),
-];
+const LISTED: &[Field] =
+    &[Field::optional("tokens", Shape::List(&tokens::TOKEN), "API tokens of the user, if asked for and there are any")];
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get("/access/users", "List users", list)
             .params(&[INCLUDE_TOKENS])
             .access(Access::InHandler("Users with Sys.Audit on /access/users see all, others themselves"))
-            .returns(Shape::List(&Shape::Joined(&[USER, ACCOUNT, LISTED])))
+            .returns(Shape::List(&Shape::Joined(&[USER, ACCOUNT, LISTED, second_factors::LOCKS])))
             .attributes(CONFIG_DIGEST),
         Endpoint::post("/access/users", "Create a user", create)
             .params(&[named::USERID])
@@ -71,10 +69,6 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .params(&[named::USERID, named::DIGEST])
             .access(SELF_OR_MODIFY)
             .returns(Shape::Null),
-        Endpoint::put("/access/users/{userid}/unlock-tfa", "Unlock the second factors of a user", unlock)
-            .params(&[named::USERID])
-            .access(Access::Declared(USERS_MODIFY))
-            .returns(Shape::Boolean),
     ]
 }
 
@@ -92,6 +86,7 @@ fn listed(user: &ListedUser, with_tokens: bool) -> Value {
         let tokens: Vec<Value> = user.tokens.iter().map(|token| Value::Object(tokens::item(token))).collect();
         item.insert("tokens".to_owned(), tokens.into());
     }
+    item.extend(second_factors::lock_members(&user.factors));
     Value::Object(item)
 }
 
@@ -143,10 +138,4 @@ async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
     let (userid, digest): (Userid, _) = (request.params.require("userid")?, request.params.parse("digest")?);
     blocking(move || app.settings.remove_user(&userid, digest)).await?;
     Ok(Reply::null())
-}
-
-/// Nobody is locked here: logins with a second factor are refused before one is asked for.
-async fn unlock(_app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let userid: Userid = request.params.require("userid")?;
-    Err(ApiError::bad_request(format!("user '{userid}' has no second factor on this server")))
 }
