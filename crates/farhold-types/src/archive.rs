@@ -44,6 +44,23 @@ impl ArchiveName {
         Self(CLIENT_LOG_NAME.to_owned())
     }
 
+    /// Returns the name that a text means, which may lack the ending that tells how the archive is stored.
+    ///
+    /// # Errors
+    /// Neither a full name nor one whose last ending says what to add: `.pxar .mpxar .ppxar .pcat1` (`.didx`), `.img`
+    /// (`.fidx`), `.conf .json .key .log` (`.blob`).
+    ///
+    /// Source: `docs/spec/rest-api.md` 2.2.
+    pub fn completed(text: &str) -> Result<Self, NameError> {
+        let ending = match text.rsplit_once('.') {
+            Some((_, "pxar" | "mpxar" | "ppxar" | "pcat1")) => ".didx",
+            Some((_, "img")) => ".fidx",
+            Some((_, "conf" | "json" | "key" | "log")) => ".blob",
+            _ => "",
+        };
+        format!("{text}{ending}").parse()
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -95,6 +112,28 @@ text_value!(ArchiveName);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_names_get_the_ending_of_their_kind() {
+        for (text, name) in [
+            ("root.pxar", "root.pxar.didx"),
+            ("root.mpxar", "root.mpxar.didx"),
+            ("root.ppxar", "root.ppxar.didx"),
+            ("catalog.pcat1", "catalog.pcat1.didx"),
+            ("disk.img", "disk.img.fidx"),
+            ("fw.conf", "fw.conf.blob"),
+            ("index.json", "index.json.blob"),
+            ("rsa-encrypted.key", "rsa-encrypted.key.blob"),
+            ("client.log", "client.log.blob"),
+            ("disk.img.fidx", "disk.img.fidx"),
+            ("x.blob", "x.blob"),
+        ] {
+            assert_eq!(ArchiveName::completed(text).unwrap().as_str(), name);
+        }
+        for bad in ["nosuffix", "x.txt", "", ".", "img", "../x.img", ".x.img"] {
+            assert!(ArchiveName::completed(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn only_plain_file_names_with_a_known_ending_pass() {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod chunks;
+mod content;
 mod crash;
 mod destroy;
 mod gc;
