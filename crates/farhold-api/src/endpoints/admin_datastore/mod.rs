@@ -1,5 +1,6 @@
 //! `/admin/datastore`: what is in the datastores. Source: `docs/spec/rest-api.md` 12.
 
+mod browse;
 mod download;
 mod groups;
 mod list;
@@ -40,6 +41,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         protection::endpoints(),
         prune::endpoints(),
         download::endpoints(),
+        browse::endpoints(),
         upload_log::endpoints(),
     ];
     areas.into_iter().flatten().collect()
