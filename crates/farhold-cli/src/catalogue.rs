@@ -6,6 +6,7 @@
 //! Source: `docs/spec/cli.md` 1.2, 2.2, 4.
 
 mod access;
+mod acl_check;
 mod backup;
 mod dry_run;
 mod examples;

@@ -124,7 +124,8 @@ mod tests {
             Endpoint::get("/log", "Read", |_, _| async {
                 Ok(Reply::raw("application/json", full_body(r#"{"data":[1],"total":1,"active":false}"#.into())))
             }),
-            Endpoint::delete("/gone", "Remove", |_, _| async { Err(ApiError::not_found("no such thing")) }),
+            Endpoint::delete("/gone", "Remove", |_, _| async { Err(ApiError::not_found("no such thing")) })
+                .fails_with(&[404]),
         ];
         let router = Router::new(Arc::new(Open), endpoints).expect("declarations that fit");
         let caller = InProcessCaller::new(Arc::new(router), "root@pam".parse().expect("an authid"));

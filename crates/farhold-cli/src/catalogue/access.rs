@@ -75,8 +75,7 @@ pub(super) fn commands() -> Vec<Command> {
             "/access/tfa/{userid}/{id}",
             "Remove a second factor of a user",
         )
-        .positional(&["userid", "id"])
-        .options(OptionChoice::Except(&["password"])),
+        .positional(&["userid", "id"]),
         Command::call(
             &["user", "tfa", "unlock"],
             Method::PUT,
@@ -89,6 +88,7 @@ pub(super) fn commands() -> Vec<Command> {
             .table(vec![text("ugid"), text("path"), number("propagate"), text("roleid")]),
         Command::call(&["acl", "update"], Method::PUT, "/access/acl", "Add or remove an access control entry")
             .positional(&["path", "role"]),
+        super::acl_check::command(),
     ]
 }
 

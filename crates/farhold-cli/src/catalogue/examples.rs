@@ -4,6 +4,13 @@
 
 /// Words of a command, and its examples.
 pub(super) const EXAMPLES: &[(&[&str], &[&str])] = &[
+    (
+        &["acl", "check"],
+        &[
+            "farhold acl check --path /datastore/store1",
+            "farhold acl check 'sync@pbs!token' --path /datastore/store1/site-a --privilege Datastore.Read",
+        ],
+    ),
     (&["acl", "list"], &["farhold acl list --output-format json-pretty"]),
     (
         &["acl", "update"],

@@ -87,6 +87,7 @@ impl Question<'_> {
                 let user = json!({ "userid": self.typed.positionals.first() });
                 self.names("/access/users/{userid}/token", user, "token-name").await
             }
+            ("privilege", _) => self.privileges().await,
             ("role", _) => self.names("/access/roles", json!({}), "roleid").await,
             ("path", "acl" | "user") => self.acl_paths().await,
             ("upid", _) => self.names("/nodes/{node}/tasks", json!({ "node": "localhost" }), "upid").await,
@@ -199,6 +200,13 @@ impl Question<'_> {
             text(row.get("userid")).into_iter().chain(tokens).collect::<Vec<_>>()
         };
         rows.iter().flat_map(of_user).collect()
+    }
+
+    /// Returns all privileges that any role has.
+    async fn privileges(&self) -> Vec<String> {
+        let rows = self.rows("/access/roles", json!({})).await;
+        let of_role = |row: &Value| row.get("privs").and_then(Value::as_array).cloned().unwrap_or_default();
+        rows.iter().flat_map(of_role).filter_map(|privilege| privilege.as_str().map(str::to_owned)).collect()
     }
 
     async fn acl_paths(&self) -> Vec<String> {
