@@ -4,10 +4,13 @@
 #[path = "support/in_process.rs"]
 mod in_process;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use farhold_access::Proof;
-use farhold_api::{ApiError, Router, endpoints};
+use farhold_access::{AuthLog, Proof};
+use farhold_api::declare::{ConnectionInfo, full_body};
+use farhold_api::{ApiError, Router, UNAUTHORIZED_DELAY, endpoints};
 use farhold_jobs::App;
 use farhold_jobs::testing::TestServer;
 use farhold_types::{Role, Secret};
@@ -28,7 +31,10 @@ struct Site {
 impl Site {
     /// A server with two users who have passwords; one of them manages users.
     fn new() -> Self {
-        let server = TestServer::new();
+        let mut server = TestServer::new();
+        let log = AuthLog::new(server.folder().join("auth.log"), server.clock.clone(), jiff::tz::TimeZone::UTC);
+        let app = Arc::get_mut(&mut server.app).unwrap();
+        app.access = app.access.clone().with_auth_log(log);
         server.grant("/access/users", "boss@pbs", Role::Admin);
         server.grant("/datastore/a", "bob@pbs", Role::DatastoreBackup);
         for user in ["boss@pbs", "bob@pbs"] {
@@ -52,6 +58,19 @@ impl Site {
 
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.server.app.settings.dir().path().join(name), text).unwrap();
+    }
+
+    /// Sends a login from this address; returns status and text, and how long the answer took.
+    async fn log_in(&self, peer: &str, user: &str, password: &str) -> (u16, String, Duration) {
+        let body = json!({"username": user, "password": password}).to_string();
+        let request = http::Request::post("/api2/json/access/ticket").header("content-type", "application/json");
+        let start = tokio::time::Instant::now();
+        let peer: SocketAddr = format!("{peer}:50000").parse().unwrap();
+        let connection = ConnectionInfo { peer: Some(peer), trusted: None };
+        let response = self.router.dispatch(request.body(full_body(body.into())).unwrap(), connection).await;
+        let (status, taken) = (response.status().as_u16(), start.elapsed());
+        let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap(), taken)
     }
 
     fn can_log_in(&self, user: &str) -> bool {
@@ -185,4 +204,47 @@ async fn logins_that_do_not_exist_here_say_so() {
     assert_eq!(site.status("root@pam", Method::POST, "/access/openid/login", code).await, 400);
     let realm = json!({"realm": "corp"});
     assert_eq!(site.status("root@pam", Method::POST, "/access/domains/{realm}/sync", realm).await, 400);
+}
+
+/// Refusals differ neither in status nor in text nor in time, whatever was wrong; the log tells them apart.
+#[tokio::test(start_paused = true)]
+async fn a_refused_login_does_not_say_why() {
+    let site = Site::new();
+    site.write("tfa.json", FACTORS);
+    let wrong = [
+        ("boss@pbs", "wrong-password", "invalid credentials"),
+        ("nobody@pbs", PASSWORD, "user account or API token missing, disabled or expired"),
+        ("bob@pbs", PASSWORD, "user has a second factor, which this server cannot check; use an API token"),
+        ("root@pam", PASSWORD, "system account: this server cannot check passwords of system accounts"),
+        ("a@nowhere", PASSWORD, "user account or API token missing, disabled or expired"),
+    ];
+    let refused = (401, "authentication failed".to_owned(), UNAUTHORIZED_DELAY);
+    for (user, password, _) in wrong {
+        assert_eq!(site.log_in("192.0.2.1", user, password).await, refused, "{user}");
+    }
+    let log = std::fs::read_to_string(site.server.folder().join("auth.log")).unwrap();
+    let reasons: Vec<&str> = log.lines().map(|line| line.split_once("reason=").unwrap().1).collect();
+    assert_eq!(reasons, wrong.map(|(_, _, reason)| reason));
+    assert_eq!(site.log_in("192.0.2.1", "boss@pbs", PASSWORD).await.0, 200);
+}
+
+/// The clock stands still while passwords are checked, so all of these come at once.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_guesses_from_one_address_shuts_nobody_else_out() {
+    let site = Site::new();
+    let guesses = (0..200).map(async |n| {
+        let user = if n % 2 == 0 { "boss@pbs" } else { "nobody@pbs" };
+        site.log_in("192.0.2.1", user, &format!("guess {n}")).await
+    });
+    let others = ["198.51.100.1", "198.51.100.2", "[2001:db8::1]"]
+        .map(async |peer| site.log_in(peer, "boss@pbs", PASSWORD).await);
+    let (guessed, logged_in) = futures::join!(futures::future::join_all(guesses), futures::future::join_all(others));
+    assert!(logged_in.iter().all(|(status, ..)| *status == 200), "{logged_in:?}");
+    assert!(guessed.iter().all(|(status, ..)| *status == 401));
+    let log = std::fs::read_to_string(site.server.folder().join("auth.log")).unwrap();
+    let count = |reason: &str| log.lines().filter(|line| line.ends_with(reason)).count();
+    let checked = count("reason=invalid credentials") + count("missing, disabled or expired");
+    assert!(checked <= 32 && count("reason=too many logins at once, not checked") == 200 - checked, "{checked}");
+    tokio::time::sleep(UNAUTHORIZED_DELAY).await;
+    assert_eq!(site.log_in("192.0.2.1", "boss@pbs", PASSWORD).await.0, 200, "the flood is over");
 }

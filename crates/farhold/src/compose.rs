@@ -11,6 +11,7 @@ use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
 use farhold_jobs::{App, History, NodeFacts, OpenBackups, ProgressBoard, ServerCertificate, ServerLog, Stores};
+use farhold_pam::Pam;
 use farhold_settings::{ConfigDir, Settings};
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{ProcFs, TaskOptions, TaskRegistry};
@@ -58,7 +59,7 @@ impl Parts {
             time_zone: TimeZone::system(),
             host: Arc::new(SystemHost),
             server_log: Arc::default(),
-            system_accounts: Some(Arc::new(HostAccounts::new())),
+            system_accounts: Some(Arc::new(HostAccounts::new(Pam::of_this_host()))),
         }
     }
 }

@@ -13,15 +13,9 @@ pub struct HostAccounts {
 }
 
 impl HostAccounts {
-    /// Returns the accounts of this host. PAM is looked for at the first login.
-    pub fn new() -> Self {
-        Self { pam: Pam::of_this_host() }
-    }
-}
-
-impl Default for HostAccounts {
-    fn default() -> Self {
-        Self::new()
+    /// Returns the accounts that PAM knows; the library is looked for at the first login.
+    pub const fn new(pam: Pam) -> Self {
+        Self { pam }
     }
 }
 
@@ -47,4 +41,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_gets_the_whole_reason() {
+        let accounts = HostAccounts::new(Pam::of_this_host().with_library("libpam-of-nobody.so.0"));
+        let reason = accounts.check("root", &Secret::new("secret"), None).unwrap_err();
+        assert!(reason.starts_with("this host has no PAM library (libpam-of-nobody.so.0), so passwords"), "{reason}");
+        // What the loader says.
+        assert!(reason.matches("libpam-of-nobody.so.0").count() == 2, "{reason}");
+        let reason = accounts.set("root", &Secret::new("secret")).unwrap_err();
+        assert!(reason.contains("PAM library") || reason.contains("runs as root"), "{reason}");
+    }
 }
