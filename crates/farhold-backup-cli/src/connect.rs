@@ -5,13 +5,12 @@
 //!
 //! Source: `docs/spec/cli.md` 5.2.
 
-use farhold_client::{Client, ClientConfig, ClientError, Credentials, Ticket};
+use farhold_client::{Client, ClientConfig, ClientError, Credentials, HttpProxy, Ticket};
 use farhold_types::{DatastoreName, Fingerprint, RateLimits, Secret};
 
 use crate::error::CommandError;
 use crate::local_files::{fingerprints, recent, tickets};
 use crate::outside::Outside;
-use crate::proxy;
 use crate::repository::Repository;
 use crate::secrets::{FINGERPRINT_CREDENTIAL, PASSWORD, Sources};
 
@@ -144,10 +143,18 @@ fn client(
     config.fingerprint = pin.fingerprint;
     config.rates = rates.clone();
     let client = match outside.set_variable("ALL_PROXY") {
-        Some(proxy) => Client::with_dialer(config, proxy::dialer(&proxy)?),
+        Some(text) => Client::with_dialer(config, proxy(&text)?.dialer()),
         None => Client::new(config),
     };
     Ok(client?)
+}
+
+/// Returns the proxy that `ALL_PROXY` names. Source: `docs/spec/cli.md` 5.2.
+fn proxy(text: &str) -> Result<HttpProxy, CommandError> {
+    HttpProxy::parse(text).map_err(|_| CommandError::Parameter {
+        text: "ALL_PROXY is wrong".to_owned(),
+        hint: Some("its form is [http://][user:pass@]host[:port]"),
+    })
 }
 
 /// The fingerprint that is expected, and whether the user may say otherwise.

@@ -25,7 +25,6 @@ mod change;
 mod completion;
 mod key_files;
 mod listing;
-mod proxy;
 mod prune;
 mod restore;
 mod show;

@@ -1,6 +1,6 @@
 //! Clients for configured remotes.
 
-use farhold_client::{Client, ClientConfig, ClientError, Credentials};
+use farhold_client::{Client, ClientConfig, ClientError, Credentials, HttpProxy, ProxyTextError};
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_types::{RateLimits, RemoteName};
 use thiserror::Error;
@@ -17,9 +17,15 @@ pub enum RemoteClientError {
         /// The name asked for.
         name: RemoteName,
     },
-    /// Something that this server does not do yet.
-    #[error("{0} is not supported yet")]
-    Unsupported(&'static str),
+    /// The remote asks for the node's proxy, and the text that names it is wrong.
+    #[error("remote '{name}' cannot be reached through the node's proxy")]
+    Proxy {
+        /// The remote.
+        name: RemoteName,
+        /// What is wrong.
+        #[source]
+        source: ProxyTextError,
+    },
     /// The remote's stored password cannot be read.
     #[error("password of remote '{name}' cannot be used")]
     Secret {
@@ -65,9 +71,11 @@ pub fn remote_client(
 /// As [`remote_client`].
 pub fn client_of(app: &App, remote: &RemoteConfig, limits: &RateLimits) -> Result<Client, RemoteClientError> {
     let name = &remote.name;
-    if remote.use_node_proxy == Some(true) && app.settings.node().load()?.entries.http_proxy().is_some() {
-        return Err(RemoteClientError::Unsupported("connecting to a remote through the node's proxy"));
-    }
+    let proxy = match remote.use_node_proxy {
+        Some(true) => app.settings.node().load()?.entries.http_proxy().map(HttpProxy::parse).transpose(),
+        _ => Ok(None),
+    };
+    let proxy = proxy.map_err(|source| RemoteClientError::Proxy { name: name.clone(), source })?;
     let secret = remote.secret().map_err(|source| RemoteClientError::Secret { name: name.clone(), source })?;
     let config = ClientConfig {
         port: remote.effective_port(),
@@ -75,5 +83,9 @@ pub fn client_of(app: &App, remote: &RemoteConfig, limits: &RateLimits) -> Resul
         rates: limits.clone(),
         ..ClientConfig::new(remote.host.clone(), Credentials::new(remote.auth_id.clone(), secret))
     };
-    Client::new(config).map_err(|source| RemoteClientError::Client { name: name.clone(), source: Box::new(source) })
+    let client = match proxy {
+        Some(proxy) => Client::with_dialer(config, proxy.dialer()),
+        None => Client::new(config),
+    };
+    client.map_err(|source| RemoteClientError::Client { name: name.clone(), source: Box::new(source) })
 }

@@ -395,7 +395,8 @@ fn check_proxy(text: &str) -> Result<(), String> {
     one_line(text)?;
     crate::checkers::host(host).map_err(|_| FORM.to_owned())?;
     match port {
-        Some(port) if port.parse::<u16>().is_err() => Err(FORM.to_owned()),
+        // The reference keeps numbers that are no ports; such a file must stay readable.
+        Some(port) if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) => Err(FORM.to_owned()),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,7 @@
-//! Connections through an HTTP proxy, which `ALL_PROXY` names.
+//! Connections through an HTTP proxy.
 //!
-//! The proxy is asked to connect (`CONNECT`) and then only carries bytes: TLS goes through it to the server.
-//!
-//! Source: `docs/spec/cli.md` 5.2.
+//! The proxy is asked to connect (`CONNECT`) and then only carries bytes: TLS goes through it to the server, so it sees
+//! neither content nor credentials for the server. Source: `docs/spec/wire-protocol.md` 1.2, `docs/spec/cli.md` 5.2.
 
 use std::io;
 use std::sync::Arc;
@@ -10,59 +9,65 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use farhold_client::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};
 use farhold_types::Secret;
+use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::error::CommandError;
+use crate::dial::{ByteStream, DialError, DialFuture, Dialer, TcpDialer};
 
 /// Port of a proxy that names none.
 const DEFAULT_PORT: u16 = 1080;
 /// Largest head of a proxy's answer, in bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Where a proxy is, and what it wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Proxy {
+pub struct HttpProxy {
     host: String,
     port: u16,
     /// `user:password`.
     login: Option<Secret>,
 }
 
-/// Returns a dialer that goes through the proxy of this text: `[http://][user:pass@]host[:port]`.
-///
-/// # Errors
-/// The text has another form. The error does not repeat it, for it may hold a password.
-pub fn dialer(text: &str) -> Result<Arc<dyn Dialer>, CommandError> {
-    let proxy = parse(text).ok_or_else(|| CommandError::Parameter {
-        text: "ALL_PROXY is wrong".to_owned(),
-        hint: Some("its form is [http://][user:pass@]host[:port]"),
-    })?;
-    Ok(Arc::new(ProxyDialer { proxy: Arc::new(proxy), tcp: Arc::new(TcpDialer) }))
-}
+/// The text of a proxy has another form. It is not repeated here, for it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the form of a proxy is [http://][user:password@]host[:port]")]
+pub struct ProxyTextError;
 
-fn parse(text: &str) -> Option<Proxy> {
-    let rest = text.strip_prefix("http://").unwrap_or(text);
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (login, address) = match rest.rsplit_once('@') {
-        Some((login, address)) => (Some(Secret::new(login)), address),
-        None => (None, rest),
-    };
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
-        _ => (address, DEFAULT_PORT),
-    };
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    let has_brackets = bare.len() != host.len();
-    let fits = !bare.is_empty() && bare.chars().all(is_plain) && bare.contains(':') == has_brackets && port != 0;
-    fits.then(|| Proxy { host: bare.to_owned(), port, login })
+impl HttpProxy {
+    /// Returns the proxy of a text: `[http://][user:password@]host[:port]`. The port is 1080 if none is given.
+    ///
+    /// # Errors
+    /// [`ProxyTextError`].
+    pub fn parse(text: &str) -> Result<Self, ProxyTextError> {
+        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (login, address) = match rest.rsplit_once('@') {
+            Some((login, address)) => (Some(Secret::new(login)), address),
+            None => (None, rest),
+        };
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| ProxyTextError)?),
+            _ => (address, DEFAULT_PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+        let has_brackets = bare.len() != host.len();
+        let fits = !bare.is_empty() && bare.chars().all(is_plain) && bare.contains(':') == has_brackets && port != 0;
+        // What cannot be part of a header must not become one.
+        let is_clean = !text.chars().any(char::is_control);
+        if fits && is_clean { Ok(Self { host: bare.to_owned(), port, login }) } else { Err(ProxyTextError) }
+    }
+
+    /// Returns a dialer that goes through the proxy.
+    pub fn dialer(self) -> Arc<dyn Dialer> {
+        Arc::new(ProxyDialer { proxy: Arc::new(self), tcp: Arc::new(TcpDialer) })
+    }
 }
 
 struct ProxyDialer {
-    proxy: Arc<Proxy>,
+    proxy: Arc<HttpProxy>,
     /// Opens the connection to the proxy.
     tcp: Arc<dyn Dialer>,
 }
@@ -70,7 +75,7 @@ struct ProxyDialer {
 impl Dialer for ProxyDialer {
     fn dial<'a>(&'a self, host: &'a str, port: u16, limit: Duration) -> DialFuture<'a> {
         Box::pin(async move {
-            let Proxy { host: proxy_host, port: proxy_port, login } = &*self.proxy;
+            let HttpProxy { host: proxy_host, port: proxy_port, login } = &*self.proxy;
             let mut stream = self.tcp.dial(proxy_host, *proxy_port, limit).await?;
             let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
             let asked = timeout(limit, ask(&mut *stream, &target, login.as_ref())).await;
@@ -116,5 +121,4 @@ async fn ask(stream: &mut dyn ByteStream, target: &str, login: Option<&Secret>) 
 }
 
 #[cfg(test)]
-#[path = "proxy_tests.rs"]
 mod tests;

@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn texts_name_host_port_and_login() {
     let shown = |text: &str| {
-        let Proxy { host, port, login } = parse(text)?;
+        let HttpProxy { host, port, login } = HttpProxy::parse(text).ok()?;
         Some(format!("{host} {port} {}", login.as_ref().map_or("-", |login| login.expose())))
     };
     for (text, expected) in [
@@ -21,11 +21,24 @@ fn texts_name_host_port_and_login() {
     ] {
         assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
     }
-    for text in ["", "http://", "socks5://proxy", "https://proxy", "proxy:x", "proxy:0", "a b", "fd00::1", "ann:pw@"] {
+    for text in [
+        "",
+        "http://",
+        "socks5://proxy",
+        "https://proxy",
+        "proxy:x",
+        "proxy:0",
+        "a b",
+        "fd00::1",
+        "ann:pw@",
+        "p:99999",
+        "a\r\nX: y@proxy",
+    ] {
         assert_eq!(shown(text), None, "{text}");
     }
-    let error = dialer("ann:hunter2@").err().unwrap();
+    let error = HttpProxy::parse("ann:hunter2@").unwrap_err();
     assert!(!format!("{error:?} {error}").contains("hunter2"));
+    assert!(!format!("{:?}", HttpProxy::parse("ann:hunter2@proxy")).contains("hunter2"));
 }
 
 /// Hands out one end of a pipe and remembers where it was to lead.
@@ -42,7 +55,7 @@ impl Dialer for Pipe {
 /// Dials through a proxy that answers so; returns what it was asked, and what came through or the error.
 async fn dialled(login: Option<&str>, answer: &str) -> (String, Result<String, String>) {
     let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
-    let proxy = Proxy { host: "proxy".to_owned(), port: 3128, login: login.map(Secret::new) };
+    let proxy = HttpProxy { host: "proxy".to_owned(), port: 3128, login: login.map(Secret::new) };
     let dialer = ProxyDialer { proxy: Arc::new(proxy), tcp: Arc::new(Pipe(Mutex::new(Some(ours)))) };
     theirs.write_all(answer.as_bytes()).await.unwrap();
     let dialled = dialer.dial("fd00::7", 8007, Duration::from_secs(5)).await;
@@ -74,7 +87,7 @@ async fn a_proxy_is_asked_to_connect_and_then_only_carries_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_that_refuses_babbles_or_is_silent_is_an_error() {
-    let endless = "HTTP/1.1 200 OK\r\nx: ".to_owned() + &"y".repeat(20_000);
+    let endless = "HTTP/1.1 200 OK\r\nx: ".to_owned() + &"y".repeat(40_000);
     for (answer, expected) in [
         (
             "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
