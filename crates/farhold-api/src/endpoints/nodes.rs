@@ -31,7 +31,8 @@ const SUBSCRIPTION: Shape = Shape::Object(&[
     Field::optional("message", shapes::TEXT, "What the state means"),
     Field::optional("url", Shape::Text("URL"), "Where to learn more"),
 ]);
-const CERTIFICATES: Shape = Shape::List(&Shape::Object(&[
+/// What is told about certificates.
+pub(super) const CERTIFICATES: Shape = Shape::List(&Shape::Object(&[
     Field::required("filename", Shape::Text("file name"), "File of the certificate"),
     Field::optional("pem", Shape::Text("PEM"), "The certificate"),
     Field::required("subject", Shape::Text("distinguished name"), "Whom it is for"),
@@ -75,7 +76,12 @@ async fn subscription(_app: Arc<App>, _request: Request<App>) -> Result<Reply, A
 }
 
 async fn certificates(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
-    Ok(Reply::value(app.certificate.facts().iter().map(|facts| certificate_item(facts)).collect::<Vec<_>>()))
+    Ok(Reply::value(certificate_items(&app)))
+}
+
+/// Returns what the certificate of the server says, as a list.
+pub(super) fn certificate_items(app: &App) -> Vec<Value> {
+    app.certificate.facts().iter().map(|facts| certificate_item(facts)).collect()
 }
 
 fn certificate_item(certificate: &CertificateFacts) -> Value {

@@ -91,6 +91,17 @@ impl History {
         }
     }
 
+    /// Returns the samples as [`Self::samples`] does, each with the one before it: what counters are compared with.
+    pub fn samples_with_earlier(&self, after: Option<Epoch>) -> Vec<(Option<Arc<Sample>>, Arc<Sample>)> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = match after {
+            Some(after) => samples.partition_point(|sample| sample.time <= after),
+            None => samples.len().saturating_sub(1),
+        };
+        let earlier = |index: usize| index.checked_sub(1).and_then(|index| samples.get(index).cloned());
+        samples.iter().enumerate().skip(first).map(|(index, sample)| (earlier(index), Arc::clone(sample))).collect()
+    }
+
     /// Returns the times of the processors at the last sample, if it is younger than two intervals and older than one
     /// second: what a usage can be computed from.
     pub fn recent_cpu_times(&self, now: Epoch) -> Option<CpuTimes> {

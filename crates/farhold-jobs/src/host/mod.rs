@@ -13,8 +13,7 @@ pub mod testing;
 use std::io;
 use std::path::Path;
 
-use farhold_storage::FileSystemSpace;
-
+pub use farhold_storage::FileSystemSpace;
 pub use status::{CpuFacts, CpuUsage, Kernel, NodeStatus, cpu_usage, node_status};
 
 use kernel::{DiskCounters, Mount, parse_disk_counters, parse_mounts};

@@ -16,6 +16,8 @@ pub struct FakeHost {
     texts: Mutex<BTreeMap<String, String>>,
     devices: Mutex<BTreeMap<PathBuf, (u32, u32)>>,
     space: Mutex<Option<FileSystemSpace>>,
+    /// How often the times of the processors were read, if they go on.
+    readings: Mutex<Option<u64>>,
 }
 
 impl FakeHost {
@@ -69,6 +71,11 @@ impl FakeHost {
         host
     }
 
+    /// Lets the processors go on: between any two readings of their times they work, idle and wait alike.
+    pub fn let_processors_run(&self) {
+        *self.readings.lock().unwrap() = Some(0);
+    }
+
     /// Sets the text of a file.
     pub fn set(&self, path: &str, text: &str) {
         self.texts.lock().unwrap().insert(path.to_owned(), text.to_owned());
@@ -96,6 +103,12 @@ fn missing() -> io::Error {
 
 impl HostFiles for FakeHost {
     fn text(&self, path: &str) -> io::Result<String> {
+        if path == "/proc/stat"
+            && let Some(readings) = self.readings.lock().unwrap().as_mut()
+        {
+            *readings += 1;
+            return Ok(format!("cpu  {readings} 0 0 {readings} {readings} 0 0 0 0 0\n"));
+        }
         self.texts.lock().unwrap().get(path).cloned().ok_or_else(missing)
     }
 

@@ -13,13 +13,18 @@ const VARIES: &[&str] = &[
     "archived-at",
     "avail",
     "challenge",
+    "cpu",
     "created",
     "digest",
     "duration",
     "endtime",
+    "error",
     "fingerprint",
+    "history",
+    "history-start",
     "last-run-endtime",
     "last-run-upid",
+    "localtime",
     "modified",
     "n",
     "next-run",
@@ -35,10 +40,12 @@ const VARIES: &[&str] = &[
     "t",
     "ticket",
     "ticket-info",
+    "time",
     "total",
     "uptime",
     "used",
     "value",
+    "wait",
 ];
 
 /// Members that name an element of a list: lists that hold one are compared as sets.
@@ -176,6 +183,7 @@ impl Found<'_> {
                             if RESULTS.contains(&name.as_str()) && is_failed(recorded) && is_failed(ours) => {}
                         (Some(recorded), Some(ours)) => self.value(&here, recorded, ours, is_log),
                         (Some(recorded), None) => self.lines.push(format!("{here}: missing (recorded: {recorded})")),
+                        (None, Some(_)) if self.is_truncated && recorded.is_empty() => {}
                         (None, Some(ours)) => self.lines.push(format!("{here}: not recorded (ours: {ours})")),
                         (None, None) => {}
                     }
@@ -213,6 +221,20 @@ impl Found<'_> {
         recorded.sort_by_cached_key(|value| key(value));
         ours.sort_by_cached_key(|value| key(value));
         let is_index = recorded.first().is_some_and(|value| value.get("subdir").is_some());
+        if self.is_truncated && recorded.iter().chain(&ours).all(|value| key(value).is_empty()) {
+            // Rows have no names: each recorded one must have the form of one of ours.
+            for (index, recorded) in recorded.iter().enumerate() {
+                let has_form = |ours: &&&Value| {
+                    let mut found = Found { lines: Vec::new(), is_truncated: true, ..*self };
+                    found.form(recorded, ours);
+                    found.lines.is_empty()
+                };
+                if ours.iter().find(has_form).is_none() {
+                    self.lines.push(format!("{at}/{index}: {recorded}, and none of ours is like it"));
+                }
+            }
+            return;
+        }
         if is_index || self.is_truncated {
             // Our tree has fewer calls, and shortened lists show only the form of their elements.
             let keys: Vec<String> = recorded.iter().map(|value| key(value)).collect();
@@ -232,6 +254,17 @@ impl Found<'_> {
         }
         for (index, (recorded, ours)) in recorded.iter().zip(&ours).enumerate() {
             self.value(&format!("{at}/{index}"), recorded, ours, false);
+        }
+    }
+
+    /// Compares names and kinds of the members of two objects, not their values.
+    fn form(&mut self, recorded: &Value, ours: &Value) {
+        let names = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<BTreeSet<_>>());
+        if names(recorded) != names(ours) {
+            self.lines.push(format!("{recorded}, ours {ours}"));
+        }
+        for (name, recorded) in recorded.as_object().into_iter().flatten() {
+            self.kind(name, recorded, ours.get(name).unwrap_or(&Value::Null));
         }
     }
 

@@ -77,6 +77,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ("formats", &[7, 8, 9], "Our own branch of the tree"),
     ("formats", &[261, 263, 264], "rest-api.md 19.23: a rule without networks is refused, so the file stays readable"),
     ("formats", &[255, 256, 257, 259], "rest-api.md 19.25: the reference drops the connection"),
+    ("nodes-status", &[43], "No proxy has the port 99999: refused at once"),
     ("nodes-status", &[64], "Name, kind of key and alternative names of the certificate are our own"),
     ("nodes-status", &[17, 18], "The identity of the server is its own"),
     ("nodes-status", &[28, 29, 30], "There are no subscriptions"),

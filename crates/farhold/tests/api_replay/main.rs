@@ -23,6 +23,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bindings::Bindings;
+use farhold_jobs::App;
+use farhold_jobs::history::take_sample;
 use farhold_types::Epoch;
 use replay::{Outcome, Player, Server, Time};
 use support::files;
@@ -114,6 +116,7 @@ impl Scene {
     fn open(folders: &Folders, now: Epoch) -> Self {
         let clock = Arc::new(SetClock::new(now));
         let rec1 = server(&folders.server(1), "pbs1", clock.clone());
+        look_back(&rec1.app);
         let rec2 = Listening::start(server(&folders.server(2), "pbs2", clock));
         let port = rec2.port();
         let composed = rec2.running().composed();
@@ -123,6 +126,14 @@ impl Scene {
         ];
         Self { servers, _rec2: rec2, port }
     }
+}
+
+/// Lets a server have a history of two samples, as the recorded one had: nobody samples where nobody listens.
+fn look_back(app: &App) {
+    let mut earlier = take_sample(app);
+    earlier.time.0 -= 10;
+    app.history.add(earlier);
+    app.history.add(take_sample(app));
 }
 
 fn text(path: &Path) -> &str {

@@ -5,17 +5,20 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farhold::certificate::KeyKind;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
-use farhold::host_files::SystemHost;
 use farhold::system::SystemRandomness;
 use farhold_access::SystemAccounts;
+use farhold_jobs::host::testing::FakeHost;
 use farhold_types::{Clock, Epoch, Secret};
 use jiff::tz::TimeZone;
+
+/// Longest wait for work of a server that is dropped.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Password of `root@pam` in the recordings.
 pub const ROOT_PASSWORD: &str = "root-secret-1";
@@ -54,6 +57,13 @@ impl Clock for SetClock {
     }
 }
 
+/// The host of the recorded server.
+fn host() -> FakeHost {
+    let host = FakeHost::sample();
+    host.let_processors_run();
+    host
+}
+
 /// Puts a server together whose files are below `root`.
 pub fn server(root: &Path, node: &str, clock: Arc<dyn Clock>) -> Composed {
     compose(Parts {
@@ -63,7 +73,7 @@ pub fn server(root: &Path, node: &str, clock: Arc<dyn Clock>) -> Composed {
         clock,
         randomness: Arc::new(SystemRandomness),
         time_zone: TimeZone::UTC,
-        host: Arc::new(SystemHost),
+        host: Arc::new(host()),
         server_log: Arc::default(),
         system_accounts: Some(Arc::new(RootOnly)),
     })
@@ -101,7 +111,8 @@ impl Drop for Listening {
     fn drop(&mut self) {
         if let (Some(runtime), Some(running)) = (self.runtime.take(), self.running.take()) {
             drop(running);
-            runtime.shutdown_background();
+            // Work on blocking threads still uses the server's folder, which goes next.
+            runtime.shutdown_timeout(STOP_LIMIT);
         }
     }
 }

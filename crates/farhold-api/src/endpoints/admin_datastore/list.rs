@@ -62,7 +62,7 @@ fn item(acl: &AclTree, caller: &Authid, store: &DatastoreConfig) -> Option<Value
 }
 
 /// Returns whether a removable store is there. Mounting is not offered yet, but a store mounted by hand works.
-fn mount_status(store: &DatastoreConfig) -> &'static str {
+pub(in crate::endpoints) fn mount_status(store: &DatastoreConfig) -> &'static str {
     match store.backing_device {
         None => "nonremovable",
         Some(_) if store.content_path().join(".chunks").is_dir() => "mounted",

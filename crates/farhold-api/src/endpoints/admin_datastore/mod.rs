@@ -10,6 +10,7 @@ mod notes;
 mod place;
 mod protection;
 mod prune;
+mod rrd;
 mod snapshots;
 mod status;
 mod upload_log;
@@ -19,8 +20,10 @@ use farhold_types::Privileges;
 
 use crate::declare::{Access, Endpoint};
 
+pub(super) use list::mount_status;
+
 /// NS_ANY of the specification: whoever has one of these on a namespace may know that it exists.
-const NS_ANY: Privileges = Privileges::DATASTORE_MODIFY
+pub(super) const NS_ANY: Privileges = Privileges::DATASTORE_MODIFY
     .with(Privileges::DATASTORE_READ)
     .with(Privileges::DATASTORE_BACKUP)
     .with(Privileges::DATASTORE_AUDIT);
@@ -34,6 +37,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         list::endpoints(),
         status::endpoints(),
         moves::endpoints(),
+        rrd::endpoints(),
         namespaces::endpoints(),
         groups::endpoints(),
         snapshots::endpoints(),
