@@ -81,6 +81,12 @@ impl FakeHost {
         self.texts.lock().unwrap().insert(path.to_owned(), text.to_owned());
     }
 
+    /// Removes a file; the processors stop.
+    pub fn remove(&self, path: &str) {
+        self.texts.lock().unwrap().remove(path);
+        *self.readings.lock().unwrap() = None;
+    }
+
     /// Sets the device of a path and of what lies below it.
     pub fn set_device(&self, path: &str, device: (u32, u32)) {
         self.devices.lock().unwrap().insert(PathBuf::from(path), device);
