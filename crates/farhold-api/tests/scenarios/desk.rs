@@ -70,7 +70,7 @@ impl Answer {
 /// The server.
 pub struct Desk {
     pub server: TestServer,
-    router: Router<App>,
+    pub router: Router<App>,
 }
 
 impl Desk {

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue should stop")]
 
 mod desk;
+mod downloads;
 mod jobs;
 mod permissions;
 mod remotes;
 mod removal;
+mod upkeep;
