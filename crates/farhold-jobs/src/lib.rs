@@ -35,6 +35,7 @@ pub mod task_access;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod verify;
+pub mod verify_job;
 
 pub use app::{App, NodeFacts};
 pub use certificate::{CertificateFacts, NoCertificate, ServerCertificate};

@@ -88,7 +88,7 @@ pub enum ChunkProblem {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyEvent<'a> {
-    /// A snapshot begins.
+    /// A snapshot begins; not told of one that is skipped or unreadable.
     Snapshot {
         /// Where it lies.
         namespace: &'a Namespace,

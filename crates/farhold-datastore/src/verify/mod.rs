@@ -158,7 +158,6 @@ impl Verifier {
         watch: &VerifyWatch<'_>,
     ) -> Result<SnapshotVerdict, VerifyStopped> {
         watch.check()?;
-        watch.tell(&VerifyEvent::Snapshot { namespace, snapshot });
         let skipped = |reason| {
             watch.tell(&VerifyEvent::Skipped { namespace, snapshot, reason });
             Ok(SnapshotVerdict::Skipped(reason))
@@ -180,6 +179,7 @@ impl Verifier {
         if !reverify.applies_to(&manifest) {
             return skipped(SkipReason::Recent);
         }
+        watch.tell(&VerifyEvent::Snapshot { namespace, snapshot });
         let mut is_whole = true;
         for file in &manifest.files {
             watch.check()?;

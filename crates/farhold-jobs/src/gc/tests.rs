@@ -168,9 +168,15 @@ async fn one_collection_runs_at_a_time_and_stops_when_it_is_told() {
     let TaskStatus::Error(text) = server.ended(&upid).await else { panic!("it failed") };
     assert!(text.starts_with("garbage collection runs already, or another process works on the datastore"), "{text}");
     drop(exclusive);
-    // On a runtime of one thread the task has not begun when the request comes.
+    // Marking waits for the journal of moves before it comes to its end.
+    let journal = server.folder().join("run/locks/tank/move-journal");
+    std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
+    std::fs::write(&journal, format!("{}\n", server.store_path("tank").join("a.didx").display())).unwrap();
+    let held = std::fs::File::open(&journal).unwrap();
+    held.lock().unwrap();
     let upid = start_gc(&server.app, &permit(&server), None).await.unwrap();
     server.app.tasks.abort(&upid);
+    drop(held);
     let aborted = "marking used chunks failed: abort requested - aborting task";
     assert_eq!(server.ended(upid.as_str()).await, TaskStatus::Error(aborted.to_owned()));
 }

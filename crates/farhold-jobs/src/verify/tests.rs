@@ -10,7 +10,8 @@ use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_format::task_log::TaskStatus;
 use farhold_types::{Authid, CryptMode, Digest, Namespace, Snapshot, VerifyState};
 
-use super::{amounts, verify_new};
+use super::log::amounts;
+use super::verify_new;
 use crate::testing::TestServer;
 
 fn snapshot() -> Snapshot {
@@ -133,7 +134,7 @@ async fn a_store_that_is_gone_or_may_not_be_written_gets_no_verification() {
     };
     server.app.settings.datastores().edit::<_, farhold_settings::SettingsError>(None, edit).unwrap();
     let error = start("tank").await.unwrap_err();
-    assert!(matches!(error, super::VerifyNewError::Store(_)), "{error}");
+    assert!(matches!(error, super::VerifyError::Store(_)), "{error}");
 }
 
 #[test]

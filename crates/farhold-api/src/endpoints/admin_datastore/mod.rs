@@ -14,6 +14,7 @@ mod rrd;
 mod snapshots;
 mod status;
 mod upload_log;
+mod verify;
 
 use farhold_jobs::App;
 use farhold_types::Privileges;
@@ -47,6 +48,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         download::endpoints(),
         browse::endpoints(),
         upload_log::endpoints(),
+        verify::endpoints(),
     ];
     areas.into_iter().flatten().collect()
 }

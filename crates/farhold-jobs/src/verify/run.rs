@@ -1,0 +1,192 @@
+//! Going through what is to be verified, snapshot by snapshot. Blocking.
+
+use farhold_datastore::backup::is_benchmark_group;
+use farhold_datastore::verify::{Reverify, Verifier, VerifyEvent, VerifyOptions, VerifyStopped, VerifyWatch};
+use farhold_datastore::{Datastore, DatastoreError};
+use farhold_rules::acl::{AclTree, GroupAccess};
+use farhold_tasks::{TaskContext, TaskFailure};
+use farhold_types::{Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot};
+
+use super::log::{Done, VerifyLog, chain, group_path, progress, snapshot_path};
+use super::{ABORTED, FAILED, SHUTDOWN, VERIFY_NEEDS, VerifyScope};
+use crate::namespace_walk::reachable;
+
+/// Last line of a job that somebody asked to stop. Source: `docs/spec/schedules-and-tasks.md` 6.4.
+const JOB_ABORTED: &str = "verification failed - job aborted";
+
+/// Which groups below a namespace are verified.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach<'a> {
+    /// All.
+    Everything,
+    /// Those that somebody reaches.
+    ByRights {
+        /// The rights.
+        acl: &'a AclTree,
+        /// What the caller reaches in the namespace in which verification starts.
+        access: &'a GroupAccess,
+    },
+}
+
+/// How a run ends that was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As a call's.
+    OfCall,
+    /// As a stored job's.
+    OfJob,
+}
+
+/// A verification that runs as a task.
+pub(crate) struct Run<'a> {
+    store: &'a Datastore,
+    verifier: Verifier,
+    options: VerifyOptions,
+    reverify: Reverify,
+    context: &'a TaskContext,
+    log: VerifyLog,
+    /// Snapshots and groups with a failure, as the end of the log lists them.
+    failed: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        store: &'a Datastore,
+        options: VerifyOptions,
+        reverify: Reverify,
+        context: &'a TaskContext,
+    ) -> Self {
+        let log = VerifyLog::new(store.name().clone(), context.clone());
+        let verifier = Verifier::new(store.clone(), options);
+        Self { store, verifier, options, reverify, context, log, failed: Vec::new() }
+    }
+
+    /// Verifies everything in scope. What fails does not keep the rest from being verified.
+    pub(crate) fn run(mut self, scope: &VerifyScope, reach: Reach<'_>, ending: Ending) -> Result<(), TaskFailure> {
+        let outcome = match scope {
+            VerifyScope::Snapshot(ns, snapshot) => self.snapshot(ns, snapshot),
+            VerifyScope::Group(ns, group) => self.group(ns, group, 0, 1),
+            VerifyScope::Below(ns, max_depth) => self.below(ns, *max_depth, reach),
+        };
+        if outcome.is_err() {
+            let text = match (self.context.is_cancelled(), ending) {
+                (false, _) => SHUTDOWN,
+                (true, Ending::OfCall) => ABORTED,
+                (true, Ending::OfJob) => JOB_ABORTED,
+            };
+            return Err(TaskFailure::new(text));
+        }
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        self.context.log("Failed to verify the following snapshots/groups:");
+        for failed in &self.failed {
+            self.context.log(&format!("\t{failed}"));
+        }
+        Err(TaskFailure::new(FAILED))
+    }
+
+    fn below(&mut self, anchor: &Namespace, max_depth: Option<u8>, reach: Reach<'_>) -> Result<(), VerifyStopped> {
+        let store = self.store.name();
+        self.context.log(&format!("verify datastore {store}"));
+        if let Reach::ByRights { access: GroupAccess::Owned(granted), .. } = reach {
+            self.context.log(&format!("limiting to backups owned by {}", granted.authid()));
+        }
+        let groups = self.groups_below(anchor, max_depth, reach);
+        let (readers, workers) = (self.options.readers, self.options.workers);
+        self.context.log(&format!("found {} groups", groups.len()));
+        self.context.log(&format!("using {readers} read and {workers} verify thread(s)"));
+        for (number, (ns, group)) in groups.iter().enumerate() {
+            self.group(ns, group, number, groups.len())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the groups in the order of their names, wherever they lie. Namespaces that cannot be listed have failed.
+    fn groups_below(&mut self, anchor: &Namespace, max_depth: Option<u8>, reach: Reach<'_>) -> Vec<(Namespace, Group)> {
+        let depth = max_depth.map_or(MAX_NAMESPACE_DEPTH, usize::from);
+        let namespaces = match self.store.namespaces(anchor, depth) {
+            Ok(namespaces) => namespaces,
+            Err(error) => {
+                self.fail_namespace(anchor, &error);
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for ns in namespaces {
+            let access = match reach {
+                Reach::Everything => None,
+                // What the caller reaches here was checked before the task began.
+                Reach::ByRights { access, .. } if ns == *anchor => Some(access.clone()),
+                Reach::ByRights { acl, access } => {
+                    let (GroupAccess::All(granted) | GroupAccess::Owned(granted)) = access;
+                    match reachable(acl, granted.authid(), self.store.name(), &ns, VERIFY_NEEDS) {
+                        Some(access) => Some(access),
+                        None => continue,
+                    }
+                }
+            };
+            let groups = match self.store.groups_and_owners(&ns) {
+                Ok(groups) => groups,
+                // Removed meanwhile; the namespace that was asked for has to be there.
+                Err(DatastoreError::NamespaceMissing { .. }) if ns != *anchor => continue,
+                Err(error) => {
+                    self.fail_namespace(&ns, &error);
+                    continue;
+                }
+            };
+            let is_covered = |owner: Option<&farhold_types::Authid>| match &access {
+                None | Some(GroupAccess::All(_)) => true,
+                Some(owned) => owner.is_some_and(|owner| owned.covers(owner)),
+            };
+            let groups =
+                groups.into_iter().filter(|(group, owner)| is_covered(owner.as_ref()) && !is_benchmark_group(group));
+            found.extend(groups.map(|(group, _)| (ns.clone(), group)));
+        }
+        found.sort_by(|one, other| one.1.cmp(&other.1));
+        found
+    }
+
+    fn fail_namespace(&mut self, ns: &Namespace, error: &DatastoreError) {
+        self.context.warn(&format!("groups of {} cannot be listed: {}", ns.log_name(), chain(error)));
+        self.failed.push(ns.log_name());
+    }
+
+    /// Verifies a group, newest snapshots first; it is number `number` of `count`.
+    fn group(&mut self, ns: &Namespace, group: &Group, number: usize, count: usize) -> Result<(), VerifyStopped> {
+        let path = format!("{}:{}", self.store.name(), group_path(ns, group));
+        let mut snapshots = match self.store.snapshots(ns, group) {
+            Ok(snapshots) => snapshots,
+            Err(DatastoreError::GroupMissing { .. }) => {
+                self.context.log(&format!("SKIPPED: verify group {path} - group does not exist (anymore)."));
+                return Ok(());
+            }
+            Err(error) => {
+                self.context.warn(&format!("snapshots of group {path} cannot be listed: {}", chain(&error)));
+                self.failed.push(group_path(ns, group));
+                return Ok(());
+            }
+        };
+        snapshots.reverse();
+        let of_snapshots = snapshots.len();
+        self.context.log(&format!("verify group {path} ({of_snapshots} snapshots)"));
+        for (done, info) in snapshots.into_iter().enumerate() {
+            self.snapshot(ns, &group.at(info.time))?;
+            let done = Done { groups: number, of_groups: count, snapshots: done + 1, of_snapshots };
+            self.context.log(&progress(done));
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, ns: &Namespace, snapshot: &Snapshot) -> Result<(), VerifyStopped> {
+        let (context, log) = (self.context, &self.log);
+        let (on_event, is_stopped) =
+            (|event: &VerifyEvent<'_>| log.tell(event), || context.is_cancelled() || context.shutdown().is_cancelled());
+        let watch = VerifyWatch { on_event: &on_event, is_stopped: &is_stopped };
+        let verdict = self.verifier.verify_snapshot(ns, snapshot, context.upid(), &self.reverify, &watch)?;
+        if verdict.is_failure() {
+            self.failed.push(snapshot_path(ns, snapshot));
+        }
+        Ok(())
+    }
+}
