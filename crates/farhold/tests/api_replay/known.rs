@@ -56,12 +56,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ),
     (
         "datastore-change",
-        &[64, 127, 136, 277, 287, 289, 290, 291, 292],
-        "A chunk was damaged beside the API, which is not replayed",
-    ),
-    (
-        "datastore-change",
-        &[22],
+        &[22, 64, 127, 136],
         "The first line of group notes is given without its line feed, and not at all if it is empty",
     ),
     (
@@ -69,6 +64,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         &[257, 258, 259, 260, 268, 269, 270, 271, 274, 276, 277, 279, 280, 282, 285],
         "The formats of catalogs and file archives are known to clients only, so nobody can look into them here",
     ),
+    ("datastore-change", &[277], "The manifest holds the name of our own task, so it has another length"),
     ("datastore-read", &[132, 136], "rest-api.md 19.22: an empty list"),
     ("errors", &[236, 238, 239, 240, 245, 283, 284, 285, 286, 287, 290], NO_CONNECTION),
     ("errors", &[15], "Descriptions of roles and realms are ours"),
@@ -95,11 +91,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         "sync.md B 70: a vanished namespace with a child below max-depth stays, and every one that stays is a warning",
     ),
     ("setup", &[15, 16], "Name, kind of key and alternative names of the certificate are our own"),
-    (
-        "tasks",
-        &[194, 207, 216],
-        "Lists with limits, and counts of tasks: the recorded ones contain tasks of later issues",
-    ),
+    ("tasks", &[207, 216], "Lists with limits, and counts of tasks: the recorded ones contain tasks of later issues"),
     ("tasks", &[49], "rest-api.md 19.21: deleting a running job succeeds"),
 ];
 

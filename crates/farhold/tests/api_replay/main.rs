@@ -7,6 +7,7 @@
 //! differs. Calls whose endpoint does not exist are skipped and counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
+mod acts;
 mod bindings;
 mod compare;
 mod exchange;
@@ -144,6 +145,7 @@ fn text(path: &Path) -> &str {
 async fn play(area: &str, player: &mut Player) -> Report {
     let mut report = Report::default();
     for exchange in exchange::read(area) {
+        acts::before(area, exchange.seq, &player.stores());
         let outcome = player.play(&exchange).await;
         report.add(area, &exchange, outcome);
     }

@@ -85,6 +85,11 @@ impl Player {
         }
     }
 
+    /// Returns the folder of the first server's stores.
+    pub fn stores(&self) -> PathBuf {
+        PathBuf::from(self.bindings[0].in_answer("/srv/pbs"))
+    }
+
     /// Lets a folder of each server stand for `recorded`.
     pub fn bind_each(&mut self, recorded: &str, ours: [PathBuf; 2]) {
         for (bindings, ours) in self.bindings.iter_mut().zip(ours) {
