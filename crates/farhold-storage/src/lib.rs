@@ -4,9 +4,12 @@
 //! [`LocalStorage`] is the local file system. With the feature `testing` there are [`MemoryStorage`], the in-memory
 //! twin, [`FaultyStorage`], which fails where a test plans it, and [`suite`], which every backend must pass.
 //!
+//! [`BackingDevices`] mounts the file systems of removable stores.
+//!
 //! All calls block; asynchronous code calls them from blocking threads.
 
 mod backend;
+mod devices;
 mod error;
 mod local;
 mod path;
@@ -25,6 +28,7 @@ pub mod suite;
 pub use backend::{
     DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, RecordLock, Staging, Stat, Storage,
 };
+pub use devices::{BackingDevices, DeviceError, FileSystemUuid, FileSystemUuidError, LinuxDevices};
 pub use error::{Operation, StorageError};
 pub use local::LocalStorage;
 pub use path::{PathError, StorePath};
@@ -32,6 +36,8 @@ pub use space::{FileSystemSpace, file_system_space};
 pub use temporary::{is_random_temporary, stem};
 pub use working_file::WorkingFile;
 
+#[cfg(any(test, feature = "testing"))]
+pub use devices::FakeDevices;
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultKind, FaultyStorage};
 #[cfg(any(test, feature = "testing"))]

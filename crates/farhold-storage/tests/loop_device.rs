@@ -1,0 +1,87 @@
+//! The real devices of this host, tried with an ext4 image on a loop device. Needs root, loop devices and `mkfs.ext4`;
+//! says "not run" otherwise.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot continue should stop")]
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use farhold_storage::{BackingDevices, DeviceError, FileSystemUuid, LinuxDevices};
+
+const UUID: &str = "5e1f0000-feed-4000-8000-0000000f00d1";
+
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A loop device with a file system; let go when dropped.
+struct LoopDevice(String);
+
+impl LoopDevice {
+    fn new(image: &Path) -> Option<Self> {
+        let path = image.to_str().unwrap();
+        File::create(image).unwrap().set_len(16 << 20).unwrap();
+        output_of("mkfs.ext4", &["-q", "-F", "-U", UUID, path])?;
+        output_of("losetup", &["--find", "--show", path]).map(Self)
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        output_of("losetup", &["--detach", &self.0]);
+    }
+}
+
+/// A mount that is undone at the end, also if the test fails.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = LinuxDevices.unmount(self.0);
+    }
+}
+
+#[test]
+fn a_file_system_is_found_by_its_uuid_and_shown_in_another_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let Some(device) = LoopDevice::new(&at("image")) else {
+        eprintln!("not run: no loop device can be made here");
+        return;
+    };
+    let uuid: FileSystemUuid = UUID.parse().unwrap();
+    let (temporary, place) = (at("temporary"), at("a place"));
+    fs::create_dir(&temporary).unwrap();
+    fs::create_dir(&place).unwrap();
+    match LinuxDevices.mount(&uuid, &temporary) {
+        Err(DeviceError::Mount { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            eprintln!("not run: nothing may be mounted here");
+            return;
+        }
+        result => result.unwrap(),
+    }
+    let mounted_temporarily = Mounted(&temporary);
+    assert!(LinuxDevices.is_mounted(&uuid, &temporary));
+    fs::create_dir(temporary.join("pbs")).unwrap();
+    fs::write(temporary.join("pbs/file"), "content").unwrap();
+
+    LinuxDevices.bind(&temporary.join("pbs"), &place).unwrap();
+    let mounted = Mounted(&place);
+    drop(mounted_temporarily);
+    assert!(!LinuxDevices.is_mounted(&uuid, &temporary));
+    assert!(LinuxDevices.is_mounted(&uuid, &place), "the bind mount stays");
+    assert!(!LinuxDevices.is_mounted(&"00000000-feed-4000-8000-0000000f00d1".parse().unwrap(), &place));
+    assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "content");
+
+    let open = File::open(place.join("file")).unwrap();
+    assert!(matches!(LinuxDevices.unmount(&place), Err(DeviceError::Unmount { .. })), "somebody uses it");
+    assert!(LinuxDevices.is_mounted(&uuid, &place));
+    drop(open);
+    LinuxDevices.unmount(&place).unwrap();
+    assert!(!LinuxDevices.is_mounted(&uuid, &place));
+    assert!(!place.join("file").exists());
+    drop(mounted);
+    drop(device);
+    assert!(matches!(LinuxDevices.mount(&uuid, &temporary), Err(DeviceError::NotFound { .. })));
+}
