@@ -29,13 +29,21 @@ impl Datastore {
         ignore_missing(self.storage().remove_tree(&at(CHUNKS)))
     }
 
+    /// Removes the lock file of a store without content. Its directory stays.
+    ///
+    /// # Errors
+    /// [`DatastoreError::Storage`].
+    pub fn destroy_lock_file(&self) -> Result<(), DatastoreError> {
+        ignore_missing(self.storage().remove_file(&at(PROCESS_LOCK)))
+    }
+
     /// Removes what is left of a store without content: its lock file, and its directory unless it holds something that
     /// is not ours.
     ///
     /// # Errors
     /// [`DatastoreError::Storage`].
     pub fn destroy_shell(&self) -> Result<(), DatastoreError> {
-        ignore_missing(self.storage().remove_file(&at(PROCESS_LOCK)))?;
+        self.destroy_lock_file()?;
         match self.storage().remove_dir(&StorePath::root()) {
             Err(StorageError::NotEmpty { .. }) => Ok(()),
             other => ignore_missing(other),

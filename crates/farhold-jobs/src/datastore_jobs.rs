@@ -3,7 +3,7 @@
 //! Both hold the configuration lock only where they must: creation from the check of the paths until the section is
 //! written, so that two creations cannot nest their stores; removal only for each change of the file.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use farhold_datastore::{AccessTimeCheck, Datastore, DatastoreError, LockError, OpenError, OpenOptions};
@@ -20,6 +20,8 @@ use thiserror::Error;
 
 use crate::App;
 use crate::permission::{JobDenied, may_change_stored};
+use crate::removable::{Mounted, RemovableError, Then, may_change_disks, mount_store, unmount_store};
+use crate::stores::MountStatus;
 
 /// Longest id of a job. Source: `docs/spec/rest-api.md` 2.1.
 const MAX_JOB_ID: usize = 32;
@@ -81,6 +83,28 @@ pub enum DatastoreJobError {
         #[source]
         source: Box<Denied>,
     },
+    /// Two stores on one device would lie in each other.
+    #[error("paths on one device cannot be nested: '{path}' and '{other_path}' of datastore '{other}'")]
+    NestedOnDevice {
+        /// The new store's path on the device.
+        path: String,
+        /// The other store's.
+        other_path: String,
+        /// The other store.
+        other: DatastoreName,
+    },
+    /// A removable store needs a privilege on the disks of the host.
+    #[error(transparent)]
+    Disks(Box<Denied>),
+    /// The data of a store that is not there cannot be removed.
+    #[error("cannot destroy the data of datastore '{name}' unless it is mounted")]
+    DataNotMounted {
+        /// The store.
+        name: DatastoreName,
+    },
+    /// The device cannot be mounted or unmounted.
+    #[error(transparent)]
+    Removable(#[from] RemovableError),
     /// An expert setting makes no sense.
     #[error(transparent)]
     Tuning(#[from] FieldError),
@@ -146,7 +170,8 @@ pub async fn create_datastore(app: &Arc<App>, caller: &Authid, new: NewDatastore
 /// Removes the store's jobs and access control entries unless they are to stay, and returns what the rest needs. Blocking.
 ///
 /// # Errors
-/// A wrong digest, then an unknown store, then a job that the caller may not change; nothing was changed in these cases.
+/// A wrong digest, then an unknown store, then a removable one whose device the caller may not touch or whose data is not
+/// there to be removed, then a job that the caller may not change; nothing was changed in these cases.
 pub fn prepare_removal(
     app: &App,
     acl: &AclTree,
@@ -155,10 +180,15 @@ pub fn prepare_removal(
     expected: Option<Digest>,
     how: RemoveDatastore,
 ) -> Result<(), DatastoreJobError> {
-    app.settings.datastores().edit(expected, |stores| match stores.contains(name.as_str()) {
-        true => Ok(()),
-        false => Err(DatastoreJobError::Unknown { name: name.clone() }),
+    let edited = app.settings.datastores().edit(expected, |stores| match stores.get(name.as_str())? {
+        Some(config) => Ok(config.clone()),
+        None => Err(DatastoreJobError::Unknown { name: name.clone() }),
     })?;
+    let config = edited.value;
+    if config.backing_device.is_some() {
+        may_change_disks(acl, caller).map_err(|denied| DatastoreJobError::Disks(Box::new(denied)))?;
+        check_data_is_there(app, &config, how)?;
+    }
     if !how.keeps_job_configs {
         let jobs = jobs_of(app, acl, caller, name)?;
         remove_jobs(app, &jobs)?;
@@ -197,22 +227,25 @@ fn create(app: &App, new: NewDatastore, task: &TaskContext) -> Result<(), Datast
     let config = new.config;
     let tuning = config.tuning_options()?;
     let check = if tuning.gc_atime_safety_check { AccessTimeCheck::Run } else { AccessTimeCheck::Skip };
-    let path = config.content_path();
+    let path = app.stores.content_path(&config);
     let name = config.name.clone();
     app.settings.datastores().edit(None, |stores| {
         if stores.contains(name.as_str()) {
             return Err(DatastoreJobError::Exists { name: name.clone() });
         }
-        check_not_nested(&path, stores)?;
+        check_not_nested(app, &config, stores)?;
         // Nothing is written before this closure ends well; an entry that breaks a rule should not leave a chunk store.
-        stores.insert(config)?;
+        stores.insert(config.clone())?;
         let options = OpenOptions { sync_level: tuning.sync_level, ..app.stores.open_options(&name, path.clone()) };
-        if new.reuses_existing {
-            drop(Datastore::adopt(options, check)?);
-        } else {
-            task.log("creating the chunk store");
-            drop(Datastore::create(options, check)?);
-        }
+        on_its_device(app, &config, task, || {
+            if new.reuses_existing {
+                drop(Datastore::adopt(options, check)?);
+            } else {
+                task.log("creating the chunk store");
+                drop(Datastore::create(options, check)?);
+            }
+            Ok(())
+        })?;
         if check == AccessTimeCheck::Run {
             task.log("access times are kept as garbage collection needs them");
         }
@@ -225,24 +258,69 @@ fn create(app: &App, new: NewDatastore, task: &TaskContext) -> Result<(), Datast
     Ok(())
 }
 
-/// Checks that no configured store lies in `path`, or the other way round, by the components of the paths as written.
-fn check_not_nested(path: &Path, stores: &Entries<Datastores>) -> Result<(), DatastoreJobError> {
-    let parts = |path: &Path| -> Vec<PathBuf> {
-        let names = path.components().filter(|part| !matches!(part, Component::CurDir));
-        names.map(|part| PathBuf::from(part.as_os_str())).collect()
-    };
-    let ours = parts(path);
+/// Does `work` with the device of a removable store mounted, which stays so unless the work fails. For other stores it
+/// just does it.
+fn on_its_device(
+    app: &App,
+    config: &DatastoreConfig,
+    task: &TaskContext,
+    work: impl FnOnce() -> Result<(), DatastoreJobError>,
+) -> Result<(), DatastoreJobError> {
+    if config.backing_device.is_none() {
+        return work();
+    }
+    let mounted = mount_store(app, config, task)?;
+    let result = work();
+    if result.is_err()
+        && mounted == Mounted::Now
+        && let Err(error) = unmount_store(app, config, Then::Nothing)
+    {
+        task.warn(&format!("the device stays mounted: {}", TaskFailure::from_error(&error)));
+    }
+    result
+}
+
+/// Checks that no configured store lies in the new one, or the other way round, by the components of the paths as
+/// written: those in the file system, and those of stores on one device.
+fn check_not_nested(
+    app: &App,
+    config: &DatastoreConfig,
+    stores: &Entries<Datastores>,
+) -> Result<(), DatastoreJobError> {
+    let path = app.stores.content_path(config);
     for other in stores.usable() {
-        let other_path = other.content_path();
-        let theirs = parts(&other_path);
-        let shared = ours.len().min(theirs.len());
-        if ours[..shared] == theirs[..shared] {
+        let other_path = app.stores.content_path(other);
+        if is_nested(&path, &other_path) {
             return Err(DatastoreJobError::Nested {
                 path: path.display().to_string(),
                 other_path: other_path.display().to_string(),
                 other: other.name.clone(),
             });
         }
+        let is_on_same_device = config.backing_device.is_some() && config.backing_device == other.backing_device;
+        if is_on_same_device && is_nested(Path::new(&config.path), Path::new(&other.path)) {
+            return Err(DatastoreJobError::NestedOnDevice {
+                path: config.path.clone(),
+                other_path: other.path.clone(),
+                other: other.name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether one path lies in the other one, or both are the same.
+fn is_nested(path: &Path, other: &Path) -> bool {
+    fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
+        path.components().filter(|part| !matches!(part, Component::CurDir))
+    }
+    parts(path).zip(parts(other)).all(|(ours, theirs)| ours == theirs)
+}
+
+/// Checks that the data that is to be removed can be reached.
+fn check_data_is_there(app: &App, config: &DatastoreConfig, how: RemoveDatastore) -> Result<(), DatastoreJobError> {
+    if how.destroys_data && app.stores.mount_status(config) == MountStatus::NotMounted {
+        return Err(DatastoreJobError::DataNotMounted { name: config.name.clone() });
     }
     Ok(())
 }
@@ -369,9 +447,10 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
         return Err(DatastoreJobError::InUse { readers, writers });
     }
     app.stores.close(name);
+    check_data_is_there(app, &config, how)?;
     let store = if how.destroys_data {
         task.log("removing all backups and chunks");
-        let store = Datastore::open(app.stores.open_options(name, config.content_path()))?;
+        let store = Datastore::open(app.stores.open_options(name, app.stores.content_path(&config)))?;
         let lock = store.lock_process_exclusive().map_err(DatastoreJobError::Locked)?;
         store.destroy_content()?;
         drop(lock);
@@ -385,14 +464,39 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
         Ok(())
     })?;
     app.job_states.remove(&gc_key(name)?)?;
-    if let Err(error) = app.history.forget(name) {
-        task.warn(&format!("the history of its usage stays behind: {error}"));
-    }
+    let is_destroyed = store.is_some();
     if let Some(store) = store {
-        store.destroy_shell()?;
+        if config.backing_device.is_some() {
+            // Its directory is a mount point, which cannot be removed.
+            store.destroy_lock_file()?;
+        } else {
+            store.destroy_shell()?;
+        }
         task.log("all data is removed");
     }
+    if config.backing_device.is_some() {
+        let_go_of_device(app, &config, is_destroyed, task);
+    }
     Ok(())
+}
+
+/// Unmounts the device of a store that is not configured any more. What goes wrong is a warning.
+fn let_go_of_device(app: &App, config: &DatastoreConfig, is_destroyed: bool, task: &TaskContext) {
+    if app.stores.mount_status(config) == MountStatus::Mounted {
+        match unmount_store(app, config, Then::Nothing) {
+            Ok(()) => task.log("the device is unmounted"),
+            Err(error) => {
+                task.warn(&format!("the device stays mounted: {}", TaskFailure::from_error(&error)));
+                return;
+            }
+        }
+    }
+    if is_destroyed {
+        let mount_point = app.stores.content_path(config);
+        if let Err(error) = std::fs::remove_dir(&mount_point) {
+            task.warn(&format!("failed to remove the mount point {}: {error}", mount_point.display()));
+        }
+    }
 }
 
 /// Sets maintenance mode `delete`, so that nobody opens the store any more; returns what the store is.

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhold_datastore::{Datastore, OpenError, OpenOptions};
 use farhold_settings::{DatastoreConfig, FieldError, MaintenanceType, Settings, SettingsError};
+use farhold_storage::{BackingDevices, FileSystemUuid};
 use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
 use thiserror::Error;
 
@@ -45,6 +46,12 @@ pub enum StoreAccessError {
         mode: &'static str,
         /// Empty, or a colon and the administrator's message.
         message: String,
+    },
+    /// The store's device is not mounted.
+    #[error("datastore '{name}' is not mounted")]
+    NotMounted {
+        /// The store.
+        name: DatastoreName,
     },
     /// The store lies in an object storage, which this server cannot use.
     #[error("datastore '{name}' has an S3 backend, which is not supported")]
@@ -151,10 +158,46 @@ impl Deref for StoreHandle {
     }
 }
 
+/// Whether the device of a store is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountStatus {
+    /// The store lies on no device of its own.
+    NonRemovable,
+    /// It is mounted in its place.
+    Mounted,
+    /// It is not.
+    NotMounted,
+}
+
+impl MountStatus {
+    /// Returns the word of the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NonRemovable => "nonremovable",
+            Self::Mounted => "mounted",
+            Self::NotMounted => "notmounted",
+        }
+    }
+}
+
+/// Where removable stores are mounted, and by whom.
+#[derive(Clone)]
+pub struct RemovablePlaces {
+    /// The host's devices.
+    pub devices: Arc<dyn BackingDevices>,
+    /// Each removable store is a folder in here, `/mnt/datastore` of the reference.
+    pub mounts: PathBuf,
+    /// Devices are mounted here for a moment, `/run/proxmox-backup/mount` of the reference.
+    pub temporary: PathBuf,
+}
+
 /// The datastores of one server.
 pub struct Stores {
     settings: Settings,
     lock_directory: PathBuf,
+    removable: RemovablePlaces,
+    /// Held while something is mounted or unmounted: two at once could mount one over the other.
+    mounting: Mutex<()>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     open: Mutex<HashMap<DatastoreName, Opened>>,
@@ -167,10 +210,12 @@ impl Stores {
     pub fn new(
         settings: Settings,
         lock_directory: PathBuf,
+        removable: RemovablePlaces,
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Self {
-        Self { settings, lock_directory, clock, randomness, open: Mutex::default() }
+        let (mounting, open) = (Mutex::default(), Mutex::default());
+        Self { settings, lock_directory, removable, mounting, clock, randomness, open }
     }
 
     /// Returns a store for an operation, opening it if it is not open yet. Blocking.
@@ -183,7 +228,44 @@ impl Stores {
             return Err(StoreAccessError::Unknown { name: name.to_string() });
         };
         check_maintenance(config, operation)?;
-        self.open_configured(config, operation)
+        if self.mount_status(config) == MountStatus::NotMounted {
+            return Err(StoreAccessError::NotMounted { name: name.clone() });
+        }
+        let handle = self.open_configured(config, operation)?;
+        if config.backing_device.is_some() {
+            // Unmounting sets the mode first and then waits for who is counted. So whoever finds no mode after having
+            // been counted is waited for, and nobody writes below a mount point that is empty again.
+            match self.settings.datastores().load()?.entries.get(name.as_str())? {
+                Some(config) => check_maintenance(config, operation)?,
+                None => return Err(StoreAccessError::Unknown { name: name.to_string() }),
+            }
+        }
+        Ok(handle)
+    }
+
+    /// Returns where the content of a store lies in the file system.
+    pub fn content_path(&self, config: &DatastoreConfig) -> PathBuf {
+        config.content_path(&self.removable.mounts)
+    }
+
+    /// Returns whether the store's device is there. Blocking, but opens nothing.
+    pub fn mount_status(&self, config: &DatastoreConfig) -> MountStatus {
+        let Some(device) = &config.backing_device else { return MountStatus::NonRemovable };
+        let place = self.content_path(config);
+        match device.parse::<FileSystemUuid>() {
+            Ok(uuid) if self.removable.devices.is_mounted(&uuid, &place) => MountStatus::Mounted,
+            _ => MountStatus::NotMounted,
+        }
+    }
+
+    /// Returns where removable stores are mounted, and by whom.
+    pub const fn removable(&self) -> &RemovablePlaces {
+        &self.removable
+    }
+
+    /// Waits until nothing is being mounted or unmounted, and keeps others from it until the guard is dropped. Blocking.
+    pub fn lock_mounts(&self) -> MutexGuard<'_, ()> {
+        self.mounting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open_configured(&self, config: &DatastoreConfig, operation: Operation) -> Result<StoreHandle, StoreAccessError> {
@@ -193,7 +275,7 @@ impl Stores {
         }
         let tuning =
             config.tuning_options().map_err(|source| StoreAccessError::Tuning { name: name.clone(), source })?;
-        let path = config.content_path();
+        let path = self.content_path(config);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = open.get(name)
             && opened.path == path

@@ -13,6 +13,7 @@ use farhold_settings::{
     AclEntry, AclSubject, ConfigDir, DatastoreConfig, Settings, SettingsError, TokenConfig, UserConfig, UserEntry,
     Validity,
 };
+use farhold_storage::FakeDevices;
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
@@ -24,7 +25,7 @@ use crate::host::HostFiles;
 use crate::host::testing::FakeHost;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
-use crate::stores::Stores;
+use crate::stores::{RemovablePlaces, Stores};
 
 /// Where test clocks start: 2026-11-22T01:30:00Z.
 pub const START: Epoch = Epoch(1_795_311_000);
@@ -99,6 +100,8 @@ pub struct TestServer {
     pub clock: Arc<ManualClock>,
     /// The host it believes to run on.
     pub host: Arc<FakeHost>,
+    /// The devices that can be plugged in.
+    pub devices: Arc<FakeDevices>,
     folder: tempfile::TempDir,
 }
 
@@ -125,11 +128,13 @@ impl TestServer {
         });
         let keys = Keys::load_or_create(settings.dir()).unwrap();
         let host = Arc::new(FakeHost::sample());
+        let devices = Arc::new(FakeDevices::default());
+        let removable = RemovablePlaces { devices: devices.clone(), mounts: at("mnt"), temporary: at("run/mount") };
         let app = App {
             access: Access::new(settings.clone(), clock.clone(), keys, None),
             verify_turns: crate::verify::VerifyTurns::default(),
             progress: ProgressBoard::default(),
-            stores: Stores::new(settings.clone(), at("run/locks"), clock.clone(), Arc::clone(&randomness)),
+            stores: Stores::new(settings.clone(), at("run/locks"), removable, clock.clone(), Arc::clone(&randomness)),
             settings,
             tasks: tasks.unwrap(),
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
@@ -144,7 +149,7 @@ impl TestServer {
             clock: clock.clone(),
             randomness,
         };
-        Self { app: Arc::new(app), clock, host, folder }
+        Self { app: Arc::new(app), clock, host, devices, folder }
     }
 
     /// Returns the folder for everything that belongs to the server.

@@ -6,6 +6,7 @@ pub mod daily_window;
 pub mod encrypt_plan;
 pub mod gc_cutoff;
 pub mod history;
+pub mod mount_jobs;
 pub mod namespace_map;
 pub mod notification_match;
 pub mod peer_version;

@@ -89,7 +89,7 @@ fn records_hold_what_the_files_say() {
     let removable = stores.require("usb-rot").unwrap();
     assert_eq!(removable.maintenance().unwrap().maintenance_type, MaintenanceType::Offline);
     assert_eq!(removable.maintenance().unwrap().message.as_deref(), Some("disk%20swap"));
-    assert_eq!(removable.content_path().to_str(), Some("/mnt/datastore/usb-rot"));
+    assert_eq!(removable.content_path(std::path::Path::new("/mnt/datastore")).to_str(), Some("/mnt/datastore/usb-rot"));
 }
 
 #[test]

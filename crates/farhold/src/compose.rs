@@ -10,9 +10,12 @@ use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
-use farhold_jobs::{App, History, NodeFacts, OpenBackups, ProgressBoard, ServerCertificate, ServerLog, Stores};
+use farhold_jobs::{
+    App, History, NodeFacts, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate, ServerLog, Stores,
+};
 use farhold_pam::Pam;
 use farhold_settings::{ConfigDir, Settings};
+use farhold_storage::{BackingDevices, LinuxDevices};
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{ProcFs, TaskOptions, TaskRegistry};
 use farhold_types::{Clock, Randomness};
@@ -41,6 +44,8 @@ pub struct Parts {
     pub time_zone: TimeZone,
     /// What the host says of itself.
     pub host: Arc<dyn HostFiles>,
+    /// Mounts the devices of removable datastores.
+    pub devices: Arc<dyn BackingDevices>,
     /// The latest lines of the program's log.
     pub server_log: Arc<ServerLog>,
     /// Checks passwords of realm `pam`; without it they are refused.
@@ -58,6 +63,7 @@ impl Parts {
             randomness: Arc::new(system::SystemRandomness),
             time_zone: TimeZone::system(),
             host: Arc::new(SystemHost),
+            devices: Arc::new(LinuxDevices),
             server_log: Arc::default(),
             system_accounts: Some(Arc::new(HostAccounts::new(Pam::of_this_host()))),
         }
@@ -86,7 +92,7 @@ const STATE_MODE: u32 = 0o755;
 /// # Errors
 /// A directory or file cannot be made or read.
 pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
-    let Directories { etc, lib, log, run } = &parts.directories;
+    let Directories { etc, lib, log, run, mounts } = &parts.directories;
     make_directory(etc, CONFIG_MODE)?;
     for directory in [lib, log, &log.join("api"), run, &run.join("locks")] {
         make_directory(directory, STATE_MODE)?;
@@ -117,8 +123,14 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     let auth_log = AuthLog::new(log.join("api").join("auth.log"), Arc::clone(&parts.clock), parts.time_zone.clone());
     let access =
         Access::new(settings.clone(), Arc::clone(&parts.clock), keys, parts.system_accounts).with_auth_log(auth_log);
-    let stores =
-        Stores::new(settings.clone(), run.join("locks"), Arc::clone(&parts.clock), Arc::clone(&parts.randomness));
+    let removable = RemovablePlaces { devices: parts.devices, mounts: mounts.clone(), temporary: run.join("mount") };
+    let stores = Stores::new(
+        settings.clone(),
+        run.join("locks"),
+        removable,
+        Arc::clone(&parts.clock),
+        Arc::clone(&parts.randomness),
+    );
     let open_backups = OpenBackups::new(lib.join("farhold").join("open-backups"), Arc::clone(&parts.randomness));
     let app = Arc::new(App {
         settings,

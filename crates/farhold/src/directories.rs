@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The four places of one server.
+/// The places of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directories {
     /// Configuration files.
@@ -17,6 +17,8 @@ pub struct Directories {
     pub log: PathBuf,
     /// Sockets and locks; may be lost at reboot.
     pub run: PathBuf,
+    /// Where removable datastores are mounted.
+    pub mounts: PathBuf,
 }
 
 /// What the choice depends on, read from the environment by `main` only.
@@ -33,9 +35,10 @@ pub struct Surroundings {
 }
 
 impl Directories {
-    /// Returns the places below one folder: `etc`, `lib`, `log` and `run`.
+    /// Returns the places below one folder: `etc`, `lib`, `log`, `run` and `mnt`.
     pub fn below(root: &Path) -> Self {
-        Self { etc: root.join("etc"), lib: root.join("lib"), log: root.join("log"), run: root.join("run") }
+        let at = |name: &str| root.join(name);
+        Self { etc: at("etc"), lib: at("lib"), log: at("log"), run: at("run"), mounts: at("mnt") }
     }
 
     /// Returns the places for these surroundings, or `None` if there is neither a root folder nor a home.
@@ -50,6 +53,7 @@ impl Directories {
                 lib: "/var/lib/proxmox-backup".into(),
                 log: "/var/log/proxmox-backup".into(),
                 run: "/run/proxmox-backup".into(),
+                mounts: "/mnt/datastore".into(),
             });
         }
         let state = surroundings.xdg_state_home.clone().filter(absolute);

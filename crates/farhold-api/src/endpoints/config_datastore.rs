@@ -1,21 +1,25 @@
 //! `/config/datastore`: the configuration of datastores. Source: `docs/spec/rest-api.md` 8.
 //!
-//! Removable stores and stores in an object storage are not offered yet: creating one is refused.
+//! Stores in an object storage are not offered: creating one is refused.
 
 mod fields;
 
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use farhold_jobs::App;
 use farhold_jobs::datastore_jobs::{
     DatastoreJobError, NewDatastore, RemoveDatastore, create_datastore, prepare_removal, remove_datastore,
 };
+use farhold_jobs::removable::may_change_disks;
 use farhold_rules::acl::AclPath;
 use farhold_settings::{DatastoreConfig, MaintenanceType};
+use farhold_tasks::job_state::JobKey;
 use farhold_types::{DatastoreName, Digest, Namespace, Privileges};
 use serde_json::Value;
 
 use super::blocking;
+use super::errors::forbidden;
 use super::keep::keep_options;
 use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
@@ -74,7 +78,10 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
 
 impl From<DatastoreJobError> for ApiError {
     fn from(error: DatastoreJobError) -> Self {
-        Self::from_chain(&error)
+        match &error {
+            DatastoreJobError::Disks(denied) => forbidden(denied),
+            _ => Self::from_chain(&error),
+        }
     }
 }
 
@@ -124,9 +131,14 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         return Err(ApiError::parameter("path", format!("must be {}", expected)));
     }
     if is_removable {
-        return Err(ApiError::parameter("backing-device", "removable datastores cannot be created yet"));
+        if Path::new(&path).components().any(|part| part == Component::ParentDir) {
+            return Err(ApiError::parameter("path", "must not lead out of the device"));
+        }
+        let (server, creator) = (Arc::clone(&app), caller.clone());
+        blocking(move || may_change_disks(&*server.acl()?, &creator).map_err(|denied| forbidden(&denied))).await?;
     }
     let mut config = DatastoreConfig::new(name, path);
+    config.backing_device = params.text("backing-device").map(str::to_owned);
     config.backend = params.text("backend").map(str::to_owned);
     if config.is_s3() {
         return Err(ApiError::parameter("backend", "datastores in an object storage cannot be created yet"));
@@ -149,11 +161,12 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         return Err(ApiError::parameter(*key, "pruning is set up by prune jobs, not by the datastore"));
     }
     blocking(move || {
-        app.settings.datastores().edit(digest, |stores| {
+        let edited = app.settings.datastores().edit(digest, |stores| {
             let mut config = match stores.get(name.as_str())? {
                 Some(config) => config.clone(),
                 None => return Err(ApiError::from(DatastoreJobError::Unknown { name: name.clone() })),
             };
+            let former_schedule = config.gc_schedule.clone();
             let is_being_deleted =
                 config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete);
             for key in params.texts("delete").unwrap_or_default() {
@@ -166,9 +179,15 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
             if is_being_deleted && touches_mode {
                 return Err(ApiError::bad_request("datastore is being deleted"));
             }
+            let is_rescheduled = config.gc_schedule.is_some() && config.gc_schedule != former_schedule;
             stores.update(config)?;
-            Ok(())
+            Ok(is_rescheduled)
         })?;
+        if edited.value {
+            // A new schedule never fires for a moment in the past.
+            let key = JobKey::new("garbage_collection", name.as_str())?;
+            app.job_states.schedule_changed(&key, app.clock.now(), &app.tasks)?;
+        }
         // Whoever opens the store next gets it with the new settings.
         Ok::<_, ApiError>(Reply::null())
     })

@@ -207,7 +207,9 @@ async fn directories(app: Arc<App>, _request: Request<App>) -> Result<Reply, Api
     blocking(move || {
         let stores = app.settings.datastores().load()?.entries;
         let is_removable = |path: &str| {
-            stores.usable().any(|store| store.backing_device.is_some() && store.content_path().starts_with(path))
+            stores
+                .usable()
+                .any(|store| store.backing_device.is_some() && app.stores.content_path(store).starts_with(path))
         };
         let mut items = Vec::new();
         for mount in mounts(&*app.host) {

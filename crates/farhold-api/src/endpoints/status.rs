@@ -11,7 +11,7 @@ use farhold_settings::DatastoreConfig;
 use farhold_types::{Authid, Epoch, Namespace, Privileges};
 use serde_json::{Map, Value, json};
 
-use super::admin_datastore::{NS_ANY, mount_status};
+use super::admin_datastore::NS_ANY;
 use super::blocking;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
@@ -92,7 +92,7 @@ fn usage_item(app: &App, acl: &AclTree, caller: &Authid, store: &DatastoreConfig
     if !is_full && !acl.has_any_below(caller, &path, NS_ANY) {
         return None;
     }
-    let mount_status = mount_status(store);
+    let mount_status = app.stores.mount_status(store).as_str();
     let mut item = json!({
         "store": store.name,
         "mount-status": mount_status,

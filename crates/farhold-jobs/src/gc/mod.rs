@@ -19,7 +19,7 @@ use farhold_datastore::{AccessTimeCheck, DatastoreError};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
-use farhold_settings::{FieldError, SettingsError, Tuning};
+use farhold_settings::{DatastoreConfig, FieldError, SettingsError, Tuning};
 use farhold_tasks::job_state::{JobKey, JobState, JobStateError, LOCK_WAIT};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName, Namespace, Privileges};
@@ -189,8 +189,9 @@ pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String
 fn open(app: &App, name: &DatastoreName) -> Result<(StoreHandle, GcOptions), GcRunError> {
     let loaded = app.settings.datastores().load()?;
     let config = loaded.entries.get(name.as_str())?.ok_or_else(|| GcRunError::Unknown { name: name.clone() })?;
-    let path = config.content_path();
-    let other = loaded.entries.usable().find(|other| other.name != *name && overlap(&path, &other.content_path()));
+    let path = app.stores.content_path(config);
+    let overlaps = |other: &&DatastoreConfig| other.name != *name && overlap(&path, &app.stores.content_path(other));
+    let other = loaded.entries.usable().find(overlaps);
     if let Some(other) = other {
         return Err(GcRunError::Nested { name: name.clone(), other: other.name.clone() });
     }

@@ -10,6 +10,7 @@ use super::Subject;
 use crate::App;
 use crate::host::kernel::{CpuTimes, DiskCounters, Memory, parse_cpu_times, parse_load, parse_memory};
 use crate::host::{HostFiles, disk_of, network};
+use crate::stores::MountStatus;
 
 /// What was read of the host.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -67,7 +68,12 @@ impl Sample {
 pub fn take_sample(app: &App) -> Sample {
     let host = &*app.host;
     let stores = match app.settings.datastores().load() {
-        Ok(loaded) => loaded.entries.usable().filter(|store| is_there(store)).map(|s| store_reading(host, s)).collect(),
+        Ok(loaded) => loaded
+            .entries
+            .usable()
+            .filter(|store| is_there(app, store))
+            .map(|store| store_reading(app, store))
+            .collect(),
         // Whoever calls anything else is told so.
         Err(_) => Vec::new(),
     };
@@ -76,13 +82,14 @@ pub fn take_sample(app: &App) -> Sample {
 
 /// Returns whether a store's content can be looked at. A removable one that is not mounted would show the room of
 /// whatever lies below its mount point.
-fn is_there(store: &DatastoreConfig) -> bool {
+fn is_there(app: &App, store: &DatastoreConfig) -> bool {
     let is_closed = store.maintenance().is_some_and(|mode| mode.maintenance_type != MaintenanceType::ReadOnly);
-    !store.is_s3() && !is_closed && store.content_path().join(".chunks").is_dir()
+    let is_mounted = app.stores.mount_status(store) != MountStatus::NotMounted;
+    !store.is_s3() && !is_closed && is_mounted && app.stores.content_path(store).join(".chunks").is_dir()
 }
 
-fn store_reading(host: &dyn HostFiles, store: &DatastoreConfig) -> StoreReading {
-    let path = store.content_path();
+fn store_reading(app: &App, store: &DatastoreConfig) -> StoreReading {
+    let (host, path) = (&*app.host, app.stores.content_path(store));
     StoreReading { name: store.name.clone(), space: host.space(&path).ok(), disk: disk_of(host, &path) }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Property strings are kept as text, so that what was written comes back; accessors give them a meaning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use farhold_format::config_schema::FileSchema;
 use farhold_format::property_string::Properties;
@@ -150,11 +150,11 @@ impl DatastoreConfig {
         }
     }
 
-    /// Returns where the content lies in the file system: `path`, or the mount point of a removable store.
-    pub fn content_path(&self) -> PathBuf {
+    /// Returns where the content lies in the file system: `path`, or the mount point of a removable store below `mounts`.
+    pub fn content_path(&self, mounts: &Path) -> PathBuf {
         match self.backing_device {
             None => PathBuf::from(&self.path),
-            Some(_) => PathBuf::from("/mnt/datastore").join(self.name.as_str()),
+            Some(_) => mounts.join(self.name.as_str()),
         }
     }
 

@@ -19,7 +19,6 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
         &[138, 139, 193, 194, 195],
         "rest-api.md 19.10 and 19.14: an API token needs an existing user, a failed creation leaves none",
     ),
-    ("config-datastore", &[103, 106], "Removable datastores are a later issue"),
     ("config-datastore", &[249, 274, 303], "rest-api.md 19.27: no digest of an empty file"),
     (
         "config-datastore",

@@ -26,13 +26,17 @@ use std::sync::{Arc, Mutex};
 use bindings::Bindings;
 use farhold_jobs::App;
 use farhold_jobs::history::take_sample;
+use farhold_storage::FakeDevices;
 use farhold_types::Epoch;
 use replay::{Outcome, Player, Server, Time};
 use support::files;
-use support::servers::{Folders, Listening, SetClock, replace_in, server};
+use support::servers::{Folders, Listening, SetClock, replace_in, server, server_with_devices};
 
 /// When the recording of the set-up began: 2026-11-22T20:39:19Z.
 const RECORDED_AT: Epoch = Epoch(1_795_379_959);
+
+/// The device that the recorded server could mount in area `removable`.
+const DEVICE: &str = "7f3c9a10-0000-4000-8000-00000000c0de";
 
 /// The port of rec2 in the recordings.
 const RECORDED_PORT: &str = "18407";
@@ -116,7 +120,7 @@ struct Scene {
 impl Scene {
     fn open(folders: &Folders, now: Epoch) -> Self {
         let clock = Arc::new(SetClock::new(now));
-        let rec1 = server(&folders.server(1), "pbs1", clock.clone());
+        let rec1 = server_with_devices(&folders.server(1), "pbs1", clock.clone(), device(folders));
         look_back(&rec1.app);
         let rec2 = Listening::start(server(&folders.server(2), "pbs2", clock));
         let port = rec2.port();
@@ -135,6 +139,14 @@ fn look_back(app: &App) {
     earlier.time.0 -= 10;
     app.history.add(earlier);
     app.history.add(take_sample(app));
+}
+
+/// Returns devices of which one is plugged in, with nothing on it.
+fn device(folders: &Folders) -> Arc<FakeDevices> {
+    let (devices, folder) = (FakeDevices::default(), folders.root.join("device"));
+    fs::create_dir_all(&folder).unwrap();
+    devices.plug(&DEVICE.parse().unwrap(), &folder);
+    Arc::new(devices)
 }
 
 fn text(path: &Path) -> &str {

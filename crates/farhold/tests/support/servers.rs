@@ -14,6 +14,7 @@ use farhold::directories::Directories;
 use farhold::system::SystemRandomness;
 use farhold_access::SystemAccounts;
 use farhold_jobs::host::testing::FakeHost;
+use farhold_storage::FakeDevices;
 use farhold_types::{Clock, Epoch, Secret};
 use jiff::tz::TimeZone;
 
@@ -64,8 +65,13 @@ fn host() -> FakeHost {
     host
 }
 
-/// Puts a server together whose files are below `root`.
+/// Puts a server together whose files are below `root`. No device is plugged in.
 pub fn server(root: &Path, node: &str, clock: Arc<dyn Clock>) -> Composed {
+    server_with_devices(root, node, clock, Arc::default())
+}
+
+/// Puts a server together whose files are below `root`, with devices that can be plugged in.
+pub fn server_with_devices(root: &Path, node: &str, clock: Arc<dyn Clock>, devices: Arc<FakeDevices>) -> Composed {
     compose(Parts {
         directories: Directories::below(root),
         node: node.to_owned(),
@@ -74,6 +80,7 @@ pub fn server(root: &Path, node: &str, clock: Arc<dyn Clock>) -> Composed {
         randomness: Arc::new(SystemRandomness),
         time_zone: TimeZone::UTC,
         host: Arc::new(host()),
+        devices,
         server_log: Arc::default(),
         system_accounts: Some(Arc::new(RootOnly)),
     })

@@ -35,14 +35,14 @@ async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     blocking(move || {
         let acl = app.acl()?;
         let stores = app.settings.datastores().load()?.entries;
-        let items: Vec<Value> = stores.usable().filter_map(|store| item(&acl, &caller, store)).collect();
+        let items: Vec<Value> = stores.usable().filter_map(|store| item(&app, &acl, &caller, store)).collect();
         Ok::<_, ApiError>(Reply::value(items))
     })
     .await
 }
 
 /// Returns the item of a datastore, if the caller may know of it. The store is not opened.
-fn item(acl: &AclTree, caller: &Authid, store: &DatastoreConfig) -> Option<Value> {
+fn item(app: &App, acl: &AclTree, caller: &Authid, store: &DatastoreConfig) -> Option<Value> {
     let path = AclPath::datastore(&store.name, &Namespace::root());
     let listed = Privileges::DATASTORE_AUDIT | Privileges::DATASTORE_BACKUP;
     let is_listed = acl.privileges(caller, &path).all.contains_any(listed);
@@ -52,20 +52,11 @@ fn item(acl: &AclTree, caller: &Authid, store: &DatastoreConfig) -> Option<Value
     let mut item = json!({
         "store": store.name,
         "comment": store.comment.as_deref().filter(|_| is_listed),
-        "mount-status": mount_status(store),
+        "mount-status": app.stores.mount_status(store).as_str(),
         "backend-type": if store.is_s3() { "s3" } else { "filesystem" },
     });
     if let (Some(mode), Some(item)) = (&store.maintenance_mode, item.as_object_mut()) {
         item.insert("maintenance".to_owned(), json!(mode));
     }
     Some(item)
-}
-
-/// Returns whether a removable store is there. Mounting is not offered yet, but a store mounted by hand works.
-pub(in crate::endpoints) fn mount_status(store: &DatastoreConfig) -> &'static str {
-    match store.backing_device {
-        None => "nonremovable",
-        Some(_) if store.content_path().join(".chunks").is_dir() => "mounted",
-        Some(_) => "notmounted",
-    }
 }

@@ -4,6 +4,7 @@ mod browse;
 mod download;
 mod groups;
 mod list;
+mod mounting;
 mod moves;
 mod namespaces;
 mod notes;
@@ -20,8 +21,6 @@ use farhold_jobs::App;
 use farhold_types::Privileges;
 
 use crate::declare::{Access, Endpoint};
-
-pub(super) use list::mount_status;
 
 /// NS_ANY of the specification: whoever has one of these on a namespace may know that it exists.
 pub(super) const NS_ANY: Privileges = Privileges::DATASTORE_MODIFY
@@ -49,6 +48,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         browse::endpoints(),
         upload_log::endpoints(),
         verify::endpoints(),
+        mounting::endpoints(),
     ];
     areas.into_iter().flatten().collect()
 }

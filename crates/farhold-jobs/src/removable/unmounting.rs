@@ -1,0 +1,229 @@
+//! Unmounting a store: keep new work out, wait for what runs, let go of the device.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farhold_datastore::{Datastore, LockError};
+use farhold_format::upid::Upid;
+use farhold_settings::{DatastoreConfig, MaintenanceType, SettingsError};
+use farhold_storage::DeviceError;
+use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
+use farhold_types::{Authid, DatastoreName};
+
+use super::{MountPermit, RemovableError, blocking, removable_store};
+use crate::App;
+use crate::gc::{GcPermit, GcRunError, running_gc, start_gc};
+use crate::stores::MountStatus;
+
+/// Pause between two looks at who still uses the store. Source: `docs/spec/schedules-and-tasks.md` 11.3.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How often unmounting is tried while the system says that somebody uses the file system, and the pause between two
+/// attempts: the last operation is counted out a moment before its last file is closed.
+const ATTEMPTS: u32 = 5;
+const PAUSE_BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
+/// Sets maintenance mode `unmount` and starts the task that unmounts a store as soon as nobody uses it.
+///
+/// With `gc-on-unmount` garbage collection is started first, or the running one is waited for; how it ends, and whether
+/// it can be started, does not matter. If unmounting fails in the end, the mode stays, so that nobody starts to use the store again.
+///
+/// # Errors
+/// The store is unknown, not removable, or not mounted; the task cannot be started. All else is the task's result.
+pub async fn unmount(app: &Arc<App>, permit: &MountPermit) -> Result<Upid, RemovableError> {
+    let (server, name) = (Arc::clone(app), permit.store.clone());
+    let config = blocking(move || mounted_store(&server, &name)).await?;
+    let not_collected = match config.gc_on_unmount {
+        Some(true) => collect_garbage(app, &permit.store).await.err(),
+        _ => None,
+    };
+    let (server, name) = (Arc::clone(app), permit.store.clone());
+    blocking(move || Ok(set_mode(&server, &name, Change::Begin).map(drop)?)).await?;
+    let kind = TaskKind::new("unmount-device", Some(permit.store.to_string()));
+    let (server, name) = (Arc::clone(app), permit.store.clone());
+    let worker = move |task: TaskContext| async move {
+        if let Some(error) = not_collected {
+            task.log(&format!("no garbage is collected: {}", TaskFailure::from_error(&error)));
+        }
+        if let Err(error) = wait_until_unused(&server, &name, &task).await {
+            clear_mode(&server, &name, &task).await;
+            return Err(TaskFailure::from(error));
+        }
+        blocking(move || unmount_store(&server, &removable_store(&server, &name)?, Then::ClearMode)).await?;
+        Ok(())
+    };
+    match app.tasks.spawn(kind, &permit.caller, worker).await {
+        Ok(upid) => Ok(upid),
+        Err(error) => {
+            let (server, name) = (Arc::clone(app), permit.store.clone());
+            blocking(move || Ok(set_mode(&server, &name, Change::End).map(drop)?)).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// What follows after a store was unmounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It can be mounted and used again.
+    ClearMode,
+    /// Nothing; its configuration is gone.
+    Nothing,
+}
+
+/// Unmounts a store that nobody uses. Blocking.
+///
+/// # Errors
+/// With [`Then::ClearMode`]: the maintenance mode is not `unmount`, then nothing was changed. The system refused.
+pub(crate) fn unmount_store(app: &App, config: &DatastoreConfig, then: Then) -> Result<(), RemovableError> {
+    let name = &config.name;
+    let _turn = app.stores.lock_mounts();
+    if then == Then::ClearMode && !is_unmounting(config) {
+        return Err(RemovableError::ModeChanged);
+    }
+    if app.stores.mount_status(config) == MountStatus::Mounted {
+        app.stores.close(name);
+        let mount_point = app.stores.content_path(config);
+        let mut attempt = 1;
+        loop {
+            match app.stores.removable().devices.unmount(&mount_point) {
+                Ok(()) => break,
+                Err(DeviceError::Unmount { source, .. })
+                    if source.kind() == ErrorKind::ResourceBusy && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                    std::thread::sleep(PAUSE_BETWEEN_ATTEMPTS);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    if then == Then::ClearMode {
+        set_mode(app, name, Change::End)?;
+    }
+    Ok(())
+}
+
+/// Returns the configuration of a removable store that is mounted.
+fn mounted_store(app: &App, name: &DatastoreName) -> Result<DatastoreConfig, RemovableError> {
+    let config = removable_store(app, name)?;
+    let is_deleted = config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete);
+    match app.stores.mount_status(&config) {
+        MountStatus::Mounted if is_deleted => Err(RemovableError::BeingDeleted { name: name.clone() }),
+        MountStatus::Mounted => Ok(config),
+        _ => Err(RemovableError::NotMounted { name: name.clone() }),
+    }
+}
+
+fn is_unmounting(config: &DatastoreConfig) -> bool {
+    config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Unmount)
+}
+
+/// Waits until no operation uses the store, of this process or another one.
+async fn wait_until_unused(app: &Arc<App>, name: &DatastoreName, task: &TaskContext) -> Result<(), RemovableError> {
+    let mut told = None;
+    loop {
+        let (server, store) = (Arc::clone(app), name.clone());
+        let users = blocking(move || users_of(&server, &store)).await?;
+        match users {
+            None => {
+                task.log("somebody changed the maintenance mode, which is not 'unmount' any more");
+                return Err(RemovableError::ModeChanged);
+            }
+            Some(Users { readers: 0, writers: 0, others: false }) => return Ok(()),
+            Some(users) if told.as_ref() != Some(&users) => {
+                task.log(&users.to_line());
+                told = Some(users);
+            }
+            Some(_) => {}
+        }
+        tokio::select! {
+            biased;
+            () = task.cancelled() => return Err(RemovableError::Aborted),
+            () = task.shutdown().cancelled() => return Err(RemovableError::Aborted),
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Who uses a store.
+#[derive(Debug, PartialEq, Eq)]
+struct Users {
+    readers: u64,
+    writers: u64,
+    /// Another process writes to it.
+    others: bool,
+}
+
+impl Users {
+    fn to_line(&self) -> String {
+        let (readers, writers) = (self.readers, self.writers);
+        match self.others {
+            true => "waiting for another process that uses the datastore".to_owned(),
+            false => format!("waiting for active operations to finish: read {readers}, write {writers}"),
+        }
+    }
+}
+
+/// Returns who uses a store, or `None` if it is not being unmounted any more.
+fn users_of(app: &App, name: &DatastoreName) -> Result<Option<Users>, RemovableError> {
+    let config = removable_store(app, name)?;
+    if !is_unmounting(&config) {
+        return Ok(None);
+    }
+    let (readers, writers) = app.stores.active_operations(name);
+    let mut users = Users { readers, writers, others: false };
+    if readers + writers == 0 && app.stores.mount_status(&config) == MountStatus::Mounted {
+        // A directory that is no store any more is used by nobody.
+        if let Ok(store) = Datastore::open(app.stores.open_options(name, app.stores.content_path(&config))) {
+            users.others = matches!(store.lock_process_exclusive(), Err(LockError::Busy { .. }));
+        }
+    }
+    Ok(Some(users))
+}
+
+/// Removes the maintenance mode after waiting was given up, unless somebody set another one.
+async fn clear_mode(app: &Arc<App>, name: &DatastoreName, task: &TaskContext) {
+    let (server, store) = (Arc::clone(app), name.clone());
+    if let Err(error) = blocking(move || Ok(set_mode(&server, &store, Change::End)?)).await {
+        task.warn(&format!("failed to remove the maintenance mode: {}", TaskFailure::from_error(&error)));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Sets mode `unmount`, whatever was set before.
+    Begin,
+    /// Removes mode `unmount`, and no other one.
+    End,
+}
+
+fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), SettingsError> {
+    app.settings.datastores().edit::<_, SettingsError>(None, |stores| {
+        let Some(mut config) = stores.get(name.as_str())?.cloned() else { return Ok(()) };
+        match change {
+            Change::Begin => config.maintenance_mode = Some("unmount".to_owned()),
+            Change::End if is_unmounting(&config) => config.maintenance_mode = None,
+            Change::End => return Ok(()),
+        }
+        stores.update(config)
+    })?;
+    Ok(())
+}
+
+/// Starts garbage collection of a store, as root, unless one runs. Returns why that was not possible, which keeps nobody
+/// from unmounting.
+async fn collect_garbage(app: &Arc<App>, name: &DatastoreName) -> Result<(), GcRunError> {
+    let (server, store) = (Arc::clone(app), name.clone());
+    let permit = tokio::task::spawn_blocking(move || {
+        let is_running = running_gc(&server, &store)?.is_some();
+        Ok::<_, GcRunError>((!is_running).then(|| server.acl().map(|acl| GcPermit::of(&acl, &Authid::root(), &store))))
+    });
+    let Some(permit) = permit.await.map_err(|_| GcRunError::Crashed)?? else { return Ok(()) };
+    let Ok(permit) = permit? else { return Ok(()) };
+    match start_gc(app, &permit, None).await {
+        Ok(_) | Err(GcRunError::Running { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
