@@ -10,6 +10,7 @@ pub mod encryption_keys;
 pub mod gc;
 pub mod history;
 pub mod host;
+pub mod metric_probe;
 pub mod moves;
 pub mod namespace_walk;
 pub mod node_config;

@@ -30,6 +30,7 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ),
     ("config-jobs", &[218, 219, 221, 223], "Descriptions of roles and realms are ours"),
     ("config-jobs", &[225], "rest-api.md 19.15: an update that does not name the default realm leaves it"),
+    ("config-jobs", &[237], "No digest: the recorded one is that of another file"),
     ("config-jobs", &[194, 195, 196], "rest-api.md 19.12: only for who may audit or collect the datastore"),
     ("errors", &[115], "rest-api.md 19.12: only for who may audit or collect the datastore"),
     ("tasks", &[168, 175], "The whole text of a log: its times, and the sizes of our own chunks"),
