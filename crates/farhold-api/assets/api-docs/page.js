@@ -222,6 +222,7 @@ function search() {
     section.hidden = here === 0;
     count += here;
   }
+  document.getElementById("about").hidden = words.length !== 0;
   document.getElementById("count").textContent = `${count} calls`;
 }
 
