@@ -4,8 +4,9 @@
 
 use farhold_format::config_error::ConfigTextErrorKind as K;
 use farhold_settings::{
-    Acl, ConfigFile, Datastores, Document, Entries, MaintenanceType, NodeConfig, Realms, Remotes, SettingsError,
-    SyncJobs, TrafficRules, Users, VerifyJobs,
+    Acl, ConfigFile, Datastores, Document, Entries, MaintenanceType, MetricServers, NodeConfig, NotificationSecrets,
+    Notifications, PasswordHashes, Realms, Remotes, SettingsError, SyncJobs, TokenHashes, TrafficRules, Users,
+    VerifyJobs,
 };
 
 /// Returns the class letter of what happens to a file when all its sections are used.
@@ -13,12 +14,26 @@ fn class<F: ConfigFile>(text: impl AsRef<[u8]>) -> &'static str {
     match Entries::<F>::parse(Some(text.as_ref())) {
         Ok(entries) => match entries.all() {
             Ok(_) => "OK",
-            Err(SettingsError::Field(_)) => "2",
+            Err(SettingsError::Field(error)) => {
+                assert_eq!(error.file, F::FILE);
+                assert!(!error.section.is_empty() && !error.key.is_empty(), "{error}");
+                "2"
+            }
             Err(other) => panic!("{other}"),
         },
-        Err(SettingsError::Text(error)) => letter(&error.kind),
+        Err(SettingsError::Text(error)) => {
+            assert_eq!(error.file, F::FILE);
+            assert!(error.line != 0 || error.kind == K::NotUtf8, "an error of a text has a line: {error}");
+            assert!(error.to_string().starts_with(&place(F::FILE, error.line)), "{error}");
+            letter(&error.kind)
+        }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// How an error text begins.
+fn place(file: &str, line: usize) -> String {
+    if line == 0 { file.to_owned() } else { format!("{file} line {line}") }
 }
 
 fn letter(kind: &K) -> &'static str {
@@ -246,6 +261,96 @@ fn other_formats() {
     for proxy in ["p.example", "http://u:p%40@p.example:3128", "[2001:db8::1]:80", "10.0.0.1:1"] {
         assert!(NodeConfig::parse(Some(format!("http-proxy: {proxy}").as_bytes())).is_ok(), "{proxy}");
     }
-    let Err(SettingsError::Text(error)) = Acl::parse(Some(b"# comment\n")) else { panic!("row 59") };
-    assert_eq!(letter(&error.kind), "A");
+}
+
+#[test]
+fn lines_of_the_access_control_list() {
+    let class = |text: &str| match Acl::parse(Some(text.as_bytes())) {
+        Ok(_) => "OK",
+        Err(SettingsError::Text(error)) => {
+            assert_eq!((error.file.as_str(), error.line), ("acl.cfg", 2), "{error}");
+            letter(&error.kind)
+        }
+        Err(other) => panic!("{other}"),
+    };
+    for (row, expected, line) in [
+        ("53", "A", "acl:1:/datastore:john@pbs"),
+        ("53", "A", "acl:1:/:a@pbs:Admin:x"),
+        ("54", "A", "acl:2:/:a@pbs:Admin"),
+        ("54", "A", "ACL:1:/:a@pbs:Admin"),
+        ("54", "A", "acl:true:/:a@pbs:Admin"),
+        ("55", "A", "acl:1:/:a@pbs:Administrator"),
+        ("55", "A", "acl:1:/:a@pbs:"),
+        ("56", "A", "acl:1:/:john:Admin"),
+        ("56", "A", "acl:1:/::Admin"),
+        ("57", "OK", "acl:1:/nonsense/x:a@pbs:Audit"),
+        ("58", "OK", "acl:1:/:@admins:Admin"),
+        ("58a", "A", "acl: 1:/:a@pbs:Admin"),
+        ("58b", "OK", "acl:1:/:a@pbs:NoAccess,Admin"),
+        ("59", "A", "# comment"),
+    ] {
+        assert_eq!(class(&format!("acl:1:/:b@pbs:Audit\n{line}\n")), expected, "row {row}: {line}");
+    }
+}
+
+/// Rows 60 and 61.
+#[test]
+fn files_of_hashes() {
+    let is_refused = |text: &str| TokenHashes::parse(Some(text.as_bytes())).is_err();
+    for bad in ["", "[]", r#"{"nobody":"x"}"#, r#"{"a@pbs!t1":5}"#, "{"] {
+        assert!(is_refused(bad), "{bad}");
+    }
+    assert!(!is_refused("null") && !is_refused("{}"));
+    assert!(PasswordHashes::parse(Some(b"")).is_err() && PasswordHashes::parse(Some(b"[]")).is_err());
+    let hashes = PasswordHashes::parse(Some(br#"{"a":"","b":"*","c":7}"#)).unwrap();
+    assert_eq!(hashes.to_bytes().unwrap(), b"{\n  \"a\": \"\",\n  \"b\": \"*\",\n  \"c\": 7\n}", "all are kept");
+    let Err(error) = TokenHashes::parse(Some(b"{\n\"a\": oops")) else { panic!("no error") };
+    assert!(error.to_string().starts_with("token.shadow: ") && error.to_string().contains("line 2"), "{error}");
+}
+
+#[test]
+fn notifications_and_metric_servers() {
+    let matcher = |lines: &str| format!("matcher: m01\n\t{lines}\n");
+    rows::<Notifications>(&[
+        ("28", "V", "smtp: s01\n\tserver a.example\n\tfrom-address a@b.example\n\tport 70000\n".into()),
+        ("", "M", "smtp: s01\n\tserver a.example\n".into()),
+        ("", "V", matcher("mode some")),
+        ("", "V", matcher("match-calendar 18:00-8:00")),
+        ("", "I", "matcher: m\n".into()),
+        ("", "OK", "matcher: m1\n".into()),
+        ("", "V", "webhook: w01\n\tmethod patch\n\turl http://x\n".into()),
+        ("", "S", "webhook: w01\n\tmethod post\n\turl http://x\n\theader value=eA==\n".into()),
+        ("", "T", "mail: m01\n".into()),
+        ("", "OK", "gotify: g01\n\tserver http://x\n\torigin user-created\n\tfilter old\n".into()),
+    ]);
+    rows::<NotificationSecrets>(&[("", "M", "gotify: g01\n".into()), ("", "T", "sendmail: s01\n".into())]);
+    rows::<MetricServers>(&[
+        ("", "M", "influxdb-udp: u01\n\tmtu 1500\n".into()),
+        ("", "V", "influxdb-udp: u01\n\thost a:1\n\tmtu 0\n".into()),
+        ("", "K", "influxdb-udp: u01\n\thost a:1\n\ttoken x\n".into()),
+    ]);
+}
+
+/// The line is that of the fault; a key that is missing is reported where its section ends.
+#[test]
+fn errors_name_the_line() {
+    let line = |text: &str| match Entries::<SyncJobs>::parse(Some(text.as_bytes())) {
+        Err(SettingsError::Text(error)) => error.line,
+        _ => panic!("no error: {text:?}"),
+    };
+    let good = sync("");
+    let lines = good.lines().count();
+    for (expected, text) in [
+        (1, format!("# note\n{good}")),
+        (lines, format!("{good}x\n").replace("\n\nx", "\n# note")),
+        (lines + 1, format!("{good}\tlate 1\n")),
+        (2, "sync: j01\n\tfoo bar\n".to_owned()),
+        (3, "sync: j01\n\tstore local1\n\tmax-depth 9\n\tremote-store vault\n".to_owned()),
+        (3, "sync: j01\n\tschedule daily\n\tschedule daily\n".to_owned()),
+        (3, "sync: j01\n\tstore local1\n\nsync: j02\n\tstore local1\n\tremote-store vault\n".to_owned()),
+        (2, "sync: j01\n\tstore local1\n".to_owned()),
+        (5, "\n\n\n\nSync: j01\n".to_owned()),
+    ] {
+        assert_eq!(line(&text), expected, "{text:?}");
+    }
 }

@@ -6,8 +6,9 @@ mod common;
 
 use common::{empty, sample};
 use farhold_settings::{
-    Acl, Datastores, Document, EncryptionKeys, Entries, MaintenanceType, NodeConfig, PasswordHashes, PruneJobs, Realms,
-    Remotes, SettingsError, StoredSecret, SyncJobs, TokenHashes, TrafficRules, UserEntry, Users, VerifyJobs, digest_of,
+    Acl, Datastores, Document, EncryptionKeys, Entries, MaintenanceType, NodeConfig, NotificationSecrets,
+    PasswordHashes, PruneJobs, Realms, Remotes, SettingsError, StoredSecret, SyncJobs, TokenHashes, TrafficRules,
+    UserEntry, Users, VerifyJobs, digest_of,
 };
 use farhold_types::{Secret, SyncDirection, SyncLevel};
 
@@ -50,6 +51,7 @@ fn canonical_files_come_back_byte_for_byte() {
     retyped::<VerifyJobs>();
     retyped::<TrafficRules>();
     retyped::<EncryptionKeys>();
+    round_trip::<Entries<NotificationSecrets>>();
     round_trip::<Entries<Realms>>();
     round_trip::<Acl>();
     round_trip::<NodeConfig>();
