@@ -21,13 +21,17 @@ fn difference(exchange: &Exchange, answer: &Answer) -> Option<String> {
     if exchange.status != 200 || exchange.is_cut() {
         return None;
     }
+    if let Some(text) = exchange.response.as_str() {
+        return (answer.body != text.as_bytes()).then(|| format!("text {:?}", String::from_utf8_lossy(&answer.body)));
+    }
     let (mut ours, mut theirs) = (answer.json(), exchange.response.clone());
     for value in [&mut ours, &mut theirs] {
         // Texts are ours to write.
         if is_extjs && let Some(message) = value.get_mut("message") {
             *message = Value::Null;
         }
-        for size in SIZES.iter().filter(|_| exchange.path.contains("/status")) {
+        let has_sizes = exchange.path.contains("/status") && value["data"].is_object();
+        for size in SIZES.iter().filter(|_| has_sizes) {
             let member = &mut value["data"][*size];
             *member = json!(if *member == json!(0) { "none" } else { "some" });
         }
@@ -39,7 +43,11 @@ fn difference(exchange: &Exchange, answer: &Answer) -> Option<String> {
 async fn replay(replayed: &Replayed, exchanges: &[Exchange], differs: &[u32]) -> usize {
     let mut failures = Vec::new();
     let mut count = 0;
-    for exchange in exchanges.iter().filter(|exchange| replayed.offers(&exchange.method, &exchange.path)) {
+    // Usage over time is examined where a whole server is replayed.
+    let is_examined = |exchange: &&Exchange| {
+        !exchange.path.contains("/status/datastore-usage") && replayed.offers(&exchange.method, &exchange.path)
+    };
+    for exchange in exchanges.iter().filter(is_examined) {
         count += 1;
         let found = difference(exchange, &replayed.call(exchange).await);
         match (found, differs.contains(&exchange.seq)) {
@@ -62,7 +70,10 @@ async fn reading_answers_as_recorded() {
     let replayed = Replayed::new();
     // 132 and 136: `backup-type` alone without any group of that type is an empty list for us, as
     // `docs/spec/rest-api.md` 19 (22) suggests.
-    let count = replay(&replayed, &exchanges("datastore-read"), &[132, 136]).await;
+    let mut differs = vec![132, 136];
+    // Calls that look into archives and find something: this server cannot.
+    differs.extend([257, 258, 259, 260, 268, 269, 270, 271, 274, 276, 277, 279, 280, 282, 285]);
+    let count = replay(&replayed, &exchanges("datastore-read"), &differs).await;
     assert!(190 < count, "{count}");
 }
 
