@@ -83,6 +83,14 @@ enum RecordedBody {
     },
 }
 
+/// Returns the names of all recorded areas.
+pub fn areas() -> Vec<String> {
+    let files = fs::read_dir(golden("api")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut areas: Vec<String> = files.filter_map(|name| Some(name.strip_suffix(".jsonl")?.to_owned())).collect();
+    areas.sort();
+    areas
+}
+
 /// Reads the exchanges of an area.
 pub fn read(area: &str) -> Vec<Exchange> {
     let text = fs::read_to_string(golden("api").join(format!("{area}.jsonl"))).unwrap();

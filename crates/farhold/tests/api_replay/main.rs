@@ -16,6 +16,7 @@ mod replay;
 #[allow(dead_code, reason = "shared by tests that need different parts")]
 #[path = "../support/mod.rs"]
 mod support;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,6 +32,7 @@ use farhold_types::Epoch;
 use replay::{Outcome, Player, Server, Time};
 use support::files;
 use support::servers::{Folders, Listening, SetClock, replace_in, server, server_with_devices};
+use table::Seen;
 
 /// When the recording of the set-up began: 2026-11-22T20:39:19Z.
 const RECORDED_AT: Epoch = Epoch(1_795_379_959);
@@ -78,11 +80,18 @@ struct Report {
     known: usize,
     /// Differences that are not known, and known ones that are none.
     wrong: String,
+    calls: Vec<table::Call>,
 }
 
 impl Report {
     fn add(&mut self, area: &str, exchange: &exchange::Exchange, outcome: Outcome) {
         let reason = known::reason(area, exchange.seq);
+        let seen = match (&outcome, reason) {
+            (Outcome::Skipped, _) => Seen::NotPlayed,
+            (Outcome::Played(_), Some(reason)) => Seen::Differs(reason),
+            (Outcome::Played(_), None) => Seen::Equal,
+        };
+        self.calls.push(table::Call::new(exchange, seen));
         match outcome {
             Outcome::Skipped => self.skipped += 1,
             Outcome::Played(lines) => {
@@ -231,6 +240,10 @@ struct Base {
     ended_at: Epoch,
 }
 
+fn is_played(area: &str) -> bool {
+    area == "setup" || AREAS.iter().any(|(played, ..)| *played == area)
+}
+
 #[test]
 fn recorded_calls_get_the_recorded_answers() {
     let scratch = support::scratch::scratch();
@@ -261,4 +274,11 @@ fn recorded_calls_get_the_recorded_answers() {
         wrong += &report.wrong;
     }
     assert!(wrong.is_empty(), "answers differ from the recorded ones:\n{wrong}");
+    if only.is_none() {
+        let mut calls: Vec<table::Call> = reports.into_values().flat_map(|report| report.calls).collect();
+        calls.extend(exchange::areas().iter().filter(|area| !is_played(area)).flat_map(|area| {
+            exchange::read(area).into_iter().map(|exchange| table::Call::new(&exchange, Seen::NotPlayed))
+        }));
+        table::check(&calls);
+    }
 }
