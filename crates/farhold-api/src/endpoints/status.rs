@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use farhold_jobs::history::{History, Sample, Subject};
 use farhold_jobs::host::cpu_usage;
+use farhold_jobs::namespace_walk::NS_ANY;
 use farhold_jobs::{App, Operation};
 use farhold_rules::acl::{AclPath, AclTree};
 use farhold_rules::history::{RESOLUTIONS, Timeframe, estimated_full_date};
@@ -11,7 +12,6 @@ use farhold_settings::DatastoreConfig;
 use farhold_types::{Authid, Epoch, Namespace, Privileges};
 use serde_json::{Map, Value, json};
 
-use super::admin_datastore::NS_ANY;
 use super::blocking;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
+use farhold_jobs::namespace_walk::NS_ANY;
 use farhold_rules::acl::{AclPath, AclTree};
 use farhold_settings::DatastoreConfig;
 use farhold_types::{Authid, Namespace, Privileges};
 use serde_json::{Value, json};
 
-use super::NS_ANY;
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;

@@ -18,15 +18,8 @@ mod upload_log;
 mod verify;
 
 use farhold_jobs::App;
-use farhold_types::Privileges;
 
 use crate::declare::{Access, Endpoint};
-
-/// NS_ANY of the specification: whoever has one of these on a namespace may know that it exists.
-pub(super) const NS_ANY: Privileges = Privileges::DATASTORE_MODIFY
-    .with(Privileges::DATASTORE_READ)
-    .with(Privileges::DATASTORE_BACKUP)
-    .with(Privileges::DATASTORE_AUDIT);
 
 /// Access of the calls that look at a namespace and the owners of groups.
 const BY_NAMESPACE: Access =

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use farhold_datastore::Datastore;
+use farhold_jobs::namespace_walk::NS_ANY;
 use farhold_jobs::{App, Operation, StoreHandle};
 use farhold_rules::acl::{AclPath, AclTree, GroupAccess};
 use farhold_types::{Authid, BackupId, BackupType, DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
@@ -107,7 +108,7 @@ impl Place {
 
 /// Returns whether the caller may know of a namespace.
 pub(super) fn may_know(acl: &AclTree, caller: &Authid, store: &DatastoreName, ns: &Namespace) -> bool {
-    acl.privileges(caller, &AclPath::datastore(store, ns)).all.contains_any(super::NS_ANY)
+    acl.privileges(caller, &AclPath::datastore(store, ns)).all.contains_any(NS_ANY)
 }
 
 /// Returns the group that the parameters name.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farhold_datastore::Datastore;
+use farhold_jobs::namespace_walk::NS_ANY;
 use farhold_jobs::{App, Operation};
 use farhold_rules::acl::{AclPath, AclTree, GroupAccess};
 use farhold_types::{Authid, BackupType, MAX_NAMESPACE_DEPTH, Namespace, Privileges};
 use serde_json::{Map, Value, json};
 
+use super::BY_NAMESPACE;
 use super::place::Place;
-use super::{BY_NAMESPACE, NS_ANY};
 use crate::declare::{Access, Endpoint, Need, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
