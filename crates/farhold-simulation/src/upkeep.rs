@@ -1,7 +1,7 @@
 //! Damage, verification and garbage collection.
 //!
-//! Garbage collection and verification of the product come later; here they follow the written rules against the real
-//! locks and access times, stricter than the rules ask: no spare time is added to the cut-off, so a chunk that a writer
+//! Not the product's own, which work with threads: here both follow the written rules against the real locks and access
+//! times, step by step, and stricter than the rules ask: no spare time is added to the cut-off, so a chunk that a writer
 //! relies on without having touched it is removed.
 //!
 //! Source: `docs/spec/datastore-format.md` 17 and 18.

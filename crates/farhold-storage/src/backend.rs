@@ -150,6 +150,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Missing or not a directory.
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError>;
 
+    /// Returns the entries of a directory whose names are not UTF-8, which listings leave out, in no order. The names are
+    /// shown with replacement characters.
+    ///
+    /// # Errors
+    /// Missing or not a directory.
+    fn foreign_names(&self, _path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        Ok(Vec::new())
+    }
+
     /// Returns the entries of a directory with what is known about each, sorted by name. Names that are not UTF-8 are left
     /// out, and so is what vanishes while this works.
     ///

@@ -147,6 +147,10 @@ impl Storage for FaultyStorage {
         self.inner.list(path)
     }
 
+    fn foreign_names(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        self.inner.foreign_names(path)
+    }
+
     fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
         self.check(Operation::List, path)?;
         self.inner.list_stats(path)

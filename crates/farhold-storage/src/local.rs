@@ -206,6 +206,20 @@ impl Storage for LocalStorage {
         Ok(stat_of(&meta))
     }
 
+    fn foreign_names(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        let full = self.resolve_dir(Operation::List, path)?;
+        let failed = |source| StorageError::from_io(Operation::List, &full, source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&full).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Err(name) = entry.file_name().into_string() {
+                let kind = entry.file_type().map_or(EntryKind::Other, kind_of);
+                found.push(Entry { name: name.to_string_lossy().into_owned(), kind });
+            }
+        }
+        Ok(found)
+    }
+
     fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
         let full = self.resolve_dir(Operation::List, path)?;
         let failed = |source| StorageError::from_io(Operation::List, &full, source);
@@ -465,6 +479,20 @@ mod tests {
         storage.write_atomic(&path("file"), b"new", Durability::Cached, Staging::Beside).unwrap();
         assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"x");
         assert_eq!(storage.read(&path("file"), 10).unwrap(), "new");
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_told_apart_from_the_others() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"))).unwrap();
+        fs::write(directory.path().join("plain"), b"x").unwrap();
+        let storage = storage(&directory);
+        let names: Vec<String> =
+            storage.list(&StorePath::root()).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["plain"]);
+        let expected = Entry { name: "caf\u{fffd}".to_owned(), kind: EntryKind::Directory };
+        assert_eq!(storage.foreign_names(&StorePath::root()).unwrap(), [expected]);
     }
 
     #[test]

@@ -79,6 +79,14 @@ pub enum MarkError {
         /// Its path within the store.
         path: String,
     },
+    /// A name outside of UTF-8, so that index files may lie where nobody looks.
+    #[error("'{name}' in directory '{directory}' is no UTF-8 name, index files in it would not be found; rename it")]
+    ForeignName {
+        /// Path of the directory within the store.
+        directory: String,
+        /// The name, with replacement characters.
+        name: String,
+    },
     /// Snapshots of a group vanish again and again.
     #[error("snapshots of group '{group}' in {} keep vanishing while they are marked", namespace.log_name())]
     Restless {

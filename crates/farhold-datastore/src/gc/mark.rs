@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use farhold_format::index::{Index, MAX_INDEX_BYTES};
-use farhold_storage::{EntryKind, StorageError, StorePath};
+use farhold_storage::{Entry, EntryKind, StorageError, StorePath};
 use farhold_types::{ArchiveKind, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace};
 
 use super::GcOptions;
@@ -127,6 +127,7 @@ impl Marker<'_> {
                 Err(StorageError::Denied { .. }) if directory.as_str() == "lost+found" => continue,
                 Err(error) => return Err(error.into()),
             };
+            self.check_names(&directory)?;
             for entry in entries.into_iter().filter(|entry| !entry.name.starts_with('.')) {
                 let Ok(path) = directory.join(&entry.name) else { continue };
                 match entry.kind {
@@ -139,6 +140,23 @@ impl Marker<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Refuses directories and index files that listings leave out.
+    fn check_names(&self, directory: &StorePath) -> Result<(), MarkError> {
+        let hides_indexes = |entry: &Entry| {
+            let is_relevant = entry.kind == EntryKind::Directory || index_kind(&entry.name).is_some();
+            is_relevant && !entry.name.starts_with('.')
+        };
+        match self.store.storage().foreign_names(directory) {
+            Ok(names) => match names.into_iter().find(hides_indexes) {
+                Some(entry) => Err(MarkError::ForeignName { directory: directory.to_string(), name: entry.name }),
+                None => Ok(()),
+            },
+            // Removed meanwhile.
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses directories that neither the search nor the regular way looks into.

@@ -1,9 +1,9 @@
 //! The chunks of one index: read by some threads, decoded and hashed by others.
 
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
 use farhold_crypto::sha256;
@@ -18,6 +18,10 @@ use super::{ChunkProblem, FileProblem, Known, ReadOrder, Verifier, VerifyEvent, 
 use crate::error::ChunkError;
 use crate::layout;
 
+/// Chunks of an index that are gone through at once. It bounds the memory for an index, and is still enough for an order
+/// of reading that suits the disk: 256 GiB of content at the usual chunk size.
+const BLOCK: usize = 1 << 16;
+
 /// A chunk that nobody has read yet.
 struct Unread {
     digest: Digest,
@@ -25,11 +29,19 @@ struct Unread {
     size_bytes: u64,
 }
 
-/// What one index has cost so far.
+/// What one index has cost so far, and what was told of it.
 #[derive(Default)]
 struct Amounts {
     read_bytes: AtomicU64,
     plain_bytes: AtomicU64,
+    /// Chunks whose damage was told.
+    told: Mutex<HashSet<Digest>>,
+}
+
+impl Amounts {
+    fn told(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Verifier {
@@ -49,10 +61,11 @@ impl Verifier {
             return Ok(Err(problem));
         }
         let amounts = Amounts::default();
-        let unread = self.unread(&index);
-        let just_read: HashSet<Digest> = unread.iter().map(|chunk| chunk.digest).collect();
-        self.read_all(file, &unread, &amounts, watch)?;
-        let error_count = self.judge(file, &index, &just_read, watch);
+        for start in (0..index.chunk_count()).step_by(BLOCK) {
+            let unread = self.unread(&index, start..index.chunk_count().min(start + BLOCK));
+            self.read_all(file, &unread, &amounts, watch)?;
+        }
+        let error_count = self.judge(file, &index, &amounts.told(), watch);
         watch.tell(&VerifyEvent::Chunks {
             archive: &file.name,
             read_bytes: amounts.read_bytes.into_inner(),
@@ -62,13 +75,13 @@ impl Verifier {
         Ok(if error_count == 0 { Ok(()) } else { Err(FileProblem::Chunks) })
     }
 
-    /// Returns the chunks of an index that were not read before, each once, in the order of reading.
-    fn unread(&self, index: &Index) -> Vec<Unread> {
+    /// Returns those of some chunks of an index that were not read before, each once, in the order of reading.
+    fn unread(&self, index: &Index, positions: Range<usize>) -> Vec<Unread> {
         let mut seen = HashSet::new();
         let mut unread: Vec<Unread> = {
             let known = self.known();
-            index
-                .chunks()
+            positions
+                .filter_map(|position| index.chunk(position))
                 .filter(|chunk| !known.contains_key(&chunk.digest) && seen.insert(chunk.digest))
                 .map(|chunk| Unread { digest: chunk.digest, size_bytes: chunk.size_bytes() })
                 .collect()
@@ -115,7 +128,7 @@ impl Verifier {
                                     return;
                                 }
                             }
-                            Err(error) => self.condemn(file, chunk.digest, error.into(), watch),
+                            Err(error) => self.condemn(file, chunk.digest, error.into(), amounts, watch),
                         }
                     }
                 });
@@ -133,7 +146,7 @@ impl Verifier {
                             Ok(known) => {
                                 self.known().insert(chunk.digest, known);
                             }
-                            Err(problem) => self.condemn(file, chunk.digest, problem, watch),
+                            Err(problem) => self.condemn(file, chunk.digest, problem, amounts, watch),
                         }
                     }
                 });
@@ -144,7 +157,15 @@ impl Verifier {
     }
 
     /// Remembers a chunk as bad, tells it, and sets its file aside if that is damaged.
-    fn condemn(&self, file: &ManifestFile, digest: Digest, problem: ChunkProblem, watch: &VerifyWatch<'_>) {
+    fn condemn(
+        &self,
+        file: &ManifestFile,
+        digest: Digest,
+        problem: ChunkProblem,
+        amounts: &Amounts,
+        watch: &VerifyWatch<'_>,
+    ) {
+        amounts.told().insert(digest);
         watch.tell(&VerifyEvent::Chunk { archive: &file.name, digest, problem: &problem });
         self.known().insert(digest, Known::Bad);
         if !is_damage(&problem) {
@@ -165,8 +186,8 @@ impl Verifier {
 
     /// Compares what is known about the chunks with what the index says. Returns how many are wrong.
     ///
-    /// `just_read`: those whose damage was told already.
-    fn judge(&self, file: &ManifestFile, index: &Index, just_read: &HashSet<Digest>, watch: &VerifyWatch<'_>) -> u64 {
+    /// `told`: those whose damage was told already.
+    fn judge(&self, file: &ManifestFile, index: &Index, told: &HashSet<Digest>, watch: &VerifyWatch<'_>) -> u64 {
         let must_be_encrypted = file.crypt_mode == CryptMode::Encrypt;
         let known = self.known();
         let mut wrong = BTreeSet::new();
@@ -183,7 +204,7 @@ impl Verifier {
                 // Every chunk is known here; one that is not counts as bad, not as good.
                 Some(Known::Bad) | None => ChunkProblem::KnownBad,
             };
-            let is_told = matches!(problem, ChunkProblem::KnownBad) && just_read.contains(&chunk.digest);
+            let is_told = matches!(problem, ChunkProblem::KnownBad) && told.contains(&chunk.digest);
             if wrong.insert(chunk.digest) && !is_told {
                 watch.tell(&VerifyEvent::Chunk { archive: &file.name, digest: chunk.digest, problem: &problem });
             }

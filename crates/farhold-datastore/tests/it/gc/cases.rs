@@ -111,6 +111,34 @@ fn a_hidden_directory_among_namespaces_stops_the_collection_and_a_hidden_file_do
 }
 
 #[test]
+fn names_that_listings_leave_out_stop_the_collection_if_indexes_may_hide_there() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let rows: [(&[u8], bool, bool); 4] = [
+        (b"caf\xe9", true, false),
+        (b".caf\xe9", true, true),
+        (b"caf\xe9.didx", false, false),
+        (b"caf\xe9.txt", false, true),
+    ];
+    for (name, is_directory, is_fine) in rows {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (base, locks) = (directory.path().join("store"), directory.path().join("locks"));
+        std::fs::create_dir_all(base.join(".chunks/bb9f")).unwrap();
+        let at = base.join(OsStr::from_bytes(name));
+        if is_directory {
+            std::fs::create_dir(at).unwrap()
+        } else {
+            std::fs::write(at, b"").unwrap()
+        }
+        let store = Datastore::open(local_options(&base, &locks)).unwrap();
+        let watch = farhold_datastore::gc::GcWatch { on_event: &|_| {}, is_stopped: &|| false };
+        let outcome = store.collect_garbage(&Bench::new().options, &super::upid(), &watch);
+        let is_refused = matches!(outcome, Err(GcError::Mark(MarkError::ForeignName { .. })));
+        assert_eq!((outcome.is_ok(), is_refused), (is_fine, !is_fine), "{name:?}: {outcome:?}");
+    }
+}
+
+#[test]
 fn failures_while_marking_remove_nothing_and_failures_while_sweeping_stop() {
     let rows = [
         (Operation::Touch, 1, "touching"),
