@@ -4,6 +4,9 @@
 /// a call may also answer as recorded.
 pub const NO_CONNECTION: &str = "Calls in this process hold no connection open, so no session runs";
 
+/// Such a call may also answer as recorded.
+pub const EITHER: &str = "Of two tasks that wait to unmount one datastore, either may come first";
+
 /// File, sequence numbers, reason.
 pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ("access", &[288, 290, 291], "Descriptions of roles and realms are ours"),
@@ -33,6 +36,10 @@ pub const DIFFERENCES: &[(&str, &[u64], &str)] = &[
     ("config-jobs", &[237], "No digest: the recorded one is that of another file"),
     ("config-jobs", &[194, 195, 196], "rest-api.md 19.12: only for who may audit or collect the datastore"),
     ("errors", &[115], "rest-api.md 19.12: only for who may audit or collect the datastore"),
+    ("removable", &[33], "rest-api.md 19.12: datastores that are not mounted are shown to who may know them"),
+    ("removable", &[102, 111], "rest-api.md 19.27: no digest of an empty file"),
+    ("removable", &[71], NO_CONNECTION),
+    ("removable", &[73, 75], EITHER),
     ("tasks", &[168, 175], "The whole text of a log: its times, and the sizes of our own chunks"),
     ("config-sync", &[267, 268, 269, 270], "A new random key"),
     ("config-sync", &[287], "rest-api.md 19.6: an archived key may stay with a job whose owner changes"),

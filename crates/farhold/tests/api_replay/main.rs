@@ -67,6 +67,7 @@ const AREAS: &[(&str, Stores, Time)] = &[
     ("datastore-read", Stores::Shared, Time::Stopped),
     ("formats", Stores::Shared, Time::Stopped),
     ("nodes-status", Stores::Shared, Time::Stopped),
+    ("removable", Stores::Own, Time::Goes),
 ];
 
 /// How many areas are played at the same time.
@@ -108,7 +109,7 @@ impl Report {
                             writeln!(self.wrong, "    {line}").unwrap();
                         }
                     }
-                    (true, Some(known::NO_CONNECTION)) => {}
+                    (true, Some(known::NO_CONNECTION | known::EITHER)) => {}
                     (true, Some(reason)) => {
                         writeln!(self.wrong, "{area} {}: no longer differs ({reason})", exchange.seq).unwrap();
                     }

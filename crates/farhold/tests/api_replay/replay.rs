@@ -4,12 +4,13 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farhold_access::Proof;
 use farhold_api::Router;
 use farhold_api::declare::{Body, ConnectionInfo, Declaration, full_body};
-use farhold_jobs::App;
+use farhold_jobs::{App, Operation, StoreHandle};
+use farhold_tasks::TaskFilter;
 use farhold_types::{Secret, Userid};
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -23,6 +24,12 @@ use crate::support::servers::ROOT_PASSWORD;
 
 /// Longest wait for a task of ours, far above what any needs.
 const TASK_LIMIT: Duration = Duration::from_secs(60);
+
+/// Note of a call that begins a session, if the recording script did not end it at once.
+const KEPT_OPEN: &str = "the connection is kept open for the next lines";
+
+/// Notes of calls that were recorded after all tasks had ended.
+const AFTER_ALL: [&str; 3] = ["after everything has ended", "unmounted again after the jobs", KEPT_OPEN];
 
 /// One of our servers.
 #[derive(Clone)]
@@ -58,12 +65,14 @@ pub struct Player {
     time: Time,
     /// What the recorded servers answered to calls that were skipped, as far as it is needed later.
     skipped: Vec<String>,
+    /// Stands for the sessions that the recorded servers had open.
+    held: Vec<StoreHandle>,
 }
 
 impl Player {
     /// Returns a player; `bindings` of earlier exchanges are taken over.
     pub fn new(servers: [Server; 2], bindings: [Bindings; 2], time: Time) -> Self {
-        Self { servers, bindings, logins: HashMap::new(), time, skipped: Vec::new() }
+        Self { servers, bindings, logins: HashMap::new(), time, skipped: Vec::new(), held: Vec::new() }
     }
 
     /// Returns what is known at the end.
@@ -112,8 +121,13 @@ impl Player {
         let connection = ConnectionInfo { peer: Some("127.0.0.1:40000".parse().unwrap()), trusted: None };
         let is_delayed = self.time == Time::Stopped || matches!(exchange.status, Some(401 | 403 | 500));
         if exchange.poll_until.is_some() {
+            // By the time a task is waited for, the recording script had let go of what keeps it from ending.
+            self.held.clear();
             let upid = self.bindings[number].in_request(exchange.bare_path());
             wait_for_task(&server, &upid).await;
+        }
+        if let Some(filter) = awaited_tasks(exchange) {
+            wait_for_tasks(&server, filter).await;
         }
         if is_delayed {
             tokio::time::pause();
@@ -123,6 +137,9 @@ impl Player {
             tokio::time::resume();
         }
         let ours = answer(response).await;
+        if exchange.note.as_deref() == Some(KEPT_OPEN) && ours.status == 101 {
+            self.held.push(in_use(&server, &self.bindings[number].in_request(&exchange.path)));
+        }
         self.learn(exchange, &ours);
         self.miss(exchange, &ours.value);
         Outcome::Played(differences(exchange, &self.bindings[number], &self.skipped, &ours))
@@ -245,6 +262,34 @@ async fn answer(response: http::Response<Body>) -> Answer {
     let is_error = 400 <= parts.status.as_u16();
     let parsed = if is_json && !is_error { serde_json::from_str(&text).ok() } else { None };
     Answer { status: parts.status.as_u16(), content_type, headers, value: parsed.unwrap_or(Value::String(text)), bytes }
+}
+
+/// Returns part of the worker type of the tasks that had ended when a call was recorded, if it is about such tasks.
+fn awaited_tasks(exchange: &Exchange) -> Option<&str> {
+    if exchange.note.as_deref().is_some_and(|note| AFTER_ALL.contains(&note)) {
+        return Some("");
+    }
+    let entries = exchange.response["data"].as_array().filter(|entries| !entries.is_empty())?;
+    let (path, query) = exchange.path.split_once('?')?;
+    let had_ended = entries.iter().all(|entry| entry.get("endtime").is_some());
+    let filter = query.split('&').find_map(|part| part.strip_prefix("typefilter="))?;
+    (had_ended && path.ends_with("/tasks")).then_some(filter)
+}
+
+/// Waits until no task whose type contains `type_part` runs any more.
+async fn wait_for_tasks(server: &Server, type_part: &str) {
+    let filter = TaskFilter { type_part: Some(type_part.to_owned()), only_running: true, ..TaskFilter::default() };
+    let started = Instant::now();
+    while started.elapsed() < TASK_LIMIT && 0 < server.app.tasks.list(&filter, |_| true).unwrap().total {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Returns a store in use as a session that reads from it would have it.
+fn in_use(server: &Server, path: &str) -> StoreHandle {
+    let query = path.split_once('?').unwrap().1;
+    let store = query.split('&').find_map(|part| part.strip_prefix("store=")).unwrap();
+    server.app.stores.open(&store.parse().unwrap(), Operation::Read).unwrap()
 }
 
 async fn wait_for_task(server: &Server, path: &str) {
