@@ -26,7 +26,14 @@ impl Context for App {
         if let Some(caller) = head.connection.trusted.clone() {
             return Box::pin(std::future::ready(Ok(caller)));
         }
-        Box::pin(Presented::by(&head).authenticate(self.access.clone()))
+        let authenticated = Presented::by(&head).authenticate(self.access.clone());
+        let Some(peer) = head.connection.peer else { return Box::pin(authenticated) };
+        let traffic = self.traffic.clone();
+        Box::pin(async move {
+            let caller = authenticated.await?;
+            traffic.note_user(peer, caller.user());
+            Ok(caller)
+        })
     }
 
     fn require<'a>(

@@ -19,6 +19,7 @@ use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::server_log::ServerLog;
 use crate::stores::Stores;
+use crate::traffic::TrafficMeters;
 use crate::verify::VerifyTurns;
 
 /// What is known about the host and this program.
@@ -60,6 +61,8 @@ pub struct App {
     pub history: History,
     /// The latest lines of the server's own log.
     pub server_log: Arc<ServerLog>,
+    /// What the open connections carry at the moment.
+    pub traffic: TrafficMeters,
     /// The host's time zone: schedules and the days of pruning follow it.
     pub time_zone: TimeZone,
     /// Tells the time.

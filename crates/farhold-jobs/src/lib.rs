@@ -36,6 +36,7 @@ pub mod sync_run;
 pub mod task_access;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod traffic;
 pub mod verify;
 pub mod verify_job;
 

@@ -145,6 +145,7 @@ impl TestServer {
             host: Arc::clone(&host) as Arc<dyn HostFiles>,
             history: History::new(at("lib/history")),
             server_log: Arc::default(),
+            traffic: crate::traffic::TrafficMeters::new(clock.clone()),
             time_zone: jiff::tz::TimeZone::UTC,
             clock: clock.clone(),
             randomness,

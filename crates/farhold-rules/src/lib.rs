@@ -15,3 +15,4 @@ pub mod rate;
 pub mod removal_plan;
 pub mod sync_plan;
 pub mod time_span;
+pub mod traffic;

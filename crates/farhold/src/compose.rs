@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
+use farhold_jobs::traffic::TrafficMeters;
 use farhold_jobs::{
     App, History, NodeFacts, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate, ServerLog, Stores,
 };
@@ -147,6 +148,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         host: parts.host,
         history: History::new(lib.join("farhold").join("history")),
         server_log: parts.server_log,
+        traffic: TrafficMeters::new(Arc::clone(&parts.clock)),
         time_zone: parts.time_zone,
         clock: parts.clock,
         randomness: parts.randomness,

@@ -114,8 +114,13 @@ impl Running {
         tidy_up(&composed.app).await;
         let tls = composed.certificate.listener()?;
         let fingerprint = tls.fingerprint();
-        let options =
-            ServerOptions { listen, tls, unix_socket: Some(composed.directories.socket()), drain_limit: DRAIN_LIMIT };
+        let options = ServerOptions {
+            listen,
+            tls,
+            unix_socket: Some(composed.directories.socket()),
+            drain_limit: DRAIN_LIMIT,
+            traffic: composed.app.traffic.clone(),
+        };
         let server = Server::bind(options, dispatch_to(Arc::clone(&composed.router))).await?;
         let addresses = server.addresses();
         let shutdown = CancellationToken::new();

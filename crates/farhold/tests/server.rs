@@ -10,7 +10,9 @@ use farhold::server::{Server, ServerOptions, TlsIdentity, dispatch_to};
 use farhold::system::SystemRandomness;
 use farhold_api::Router;
 use farhold_api::declare::{Access, Answer, AuthFailure, CallHead, Context, Denied, Endpoint, Quantity, Reply};
-use farhold_types::{Authid, Epoch, Privileges};
+use farhold_jobs::testing::ManualClock;
+use farhold_jobs::traffic::{Rates, TrafficMeters};
+use farhold_types::{Authid, Epoch, Privileges, TrafficRule};
 use futures::future::{BoxFuture, FutureExt};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
@@ -104,6 +106,8 @@ struct Running {
     router: Arc<Router<Scene>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
+    traffic: TrafficMeters,
+    clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
@@ -120,16 +124,19 @@ async fn start() -> Running {
     let identity = TlsIdentity::new(certificate::load(&pem, &key).unwrap()).unwrap();
     let router = Arc::new(router());
     let socket = folder.path().join("s");
+    let clock = Arc::new(ManualClock::new(Epoch(1_795_000_000)));
+    let traffic = TrafficMeters::new(clock.clone());
     let options = ServerOptions {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         tls: Arc::new(identity),
         unix_socket: Some(socket.clone()),
         drain_limit: Duration::from_secs(30),
+        traffic: traffic.clone(),
     };
     let server = Server::bind(options, dispatch_to(router.clone())).await.unwrap();
     let (address, stop) = (server.addresses()[0], CancellationToken::new());
     let task = tokio::spawn(server.run(stop.clone()));
-    Running { address, socket, router, stop, task, _folder: folder }
+    Running { address, socket, router, stop, task, traffic, clock, _folder: folder }
 }
 
 /// Writes a request and returns all that comes until the other side closes.
@@ -168,6 +175,26 @@ async fn plain_requests_are_redirected_and_noise_is_refused() {
     assert!(post.starts_with("HTTP/1.1 308"), "{post}");
     let noise = exchange(connect().await, "\u{1}\u{2}\u{3}\u{4}\u{5}\r\n\r\n").await;
     assert!(noise.starts_with("HTTP/1.1 400"), "{noise}");
+}
+
+#[tokio::test]
+async fn what_connections_carry_is_counted_under_their_rule() {
+    let server = start().await;
+    let mut stream = tls(server.address, &[]).await;
+    stream.write_all(b"GET /api2/json/ping HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\"pong\"}") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    server.clock.advance(1);
+    let here = TrafficRule::new("here".parse().unwrap(), vec!["127.0.0.0/8".to_owned()]);
+    let elsewhere = TrafficRule::new("elsewhere".parse().unwrap(), vec!["10.0.0.0/8".to_owned()]);
+    let rates = server.traffic.rates_of(&[&elsewhere, &here], &jiff::tz::TimeZone::UTC);
+    assert_eq!(rates[0], Rates::default());
+    // A handshake and an answer, over five seconds: more than nothing, and far less than a backup.
+    for rate in [rates[1].received_bytes_per_s, rates[1].sent_bytes_per_s] {
+        assert!((10..10_000).contains(&rate), "{rate}");
+    }
 }
 
 #[tokio::test]

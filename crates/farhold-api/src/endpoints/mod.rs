@@ -7,6 +7,7 @@ mod access;
 mod admin_datastore;
 mod admin_prune;
 mod admin_sync;
+mod admin_traffic_control;
 mod admin_verify;
 mod backup;
 mod config_datastore;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(admin_datastore::endpoints());
     all.extend(admin_prune::endpoints());
     all.extend(admin_sync::endpoints());
+    all.extend(admin_traffic_control::endpoints());
     all.extend(admin_verify::endpoints());
     all.extend(backup::endpoints());
     all.extend(config_datastore::endpoints());

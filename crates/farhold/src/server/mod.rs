@@ -5,11 +5,14 @@
 //! Source: `docs/spec/wire-protocol.md` 1.
 
 mod connection;
+mod metered;
 mod prefixed;
 mod tls;
 mod unix;
 
 pub use tls::TlsIdentity;
+
+use metered::Metered;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +22,7 @@ use std::time::Duration;
 
 use farhold_api::Router;
 use farhold_api::declare::{Body, ConnectionInfo, Context};
+use farhold_jobs::traffic::TrafficMeters;
 use farhold_types::Authid;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -66,6 +70,8 @@ pub struct ServerOptions {
     pub unix_socket: Option<PathBuf>,
     /// How long requests may go on after the shutdown began, before they are cut.
     pub drain_limit: Duration,
+    /// Counts what TCP connections carry.
+    pub traffic: TrafficMeters,
 }
 
 /// Why the server cannot listen.
@@ -105,12 +111,14 @@ pub struct Server {
     tls: Arc<TlsIdentity>,
     dispatch: Dispatch,
     drain_limit: Duration,
+    traffic: TrafficMeters,
 }
 
 /// What all connections of one server share.
 struct Shared {
     tls: Arc<TlsIdentity>,
     dispatch: Dispatch,
+    traffic: TrafficMeters,
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -128,7 +136,8 @@ impl Server {
             listeners.push(bind_tcp(address).await.map_err(|source| ServerError::Bind { address, source })?);
         }
         let socket = options.unix_socket.map(SocketFile::bind).transpose()?;
-        Ok(Self { listeners, socket, tls: options.tls, dispatch, drain_limit: options.drain_limit })
+        let ServerOptions { tls, drain_limit, traffic, .. } = options;
+        Ok(Self { listeners, socket, tls, dispatch, drain_limit, traffic })
     }
 
     /// Returns the TCP addresses with their real ports, in the order given.
@@ -144,6 +153,7 @@ impl Server {
         let shared = Arc::new(Shared {
             tls: self.tls,
             dispatch: self.dispatch,
+            traffic: self.traffic,
             handshakes: Arc::new(Semaphore::new(MAX_PENDING_HANDSHAKES)),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
@@ -260,7 +270,7 @@ async fn serve_tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
         tracing::warn!(%peer, "too many pending TLS handshakes, dropping a connection");
         return;
     };
-    let handshake = TlsAcceptor::from(shared.tls.config()).accept(stream);
+    let handshake = TlsAcceptor::from(shared.tls.config()).accept(Metered::new(stream, shared.traffic.register(peer)));
     let stream = match tokio::time::timeout(connection::HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, "TLS handshake failed: {error}"),
