@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farhold_jobs::App;
-use farhold_jobs::history::{SAMPLE_INTERVAL, take_sample};
+use farhold_jobs::history::{SAMPLE_INTERVAL, Watch};
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -71,6 +71,7 @@ async fn tidy_up(app: &Arc<App>) {
 
 /// Takes samples of the host and the datastores until `shutdown`. One that takes long delays the next.
 async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
+    let mut watch = Watch::default();
     let mut turns = tokio::time::interval(SAMPLE_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -78,15 +79,12 @@ async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
             _ = turns.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        let app = Arc::clone(&app);
-        let sampling = tokio::task::spawn_blocking(move || app.history.add(take_sample(&app)));
         tokio::select! {
-            ended = sampling => {
-                if let Err(error) = ended {
+            taken = watch.sample(&app) => {
+                if let Err(error) = taken {
                     tracing::warn!("a sample for the history was not taken: {error}");
                 }
             }
-            // A device that does not answer must not keep the server from stopping.
             () = shutdown.cancelled() => return,
         }
     }

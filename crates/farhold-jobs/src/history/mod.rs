@@ -7,6 +7,7 @@
 mod measures;
 mod row_file;
 mod sample;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +23,7 @@ pub use measures::{HOST_MEASURES, STORE_MEASURES};
 use measures::{host_values, store_values};
 use row_file::RowFile;
 pub use sample::{HostReading, Sample, StoreReading, take_sample};
+pub use watch::{Watch, WatchError};
 
 /// Time between two samples. Source: `docs/spec/rest-api.md` 16.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);

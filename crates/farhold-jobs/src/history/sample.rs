@@ -64,20 +64,16 @@ impl Sample {
     }
 }
 
-/// Looks at the host and all datastores that are there. Blocking; a store whose device does not answer blocks it.
+/// Looks at the host and all datastores that are there. Blocking; a store whose device does not answer blocks it:
+/// [`Watch`] does not wait for such ones.
 pub fn take_sample(app: &App) -> Sample {
-    let host = &*app.host;
-    let stores = match app.settings.datastores().load() {
-        Ok(loaded) => loaded
-            .entries
-            .usable()
-            .filter(|store| is_there(app, store))
-            .map(|store| store_reading(app, store))
-            .collect(),
-        // Whoever calls anything else is told so.
-        Err(_) => Vec::new(),
-    };
-    Sample { time: app.clock.now(), host: host_reading(host), stores }
+    let stores = configured(app).iter().filter_map(|store| store_reading(app, store)).collect();
+    Sample { time: app.clock.now(), host: host_reading(&*app.host), stores }
+}
+
+/// Returns the configured datastores; none if the configuration cannot be read, which whoever calls anything else is told.
+pub(super) fn configured(app: &App) -> Vec<DatastoreConfig> {
+    app.settings.datastores().load().map(|loaded| loaded.entries.usable().cloned().collect()).unwrap_or_default()
 }
 
 /// Returns whether a store's content can be looked at. A removable one that is not mounted would show the room of
@@ -88,12 +84,16 @@ fn is_there(app: &App, store: &DatastoreConfig) -> bool {
     !store.is_s3() && !is_closed && is_mounted && app.stores.content_path(store).join(".chunks").is_dir()
 }
 
-fn store_reading(app: &App, store: &DatastoreConfig) -> StoreReading {
+/// Returns what is read of a store; `None` if it is not there.
+pub(super) fn store_reading(app: &App, store: &DatastoreConfig) -> Option<StoreReading> {
+    if !is_there(app, store) {
+        return None;
+    }
     let (host, path) = (&*app.host, app.stores.content_path(store));
-    StoreReading { name: store.name.clone(), space: host.space(&path).ok(), disk: disk_of(host, &path) }
+    Some(StoreReading { name: store.name.clone(), space: host.space(&path).ok(), disk: disk_of(host, &path) })
 }
 
-fn host_reading(host: &dyn HostFiles) -> HostReading {
+pub(super) fn host_reading(host: &dyn HostFiles) -> HostReading {
     let text = |path: &str| host.text(path).ok();
     HostReading {
         cpu: text("/proc/stat").and_then(|text| parse_cpu_times(&text)),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 
 use farhold_storage::FileSystemSpace;
 
@@ -16,6 +16,9 @@ pub struct FakeHost {
     texts: Mutex<BTreeMap<String, String>>,
     devices: Mutex<BTreeMap<PathBuf, (u32, u32)>>,
     space: Mutex<Option<FileSystemSpace>>,
+    /// Whose room is told only after a release.
+    hanging: Mutex<Option<PathBuf>>,
+    released: Condvar,
     /// How often the times of the processors were read, if they go on.
     readings: Mutex<Option<u64>>,
 }
@@ -92,6 +95,12 @@ impl FakeHost {
         self.devices.lock().unwrap().insert(PathBuf::from(path), device);
     }
 
+    /// Lets a path's device not answer, or answer again.
+    pub fn set_hanging(&self, path: Option<PathBuf>) {
+        *self.hanging.lock().unwrap() = path;
+        self.released.notify_all();
+    }
+
     /// Returns the room of all file systems.
     pub fn space_now(&self) -> FileSystemSpace {
         self.space.lock().unwrap().unwrap()
@@ -126,7 +135,9 @@ impl HostFiles for FakeHost {
         if names.is_empty() { Err(missing()) } else { Ok(names) }
     }
 
-    fn space(&self, _path: &Path) -> io::Result<FileSystemSpace> {
+    fn space(&self, path: &Path) -> io::Result<FileSystemSpace> {
+        let hanging = self.hanging.lock().unwrap();
+        drop(self.released.wait_while(hanging, |hanging| hanging.as_deref() == Some(path)).unwrap());
         self.space.lock().unwrap().ok_or_else(missing)
     }
 
