@@ -5,6 +5,7 @@ import tempfile
 
 import exporter
 import forms
+import fuzzed
 import typed
 from scene import Scene
 
@@ -17,6 +18,7 @@ def main(program):
             forms.check(scene)
             exporter.check(scene)
             typed.check_baseline(scene)
+            fuzzed.check(scene)
         finally:
             scene.stop()
 
