@@ -78,6 +78,8 @@ pub enum Access {
     Any,
     /// Callers who have the permission; others get 403, before parameters are checked.
     Declared(Need),
+    /// Callers who have both permissions; others get 403, before parameters are checked. The proof is that of the first.
+    Both(Need, Need),
     /// The user whose ID is the `userid` path variable (a token is never its user), or callers with the permission.
     SelfOr(Need),
     /// Any authenticated caller here; the handler checks or filters. The text documents how.
@@ -161,7 +163,7 @@ impl Declaration {
         if self.access != Access::World {
             statuses.insert(401);
         }
-        if matches!(self.access, Access::Declared(_) | Access::SelfOr(_) | Access::InHandler(_)) {
+        if matches!(self.access, Access::Declared(_) | Access::Both(..) | Access::SelfOr(_) | Access::InHandler(_)) {
             statuses.insert(403);
         }
         if self.path_variables().next().is_some() {

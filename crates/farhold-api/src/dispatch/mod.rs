@@ -289,20 +289,31 @@ impl<C: Context> Router<C> {
         variables: &[Input],
     ) -> Result<Option<C::Granted>, ApiError> {
         let value = |name: &str| variables.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
-        let (need, caller) = match (declaration.access, caller) {
-            (Access::Declared(need), Some(caller)) => (need, caller),
+        let (need, also, caller) = match (declaration.access, caller) {
+            (Access::Declared(need), Some(caller)) => (need, None, caller),
+            (Access::Both(need, also), Some(caller)) => (need, Some(also), caller),
             (Access::SelfOr(need), Some(caller)) => {
                 if caller.to_string() == value("userid") {
                     return Ok(None);
                 }
-                (need, caller)
+                (need, None, caller)
             }
-            (Access::Declared(_) | Access::SelfOr(_), None) => return Err(ApiError::forbidden(DENIED_TEXT)),
+            (Access::Declared(_) | Access::Both(..) | Access::SelfOr(_), None) => {
+                return Err(ApiError::forbidden(DENIED_TEXT));
+            }
             _ => return Ok(None),
         };
-        let path = resolve(&need, value);
-        let result = self.context.require(caller, &path, need.privileges, need.quantity).await;
-        result.map(Some).map_err(|denied| {
+        let granted = self.check_need(caller, &need, &resolve(&need, value)).await?;
+        if let Some(also) = also {
+            self.check_need(caller, &also, &resolve(&also, value)).await?;
+        }
+        Ok(Some(granted))
+    }
+
+    /// Checks one permission on the access control path `path`.
+    async fn check_need(&self, caller: &Authid, need: &Need, path: &str) -> Result<C::Granted, ApiError> {
+        let result = self.context.require(caller, path, need.privileges, need.quantity).await;
+        result.map_err(|denied| {
             tracing::info!(%caller, path, "permission check failed: {}", denied.reason);
             // Tells nothing that the request does not say itself.
             let names: Vec<&str> = need.privileges.names().collect();

@@ -148,6 +148,7 @@ fn description(declaration: &Declaration) -> String {
         Access::World => "Open to everybody, also without a login.".to_owned(),
         Access::Any => "Open to all who are logged in.".to_owned(),
         Access::Declared(need) => format!("Needs {}.", words(&need)),
+        Access::Both(need, also) => format!("Needs {} and {}.", words(&need), words(&also)),
         Access::SelfOr(need) => format!("Open to the user itself; others need {}.", words(&need)),
         Access::InHandler(text) => format!("Permissions: {text}."),
     };

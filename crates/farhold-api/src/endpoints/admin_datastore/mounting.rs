@@ -21,7 +21,10 @@ const UUID: Param = Param::required(
 );
 
 pub(super) fn endpoints() -> Vec<Endpoint<App>> {
-    let on_store = Access::Declared(Need::all(Privileges::DATASTORE_MODIFY, "/datastore/{store}"));
+    let on_store = Access::Both(
+        Need::all(Privileges::DATASTORE_MODIFY, "/datastore/{store}"),
+        Need::all(Privileges::SYS_MODIFY, "/system/disks"),
+    );
     vec![
         Endpoint::post(
             "/admin/datastore/{store}/mount",
