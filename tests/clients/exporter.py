@@ -26,8 +26,10 @@ program.load()()
 
 # What any dashboard needs of the recorded store.
 WANTED = [
-    r"pbs_datastore_\w*(size|total)\w*\{[^}]*golden[^}]*\} [1-9]",
-    r"pbs_\w*(up|uptime|host)\w*",
+    r'pbs_task_status\{[^}]*status="OK"[^}]*create-datastore',
+    r"pbs_node_memory_total\{[^}]*\} [1-9]",
+    r"pbs_node_uptime\{[^}]*\} [1-9]",
+    r"golden"
 ]
 
 
