@@ -20,7 +20,6 @@ const TABLE: &str = "docs/scenarios.md";
 /// What later work brings: kind, numbers, how much of them, and what is waited for.
 const LATER: &[(Kind, &[&str], Share, &str)] = &[
     (Kind::Scenario, &["22", "97", "98"], Share::All, "the scheduler"),
-    (Kind::Scenario, &["99", "100"], Share::All, "removable media"),
     (Kind::Scenario, &["101"], Share::All, "notifications"),
     (Kind::Scenario, &["9", "45"], Share::Part, "notifications"),
     (Kind::Scenario, &["62"], Share::Part, "verification of datastores"),

@@ -216,7 +216,7 @@ async fn a_busy_device_keeps_the_mode_until_a_later_unmount_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_run_in_order_after_mounting_and_the_store_is_unmounted_after_them() {
+async fn scenario_100_a_job_that_fails_stops_neither_the_next_ones_nor_the_unmounting_after_them() {
     let server = server();
     server.add_datastore_without_chunks("local");
     let job = |id: &str, ns: &str, done: bool| {
@@ -255,6 +255,44 @@ async fn jobs_run_in_order_after_mounting_and_the_store_is_unmounted_after_them(
     let [unmounting] = &tasks(&server, "unmount-device")[..] else { panic!() };
     assert_eq!(ended(&server, unmounting).await, TaskStatus::Ok);
     assert_eq!(status(&server), (MountStatus::NotMounted, None));
+
+    // A run by hand never unmounts.
+    let no_jobs = |stored: &mut Entries<farhold_settings::SyncJobs>| {
+        let jobs: Vec<SyncJob> = stored.usable().cloned().collect();
+        jobs.into_iter().try_for_each(|job| stored.update(SyncJob { run_on_mount: None, ..job }))
+    };
+    server.app.settings.sync_jobs().edit::<_, SettingsError>(None, no_jobs).unwrap();
+    mount_it(&server).await;
+    let job = server.app.settings.sync_jobs().load().unwrap().entries.get("aaa").unwrap().unwrap().clone();
+    assert_eq!(job.unmount_on_done, Some(true));
+    let may_run = crate::permission::may_change_stored(&server.app.acl().unwrap(), &Authid::root(), &job).unwrap();
+    let upid = crate::sync_run::start_job(&server.app, &may_run, job, None).await.unwrap();
+    assert_eq!(ended(&server, &upid).await, TaskStatus::Ok);
+    assert_eq!(status(&server), (MountStatus::Mounted, None));
+    assert_eq!(tasks(&server, "unmount-device").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn scenario_99_mounting_runs_the_jobs_of_the_store_in_order_and_mounting_again_none() {
+    let server = server();
+    for store in ["local", "other"] {
+        server.add_datastore_without_chunks(store);
+    }
+    for (id, store) in [("bbb", "usb"), ("aaa", "usb"), ("ccc", "other")] {
+        let mut job = SyncJob::new(id.parse().unwrap(), store.parse().unwrap(), "local".parse().unwrap());
+        job.run_on_mount = Some(true);
+        let add = |jobs: &mut Entries<_>| jobs.insert(job);
+        server.app.settings.sync_jobs().edit::<_, SettingsError>(None, add).unwrap();
+    }
+    mount_it(&server).await;
+    let [runner] = &tasks(&server, "mount-sync-jobs")[..] else { panic!() };
+    assert_eq!(ended(&server, runner).await, TaskStatus::Ok);
+    assert_eq!(log_of(&server, runner)[0], "will run 2 sync jobs: aaa, bbb");
+    let ids: Vec<String> = tasks(&server, "syncjob").iter().map(|run| run.worker_id().unwrap().to_owned()).collect();
+    assert_eq!(ids, ["-:local:usb::aaa", "-:local:usb::bbb"]);
+    mount_it(&server).await;
+    assert_eq!(tasks(&server, "mount-sync-jobs").len(), 1);
+    assert_eq!(status(&server), (MountStatus::Mounted, None));
 }
 
 #[test]
