@@ -224,7 +224,7 @@ impl<C: Context> Router<C> {
                 response
             }
             Err(error) => {
-                tracing::info!(%method, path, status = error.status().as_u16(), "{error}");
+                tracing::info!(%method, path, status = error.status().as_u16(), "{}", one_line(error.text()));
                 if error.status() == StatusCode::UNAUTHORIZED {
                     tokio::time::sleep_until(refusal_time(arrived, Instant::now())).await;
                 }
@@ -350,6 +350,16 @@ fn refusal_time(arrived: Instant, now: Instant) -> Instant {
     arrived + UNAUTHORIZED_DELAY.max(Duration::from_secs(seconds))
 }
 
+/// Returns a text with its control characters escaped: it may hold what a caller sent, who must not write lines of its own
+/// into the operator's log.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
 const DENIED_TEXT: &str = "permission check failed";
 
 fn resolve<'a>(need: &Need, value: impl Fn(&str) -> &'a str) -> String {
@@ -401,5 +411,11 @@ mod tests {
             let at = refusal_time(arrived, arrived + Duration::from_millis(spent));
             assert_eq!(at - arrived, Duration::from_millis(answered), "{spent} ms");
         }
+    }
+
+    #[test]
+    fn what_callers_send_makes_no_lines_in_the_log() {
+        assert_eq!(one_line("- 'a\nb\r\u{1b}[1m\u{85}': wrong, ü"), "- 'a\\nb\\r\\u{1b}[1m\\u{85}': wrong, ü");
+        assert_eq!(one_line("plain 'text'"), "plain 'text'");
     }
 }
