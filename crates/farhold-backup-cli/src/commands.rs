@@ -8,7 +8,7 @@
 use farhold_api::schema::{DefaultValue, Param, ParamKind, named};
 use farhold_backup::BackupArchive;
 use farhold_cli::Catalogue;
-use farhold_cli::command::{Command, ObjectSpec, Output, TableSpec};
+use farhold_cli::command::{Command, ObjectSpec, Output, TableSpec, TaskMode};
 use farhold_cli::document::About;
 use farhold_cli::render::Renderer;
 use farhold_types::{BackupId, Namespace};
@@ -27,8 +27,6 @@ const ALIASES: &[(&str, &[&str])] = &[
 const NOT_OFFERED: &[&[&str]] = &[
     &["benchmark"],
     &["catalog"],
-    &["garbage-collect"],
-    &["group", "move"],
     &["key", "change-passphrase"],
     &["key", "create-master-key"],
     &["key", "import-master-pubkey"],
@@ -37,8 +35,6 @@ const NOT_OFFERED: &[&[&str]] = &[
     &["key", "show-master-pubkey"],
     &["map"],
     &["mount"],
-    &["namespace", "move"],
-    &["task"],
     &["unmap"],
 ];
 
@@ -139,7 +135,7 @@ const GROUP: Param = Param::required("group", named::ANY_TEXT, "Backup group: <t
 
 /// Returns the commands.
 pub fn catalogue() -> Catalogue {
-    let commands = [snapshots(), namespaces_and_groups(), whole_groups(), backups(), keys_and_logins()];
+    let commands = [snapshots(), namespaces_and_groups(), whole_groups(), tasks(), backups(), keys_and_logins()];
     let not_offered = NOT_OFFERED.iter().map(|words| Command::not_offered(words));
     Catalogue::of_own(commands.into_iter().flatten().chain(not_offered)).with_about(ABOUT)
 }
@@ -274,6 +270,51 @@ fn whole_groups() -> Vec<Command> {
         .extra(Param::required("new-owner", named::ANY_TEXT, "The new owner"))
         .examples(&["farhold client change-owner host/web1 'ann@pbs!laptop'"]);
     vec![table(with(content(prune), &named::KEEP)), content(change_owner)]
+}
+
+fn tasks() -> Vec<Command> {
+    const TARGET: Param = Param::required("target-ns", checked(namespace_text, 256), "Where it goes");
+    let yes = |name, description| named::flag(name, description).or_default(DefaultValue::Boolean(true));
+    let followed = |command: Command| command.output(Output::Task(TaskMode::Follow));
+    let collect = Command::own(&["garbage-collect"], "Remove unused chunks from the datastore now")
+        .examples(&["farhold client garbage-collect"]);
+    let move_group = Command::own(&["group", "move"], "Move a group to another namespace of the datastore")
+        .positional(&["group"])
+        .extra(GROUP)
+        .extra(TARGET)
+        .extra(yes("merge-group", "Add to a group of the same name that is there, instead of refusing"))
+        .examples(&["farhold client group move host/web1 --target-ns site-a"]);
+    let move_ns = Command::own(&["namespace", "move"], "Move a namespace with all groups to another place")
+        .positional(&["ns"])
+        .extra(Param::required("ns", checked(namespace_text, 256), "The namespace"))
+        .extra(TARGET)
+        .extra(Param::optional("max-depth", number(0, Some(7)), "How many levels below it go along"))
+        .extra(yes("delete-source", "Remove the namespaces that it leaves empty"))
+        .extra(yes("merge-groups", "Add to groups of the same name that are there, instead of leaving them"))
+        .examples(&["farhold client namespace move site-a --target-ns site-b"]);
+    let list = Command::own(&["task", "list"], "List running tasks of this account, or all of them")
+        .extra(named::flag("all", "Also list tasks that have ended"))
+        .extra(
+            Param::optional("limit", number(1, Some(1000)), "Show at most this many tasks, the newest ones")
+                .or_default(DefaultValue::Integer(50)),
+        )
+        .examples(&["farhold client task list --all"]);
+    let log = Command::own(&["task", "log"], "Show the log of a task and follow it until the task ends")
+        .positional(&["upid"])
+        .extra(named::UPID)
+        .examples(&["farhold client task log 'UPID:node1:00000D5D:00A2893F:00000004:6B035D38:backup:s1:ann@pbs:'"]);
+    let stop = Command::own(&["task", "stop"], "Ask a task to stop")
+        .positional(&["upid"])
+        .extra(named::UPID)
+        .examples(&["farhold client task stop 'UPID:node1:00000D5D:00A2893F:00000004:6B035D38:backup:s1:ann@pbs:'"]);
+    vec![
+        followed(server(collect)),
+        followed(content(move_group)),
+        followed(server(move_ns)),
+        table(server(list)),
+        server(log),
+        server(stop),
+    ]
 }
 
 fn backups() -> Vec<Command> {

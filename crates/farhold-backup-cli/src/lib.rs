@@ -28,8 +28,10 @@ mod listing;
 mod prune;
 mod restore;
 mod show;
+mod tasks;
 mod watch;
 
+use farhold_cli::command::Command;
 use farhold_cli::execute::error_text;
 use farhold_cli::{FAILURE, Plan, Request, SUCCESS, plan};
 
@@ -53,7 +55,7 @@ pub async fn run(program: &str, arguments: Vec<String>, outside: &mut Outside) -
             printed.exit
         }
         Plan::Run(request) => match execute(*request, outside).await {
-            Ok(()) => SUCCESS,
+            Ok(exit) => exit,
             Err(error) => {
                 let mut text = error_text(&error);
                 if let Some(hint) = error.hint() {
@@ -68,10 +70,17 @@ pub async fn run(program: &str, arguments: Vec<String>, outside: &mut Outside) -
     }
 }
 
-async fn execute(request: Request, outside: &mut Outside) -> Result<(), CommandError> {
+/// Returns the exit code of a command whose errors have been told already, or that worked.
+async fn execute(request: Request, outside: &mut Outside) -> Result<u8, CommandError> {
     let Request { command, params, format } = request;
-    let given = Given { params, format };
-    let given = &given;
+    let given = &Given { params, format };
+    if let Some(result) = tasks::run(command.words, outside, given).await {
+        return result;
+    }
+    work(&command, outside, given).await.map(|()| SUCCESS)
+}
+
+async fn work(command: &Command, outside: &mut Outside, given: &Given) -> Result<(), CommandError> {
     match command.words {
         ["backup"] => backup::backup(outside, given).await,
         ["restore"] => restore::restore(outside, given).await,

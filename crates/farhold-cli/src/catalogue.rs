@@ -18,6 +18,7 @@ mod probe;
 mod remotes;
 
 pub(crate) use node::LOCAL_NODE;
+pub use node::task_table;
 
 use std::collections::BTreeMap;
 

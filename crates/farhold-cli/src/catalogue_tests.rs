@@ -15,7 +15,7 @@ fn an_exact_word_wins_over_longer_ones() {
     let catalogue = Catalogue::new(&endpoints(), &[]);
     assert_eq!(words_of(&catalogue, &["verify", "store1"]).as_deref(), Some("verify"));
     assert_eq!(words_of(&catalogue, &["verify-", "l"]).as_deref(), Some("verify-job list"));
-    assert_eq!(words_of(&catalogue, &["tr", "tr"]).as_deref(), Some("traffic-control traffic"));
+    assert_eq!(words_of(&catalogue, &["tr", "l"]).as_deref(), Some("traffic-control list"));
     assert_eq!(words_of(&catalogue, &["user", "list"]).as_deref(), Some("user list"));
     assert_eq!(words_of(&catalogue, &["user", "list-"]).as_deref(), Some("user list-tokens"));
 }

@@ -12,6 +12,7 @@ use farhold_types::{
 use http::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::client::{Call, Client, Content, Wait};
 use crate::error::ClientError;
@@ -57,8 +58,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::get`].
-    pub async fn list(&self, path: &str, query: &Query) -> Result<Vec<serde_json::Value>, ClientError> {
-        let listing = self.listing(self.listing_call(path, query), |_: &serde_json::Value| Ok(())).await?;
+    pub async fn list(&self, path: &str, query: &Query) -> Result<Vec<Value>, ClientError> {
+        let listing = self.listing(self.listing_call(path, query), |_: &Value| Ok(())).await?;
         Ok(listing.items)
     }
 
@@ -88,6 +89,35 @@ impl Client {
     /// As [`Self::get`].
     pub async fn delete<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
         self.data(&Call { wait: Wait::Long, ..self.query_call(Method::DELETE, path, query) }).await
+    }
+
+    /// Calls `path` (below `/api2/json`) and returns the whole answer, `data` and what stands beside it. Parameters go in
+    /// the query of calls that read and remove, in a JSON body otherwise. Only calls that read are sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; the answer is no object.
+    pub async fn envelope(
+        &self,
+        method: Method,
+        path: &str,
+        params: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ClientError> {
+        let has_body = method == Method::POST || method == Method::PUT;
+        let mut query = Query::new();
+        for (name, value) in params.iter().filter(|_| !has_body) {
+            query = query.with(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        let mut call = self.query_call(method, path, &query);
+        if has_body {
+            let body = serde_json::to_vec(params)
+                .map_err(|e| ClientError::Configuration { peer: self.peer(), reason: e.to_string() })?;
+            call.content = Content::Json(body.into());
+        }
+        let body = self.success(&call).await?;
+        if body.is_empty() {
+            return Ok(Map::new());
+        }
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(&call, &error))
     }
 
     /// Returns the remote's version.

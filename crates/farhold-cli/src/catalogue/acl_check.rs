@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
         "Show who may do what on a path, and which access control entries say so",
     )
     .positional(&["auth-id"])
-    .extra(named::AUTH_ID.described("User or API token; everybody if not given"))
+    .extra(named::AUTH_ID.described("User or API token; all that have an entry if not given"))
     .output(Output::Text { render: checks_text, has_formats: true })
     .extension()
 }

@@ -27,6 +27,20 @@ pub(super) fn commands() -> Vec<Command> {
     [tasks(), node()].into_iter().flatten().collect()
 }
 
+/// Returns how a list of tasks is shown.
+pub fn task_table() -> Output {
+    Output::Table(TableSpec {
+        columns: vec![
+            rendered("starttime", Align::Left, Renderer::Epoch),
+            rendered("endtime", Align::Left, Renderer::Epoch),
+            text("upid"),
+            text("status"),
+        ],
+        reshape_text: Some(with_status),
+        ..TableSpec::default()
+    })
+}
+
 fn tasks() -> Vec<Command> {
     let list =
         Command::call(&["task", "list"], Method::GET, "/nodes/{node}/tasks", "List running tasks, or all of them")
@@ -39,16 +53,7 @@ fn tasks() -> Vec<Command> {
                 params.insert("running".to_owned(), Value::Bool(!is_all));
                 params.entry("limit").or_insert_with(|| Value::from(50));
             })
-            .output(Output::Table(TableSpec {
-                columns: vec![
-                    rendered("starttime", Align::Left, Renderer::Epoch),
-                    rendered("endtime", Align::Left, Renderer::Epoch),
-                    text("upid"),
-                    text("status"),
-                ],
-                reshape_text: Some(with_status),
-                ..TableSpec::default()
-            }));
+            .output(task_table());
     vec![
         list,
         Command::special(

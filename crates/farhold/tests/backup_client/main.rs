@@ -2,7 +2,7 @@
 //!
 //! [`desk`]: somebody at a terminal. [`recorded`]: what the reference's client was recorded to print. [`journeys`]:
 //! backups, restores and what goes wrong on the way. [`access`]: passwords, tickets, certificates. [`keys`]: encryption.
-//! [`terminal`]: the program itself at a terminal. [`killed`]: processes that die in the middle. [`wire`]: what is sent.
+//! [`tasks`]: pruning, moving, collecting garbage. [`terminal`]: the program itself at a terminal. [`killed`]: processes that die in the middle. [`wire`]: what is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod access;
@@ -22,5 +22,6 @@ mod scratch;
 #[path = "../product/site.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
 mod site;
+mod tasks;
 mod terminal;
 mod wire;

@@ -9,6 +9,7 @@
 
 mod content;
 mod doors;
+mod extensions;
 mod hostile;
 mod kill;
 mod manual;
