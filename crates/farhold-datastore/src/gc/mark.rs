@@ -6,7 +6,8 @@
 //! Why nothing is missed while backups run and snapshots are removed: a new index names only chunks that its writer
 //! inserted or touched (which the cut-off spares), and chunks of the snapshot that it is based on, which cannot be removed
 //! before the new one is finished. So an index can be missed only if the snapshot that it is based on, however far back,
-//! vanished before it was marked; and whenever anything of a group vanishes, the group is gone through again.
+//! vanished before it was marked; and whenever anything of a group vanishes, the group is gone through again: at once if
+//! that is noticed there, and at the end for what the search or the journal of moves named and nobody found.
 //!
 //! Source: `docs/spec/datastore-format.md` 17, phase 1. The reference goes through a group again only if its newest
 //! snapshot vanished.
@@ -105,11 +106,7 @@ impl Marker<'_> {
             }
         }
         self.mark_strays()?;
-        self.mark_moved()?;
-        // What vanished and is back, for example because its file system was away for a moment.
-        for path in std::mem::take(&mut self.gone) {
-            self.mark_index(&path)?;
-        }
+        self.mark_vanished()?;
         self.marked.cache = CacheStats { hits: self.cache.hits, misses: self.cache.misses };
         Ok(())
     }
@@ -240,6 +237,35 @@ impl Marker<'_> {
             self.watch.tell(&GcEvent::StrayIndexes { count });
         }
         Ok(())
+    }
+
+    /// Marks what was moved meanwhile, and goes again through the groups of which something vanished: what builds on it
+    /// may have come when their turn was over, or was hidden by a removal that was half done.
+    fn mark_vanished(&mut self) -> Result<(), MarkError> {
+        loop {
+            self.mark_moved()?;
+            let gone = std::mem::take(&mut self.gone);
+            if gone.is_empty() {
+                return Ok(());
+            }
+            // What is back, for example because its file system was away for a moment.
+            for path in &gone {
+                self.mark_index(path)?;
+            }
+            // These are not news for the next round.
+            self.gone.clear();
+            let directories: HashSet<_> = gone.iter().filter_map(|path| path.parent()?.parent()).collect();
+            // Most of it was counted before.
+            let counted = self.marked;
+            for namespace in self.store.namespaces(&Namespace::root(), MAX_NAMESPACE_DEPTH)? {
+                for group in self.store.group_directories(&namespace)? {
+                    if directories.contains(&layout::group_dir(&namespace, &group)) {
+                        self.mark_group(&namespace, &group)?;
+                    }
+                }
+            }
+            self.marked = counted;
+        }
     }
 
     /// Marks what was moved meanwhile.

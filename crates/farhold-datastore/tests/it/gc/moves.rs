@@ -10,6 +10,7 @@ use super::{Bench, CUTOFF};
 use crate::support::{check_whole, root, snapshot};
 
 const A: &str = "vm/100/2026-01-01T10:00:00Z";
+const B: &str = "vm/100/2026-01-02T10:00:00Z";
 
 #[test]
 fn a_group_that_moves_behind_the_collection_keeps_its_chunks() {
@@ -43,4 +44,42 @@ fn a_group_that_moves_behind_the_collection_keeps_its_chunks() {
         moment += 1;
     }
     assert!(5 < moment && was_missed);
+}
+
+#[test]
+fn what_builds_on_a_moved_snapshot_keeps_its_chunks_when_that_one_is_removed() {
+    // All at once, and with a pause of the collection before the removal.
+    for pause in 0..3 {
+        let mut moment = 0;
+        loop {
+            let bench = Bench::new();
+            let from = "b".parse().unwrap();
+            bench.store.create_namespace(&from).unwrap();
+            bench.backup(A, &[1, 2]);
+            bench.store.move_group(&root(), &from, &snapshot(A).group, Merge::Refused).unwrap();
+            bench.store.take_moved_indexes(|_| Ok::<_, farhold_datastore::MoveJournalError>(())).unwrap();
+            bench.advance(2 * CUTOFF);
+            let (looks, is_moved) = (AtomicUsize::new(0), AtomicBool::new(false));
+            let is_stopped = || {
+                let look = looks.fetch_add(1, Ordering::SeqCst);
+                if look == moment {
+                    bench.store.move_group(&from, &root(), &snapshot(A).group, Merge::Refused).unwrap();
+                    // Both chunks are taken over without a touch.
+                    bench.snapshot_of(B, &[1, 2]);
+                    is_moved.store(true, Ordering::SeqCst);
+                }
+                if look == moment + pause {
+                    bench.remove(A);
+                }
+                false
+            };
+            bench.collect_watched(&|_| {}, &is_stopped).unwrap();
+            if !is_moved.into_inner() {
+                break;
+            }
+            check_whole(&bench.store, &root(), &snapshot(B));
+            moment += 1;
+        }
+        assert!(5 < moment);
+    }
 }

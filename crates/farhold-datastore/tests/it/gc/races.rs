@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use farhold_datastore::SharedProcessLock;
 
 use super::{Bench, CUTOFF, chunk};
-use crate::support::{check_whole, root, snapshot};
+use crate::support::{INDEX, check_whole, root, snapshot};
 
 const A: &str = "vm/100/2026-01-01T10:00:00Z";
 const B: &str = "vm/100/2026-01-02T10:00:00Z";
@@ -95,6 +95,26 @@ fn older_snapshots_may_vanish_while_newer_ones_build_on_them() {
             bench.snapshot_of(B, &[1]);
             bench.remove(A);
         }],
+        |bench, _| check_whole(&bench.store, &root(), &snapshot(B)),
+    );
+}
+
+#[test]
+fn a_removal_that_a_collection_meets_half_done_hides_no_newer_snapshot() {
+    use farhold_storage::Storage as _;
+    at_every_moment(
+        |bench| bench.backup(A, &[1]),
+        &[
+            &|bench, _| {
+                bench.snapshot_of(B, &[1]);
+                // Of a removal that goes on: the directory is still there, its index is not.
+                for name in ["index.json.blob", INDEX] {
+                    bench.memory.remove_file(&super::path(&format!("{A}/{name}"))).unwrap();
+                }
+            },
+            &|_, _| {},
+            &|bench, _| bench.remove(A),
+        ],
         |bench, _| check_whole(&bench.store, &root(), &snapshot(B)),
     );
 }
