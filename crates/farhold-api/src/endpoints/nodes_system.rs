@@ -19,6 +19,9 @@ const MAX_NAME_SERVERS: usize = 3;
 
 const ON_ROOT_AUDIT: Access = Access::Declared(Need::all(Privileges::SYS_AUDIT, "/"));
 
+const INDEX: Shape =
+    Shape::List(&Shape::Object(&[Field::required("subdir", Shape::Text("path component"), "Name below this path")]));
+
 const UPDATES: Shape = Shape::List(&Shape::Object(&[
     Field::required("Package", shapes::TEXT, "Name of the package"),
     Field::required("Version", shapes::TEXT, "Version that could be installed"),
@@ -35,6 +38,7 @@ const SERVICES: Shape = Shape::List(&Shape::Object(&[
     Field::required("state", shapes::TEXT, "Whether it runs"),
 ]));
 const DNS: Shape = Shape::Object(&[
+    Field::required("digest", Shape::Text("SHA-256 of resolv.conf, hex"), "State of the file"),
     Field::optional("search", shapes::TEXT, "Domain that is added to short names"),
     Field::optional("dns1", Shape::Text("IP address"), "First name server"),
     Field::optional("dns2", Shape::Text("IP address"), "Second name server"),
@@ -55,6 +59,9 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .params(&[NODE])
             .access(ON_ROOT_AUDIT)
             .returns(VERSIONS),
+        Endpoint::get("/nodes/{node}/certificates/acme", "List what there is about ACME: nothing", none)
+            .params(&[NODE])
+            .returns(INDEX),
         Endpoint::get("/nodes/{node}/services", "List services: none, since we look after no services", none)
             .params(&[NODE])
             .access(Access::Declared(Need::all(Privileges::SYS_AUDIT, "/system/services")))
@@ -87,6 +94,7 @@ async fn dns(app: Arc<App>, _request: Request<App>) -> Result<Reply, ApiError> {
 /// Returns what a `resolv.conf` says.
 fn name_servers(text: &str) -> Value {
     let mut data = Map::new();
+    data.insert("digest".to_owned(), json!(farhold_crypto::sha256(text.as_bytes()).to_string()));
     let mut count = 0;
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
@@ -111,8 +119,10 @@ mod tests {
     #[test]
     fn three_name_servers_and_a_domain_are_told() {
         let text = "# x\nnameserver 192.0.2.1\nsearch lab.example other.example\nnameserver 192.0.2.2\nnameserver ::1\nnameserver 192.0.2.3\noptions edns0\n";
-        let expected = json!({ "dns1": "192.0.2.1", "dns2": "192.0.2.2", "dns3": "::1", "search": "lab.example" });
+        let digest = "ca23a64b7f28426a29f1c37ab2313a55fab0d78a47b47d3a4ebedce60e96a30e";
+        let expected = json!({ "digest": digest, "dns1": "192.0.2.1", "dns2": "192.0.2.2", "dns3": "::1", "search": "lab.example" });
         assert_eq!(name_servers(text), expected);
-        assert_eq!(name_servers(""), json!({}));
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(name_servers(""), json!({ "digest": of_nothing }));
     }
 }
