@@ -152,8 +152,11 @@ pub async fn declared(scene: &Scene, rows: &[Row], lines: &[Line], sheet: &mut S
     }
 }
 
-/// Calls about one group: method, path, further parameters, and whether the recorded snapshot is named.
-const ON_GROUPS: &[(&str, &str, fn() -> Value, Names)] = &[
+/// A call about one group: method, path, further parameters, and which backup it names.
+type OnGroup = (&'static str, &'static str, fn() -> Value, Names);
+
+/// Those that can be made without changing anything.
+const ON_GROUPS: &[OnGroup] = &[
     ("GET", "/admin/datastore/{store}/group-notes", || json!({}), Names::Group),
     ("PUT", "/admin/datastore/{store}/group-notes", || json!({ "notes": "" }), Names::Group),
     ("POST", "/admin/datastore/{store}/prune", || json!({ "dry-run": true, "keep-last": 1 }), Names::Group),
@@ -245,6 +248,9 @@ fn chosen<T: AsRef<str>>(all: impl IntoIterator<Item = T>, is_seen: impl Fn(&str
     all.into_iter().filter(|name| is_seen(name.as_ref())).map(|name| name.as_ref().to_owned()).collect()
 }
 
+/// A list: path, parameters, what names an item, and the names that are seen, or the status of the refusal.
+type OfList = (&'static str, Value, fn(&Value) -> String, Result<BTreeSet<String>, u16>);
+
 /// Where the stored jobs work: their id and their place in the access control list.
 const JOBS: &[(&str, &str)] = &[("job-golden", "/datastore/golden"), ("job-tank", "/datastore/tank/a/b")];
 
@@ -279,7 +285,7 @@ pub async fn lists(scene: &Scene, lines: &[Line], sheet: &mut Sheet) {
         let users = chosen(users, |name| caller.has("/access/users", "Sys.Audit") || name == user);
         let keys =
             chosen(["key-far", "key-near"], |id| caller.has(&format!("/system/encryption-keys/{id}"), "Sys.Audit"));
-        let cases: Vec<(&str, Value, fn(&Value) -> String, Result<BTreeSet<String>, u16>)> = vec![
+        let cases: Vec<OfList> = vec![
             ("/config/remote", json!({}), |item| member(item, "name"), Ok(remotes)),
             ("/config/sync", json!({}), |item| member(item, "id"), Ok(sync.clone())),
             ("/admin/sync", json!({}), |item| member(item, "id"), Ok(sync)),
