@@ -13,13 +13,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::Composed;
-use crate::server::{Server, ServerOptions, dispatch_to};
+use crate::server::{MAX_CONNECTIONS, Server, ServerOptions, dispatch_to};
+use crate::system;
 
 /// How long requests and tasks may go on after the server was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the start waits for the removal of what a killed server left.
 const TIDY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Files that stay for work: archives, locks, logs and connections to remotes of some dozens of tasks.
+const FILES_FOR_WORK: u64 = 1024;
 
 /// Where PBS listens, and we without further wishes. Source: `docs/spec/wire-protocol.md` 1.1.
 pub const DEFAULT_LISTEN: &str = "[::]:8007";
@@ -90,6 +94,13 @@ async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
     }
 }
 
+/// Returns how many connections there may be where `files` may be open: work on backups needs files too, and must not
+/// fail because strangers hold connections.
+fn connections_beside_work(files: u64) -> usize {
+    let for_connections = files - FILES_FOR_WORK.min(files / 2);
+    usize::try_from(for_connections).map_or(MAX_CONNECTIONS, |count| count.min(MAX_CONNECTIONS))
+}
+
 /// A server that listens.
 pub struct Running {
     composed: Composed,
@@ -118,6 +129,7 @@ impl Running {
             unix_socket: Some(composed.directories.socket()),
             drain_limit: DRAIN_LIMIT,
             traffic: composed.app.traffic.clone(),
+            max_connections: connections_beside_work(system::open_files_limit()),
         };
         let server = Server::bind(options, dispatch_to(Arc::clone(&composed.router))).await?;
         let addresses = server.addresses();
@@ -163,6 +175,9 @@ impl Running {
 /// # Errors
 /// As [`Running::start`].
 pub async fn run(composed: Composed, listen: Vec<SocketAddr>) -> anyhow::Result<()> {
+    if let Err(error) = system::raise_open_files_limit() {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
     let running = Running::start(composed, listen).await?;
     for address in running.addresses() {
         tracing::info!("listening on {address}");
@@ -186,6 +201,13 @@ mod tests {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let parsed = parse_listen(&arguments).map_err(|e| e.to_string())?;
         Ok(parsed.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn connections_leave_files_for_work() {
+        for (files, expected) in [(1_000_000, 4096), (5120, 4096), (4096, 3072), (1024, 512), (0, 0)] {
+            assert_eq!(connections_beside_work(files), expected, "{files}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use farhold_types::{Clock, Epoch, Randomness};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +49,25 @@ pub fn process_start_ticks() -> u64 {
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Most open files that are asked for. Some systems allow a billion, which programs that we start would close one by one.
+const MAX_OPEN_FILES: u64 = 65_536;
+
+/// Returns how many files this process may have open, sockets included.
+pub fn open_files_limit() -> u64 {
+    // A system that does not tell has the limit that is usual.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+/// Lets this process have as many files open as the system allows it: a connection is one, and services start with 1,024.
+///
+/// # Errors
+/// The system refuses.
+pub fn raise_open_files_limit() -> nix::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(MAX_OPEN_FILES);
+    if soft < wanted { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -132,6 +132,7 @@ async fn start() -> Running {
         unix_socket: Some(socket.clone()),
         drain_limit: Duration::from_secs(30),
         traffic: traffic.clone(),
+        max_connections: farhold::server::MAX_CONNECTIONS,
     };
     let server = Server::bind(options, dispatch_to(router.clone())).await.unwrap();
     let (address, stop) = (server.addresses()[0], CancellationToken::new());

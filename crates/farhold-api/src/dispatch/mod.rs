@@ -180,7 +180,7 @@ impl<C: Context> Router<C> {
         &self,
         format: Format,
         rest: &[&str],
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
         connection: ConnectionInfo,
     ) -> Response<Body> {
         let arrived = Instant::now();
@@ -196,7 +196,8 @@ impl<C: Context> Router<C> {
             match self.context.authenticate(head).await {
                 Ok(caller) => Some(caller),
                 Err(failure) => {
-                    tracing::warn!(peer = ?connection.peer, method = %request.method(), path = request.uri().path(), "{failure}");
+                    tracing::warn!(peer = ?connection.peer, method = %request.method(), path = request.uri().path(), "{}", one_line(&failure.to_string()));
+                    drop_unread(&mut request);
                     tokio::time::sleep_until(refusal_time(arrived, Instant::now())).await;
                     return plain(StatusCode::UNAUTHORIZED, UNAUTHORIZED_TEXT);
                 }
@@ -239,13 +240,14 @@ impl<C: Context> Router<C> {
         endpoint: &Endpoint<C>,
         variables: Vec<Input>,
         caller: Option<Authid>,
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
         connection: ConnectionInfo,
     ) -> Result<(Reply, Option<hyper::upgrade::OnUpgrade>), ApiError> {
         let declaration = &endpoint.declaration;
         let granted = match self.check_access(declaration, caller.as_ref(), &variables).await {
             Ok(granted) => granted,
             Err(error) => {
+                drop_unread(&mut request);
                 tokio::time::sleep(FORBIDDEN_DELAY).await;
                 return Err(error);
             }
@@ -358,6 +360,15 @@ fn one_line(text: &str) -> String {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line
+}
+
+/// Drops the body of a request that is refused after a while, so that what comes of it meanwhile takes no memory.
+///
+/// Over HTTP/1 little waits unread, and dropping the body early would cut off a client that is still writing.
+fn drop_unread(request: &mut http::Request<Body>) {
+    if request.version() == Version::HTTP_2 {
+        *request.body_mut() = empty_body();
+    }
 }
 
 const DENIED_TEXT: &str = "permission check failed";

@@ -14,6 +14,12 @@ pub(super) const MISSING: &str = "parameter is missing and not optional";
 const UNKNOWN: &str = "no such parameter, additional properties are not allowed";
 const DUPLICATE: &str = "parameter given more than once";
 
+/// Most problems that are told of one request: more than any call has parameters, few enough for a line each.
+const MAX_PROBLEMS: usize = 100;
+
+/// Characters of a name that are told. No declared name is as long; others come from the request, at any length.
+const MAX_NAME_LENGTH: usize = 100;
+
 /// Problems of one request's parameters by name; never empty once returned. Sorted by name.
 ///
 /// `Display` is the text of the `json` format: one problem stays on the line, several get a line each.
@@ -30,9 +36,17 @@ impl ParameterErrors {
         errors
     }
 
-    /// Adds a problem; the first one of each name is kept.
+    /// Adds a problem; the first one of each name is kept. Long names are cut, and what is beyond a hundred problems is left out.
     pub fn add(&mut self, name: impl Into<String>, reason: impl Into<String>) {
-        self.entries.entry(name.into()).or_insert_with(|| reason.into());
+        if MAX_PROBLEMS <= self.entries.len() {
+            return;
+        }
+        let mut name = name.into();
+        if let Some((end, _)) = name.char_indices().nth(MAX_NAME_LENGTH) {
+            name.truncate(end);
+            name.push_str("...");
+        }
+        self.entries.entry(name).or_insert_with(|| reason.into());
     }
 
     /// Returns whether no problem was found.
@@ -199,6 +213,16 @@ mod tests {
             Err(Rejected::Schema(errors)) => errors.iter().map(|(name, _)| name.to_owned()).collect(),
             other => panic!("expected schema errors, found {other:?}"),
         }
+    }
+
+    #[test]
+    fn problems_are_bounded_whatever_names_come() {
+        let values: Map<String, Value> =
+            (0..5000).map(|n| (format!("{n}{}", "\u{e9}".repeat(9000)), Value::Null)).collect();
+        let Err(Rejected::Schema(errors)) = verify_json(DECLARED, values, Vec::new()) else { panic!("accepted") };
+        assert_eq!(errors.iter().count(), MAX_PROBLEMS);
+        let longest = errors.iter().map(|(name, _)| name.chars().count()).max();
+        assert_eq!(longest, Some(MAX_NAME_LENGTH + 3));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_api::declare::{Body, ConnectionInfo, empty_body};
-use http::header::{HOST, LOCATION};
+use http::header::{CONTENT_LENGTH, HOST, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -132,7 +132,10 @@ where
         let (dispatch, info) = (dispatch.clone(), info.clone());
         async move {
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
-            Ok::<_, std::convert::Infallible>(dispatch(request, (*info).clone()).await)
+            let is_head = request.method() == Method::HEAD;
+            let response = dispatch(request, (*info).clone()).await;
+            // Over HTTP/1 hyper leaves the body out itself; over HTTP/2 clients take one for a violation.
+            Ok::<_, std::convert::Infallible>(if is_head { without_body(response) } else { response })
         }
     });
     let io = TokioIo::new(io);
@@ -141,8 +144,9 @@ where
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(1 << 20)
-            // Larger than the reference's 1 MiB: small windows make senders cut frames that h2 counts as abuse.
-            .initial_connection_window_size(16 << 20)
+            // What may wait here for streams that nobody reads yet, before it is known who sends: bounds the memory of a
+            // connection. Twice the reference's, so that one slow call does not hold up the others.
+            .initial_connection_window_size(2 << 20)
             .max_concurrent_streams(200)
             .max_header_list_size(16_384)
             .keep_alive_interval(IDLE_LIMIT);
@@ -158,6 +162,16 @@ where
         let connection = builder.serve_connection(io, service).with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &stops).await;
     }
+}
+
+/// Returns the answer to a HEAD request, which tells the length of a body that is not sent.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    *response.body_mut() = empty_body();
+    if let Some(length) = length {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response
 }
 
 async fn drive<C>(connection: C, finish: impl FnOnce(std::pin::Pin<&mut C>), stops: &Stops)

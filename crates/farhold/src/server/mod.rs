@@ -5,6 +5,7 @@
 //! Source: `docs/spec/wire-protocol.md` 1.
 
 mod connection;
+mod guests;
 mod metered;
 mod prefixed;
 mod tls;
@@ -15,7 +16,7 @@ pub use tls::TlsIdentity;
 use metered::Metered;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +35,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use connection::Stops;
+use guests::Guests;
 use unix::SocketFile;
 
 /// TLS handshakes at once; connections above it are dropped. Source: `docs/spec/wire-protocol.md` 1.1.
 const MAX_PENDING_HANDSHAKES: usize = 1024;
 
 /// Connections at once, idle ones included: bounds file descriptors and memory of a server that faces the internet.
-const MAX_CONNECTIONS: usize = 4096;
+/// One address has a quarter of them.
+pub const MAX_CONNECTIONS: usize = 4096;
 
 /// Idle time after which the kernel probes a connection. Source: `docs/spec/wire-protocol.md` 1.1.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
@@ -72,6 +75,8 @@ pub struct ServerOptions {
     pub drain_limit: Duration,
     /// Counts what TCP connections carry.
     pub traffic: TrafficMeters,
+    /// Connections at once from the network, at most [`MAX_CONNECTIONS`]; less where fewer files may be open.
+    pub max_connections: usize,
 }
 
 /// Why the server cannot listen.
@@ -112,6 +117,7 @@ pub struct Server {
     dispatch: Dispatch,
     drain_limit: Duration,
     traffic: TrafficMeters,
+    max_connections: usize,
 }
 
 /// What all connections of one server share.
@@ -120,7 +126,7 @@ struct Shared {
     dispatch: Dispatch,
     traffic: TrafficMeters,
     handshakes: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    guests: Arc<Guests>,
     tasks: TaskTracker,
     stops: Stops,
 }
@@ -136,8 +142,8 @@ impl Server {
             listeners.push(bind_tcp(address).await.map_err(|source| ServerError::Bind { address, source })?);
         }
         let socket = options.unix_socket.map(SocketFile::bind).transpose()?;
-        let ServerOptions { tls, drain_limit, traffic, .. } = options;
-        Ok(Self { listeners, socket, tls, dispatch, drain_limit, traffic })
+        let ServerOptions { tls, drain_limit, traffic, max_connections, .. } = options;
+        Ok(Self { listeners, socket, tls, dispatch, drain_limit, traffic, max_connections })
     }
 
     /// Returns the TCP addresses with their real ports, in the order given.
@@ -155,7 +161,7 @@ impl Server {
             dispatch: self.dispatch,
             traffic: self.traffic,
             handshakes: Arc::new(Semaphore::new(MAX_PENDING_HANDSHAKES)),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            guests: Guests::new(self.max_connections.min(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
             stops,
         });
@@ -206,7 +212,7 @@ async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
             () = shared.stops.drain.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => shared.clone().start(move |shared| serve_tcp(stream, peer, shared)),
+            Ok((stream, peer)) => shared.clone().start(Some(peer.ip()), move |shared| serve_tcp(stream, peer, shared)),
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -222,7 +228,7 @@ async fn accept_unix(socket: SocketFile, shared: Arc<Shared>) {
             () = shared.stops.drain.cancelled() => return,
         };
         match accepted {
-            Ok(stream) => shared.clone().start(move |shared| serve_unix(stream, shared)),
+            Ok(stream) => shared.clone().start(None, move |shared| serve_unix(stream, shared)),
             Err(error) => {
                 tracing::warn!("cannot accept a connection on the socket: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -233,13 +239,13 @@ async fn accept_unix(socket: SocketFile, shared: Arc<Shared>) {
 
 impl Shared {
     /// Serves a connection in a task of its own, or drops it if there are too many.
-    fn start<F, Fut>(self: Arc<Self>, serve: F)
+    fn start<F, Fut>(self: Arc<Self>, address: Option<IpAddr>, serve: F)
     where
         F: FnOnce(Arc<Self>) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let Ok(permit) = self.connections.clone().try_acquire_owned() else {
-            tracing::warn!("too many connections, dropping one");
+        let Some(guest) = self.guests.enter(address) else {
+            tracing::warn!(?address, "too many connections, dropping one");
             return;
         };
         let (tasks, cut) = (self.tasks.clone(), self.stops.cut.clone());
@@ -249,7 +255,7 @@ impl Shared {
                 () = serving => {}
                 () = cut.cancelled() => {}
             }
-            drop(permit);
+            drop(guest);
         });
     }
 }
