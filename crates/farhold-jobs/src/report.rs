@@ -24,8 +24,10 @@ const FILES: &[&str] = &[
     "node.cfg",
 ];
 
-/// First words of lines whose values are secret, wherever they stand.
-const SECRET_KEYS: &[&str] = &["password", "token", "secret", "client-key", "key", "http-proxy", "http-proxy:"];
+/// First words of lines whose values are secret, wherever they stand. Those of web hooks often are: whoever knows the
+/// address of one, or the headers that it wants, can send in its name.
+const SECRET_KEYS: &[&str] =
+    &["password", "token", "secret", "client-key", "key", "http-proxy", "http-proxy:", "url", "header", "body"];
 
 /// Longest configuration file that is shown, in bytes.
 const MAX_FILE_BYTES: usize = 64 * 1024;
@@ -161,6 +163,10 @@ mod tests {
         write("remote.cfg", "remote: far\n\tauth-id sync@pbs\n\thost far.example\n\tpassword aHVudGVyMg==\n");
         write("node.cfg", "#notes\nemail-from: a@b.c\nhttp-proxy: http://me:hunter2@proxy:8080\n");
         write("domains.cfg", "openid: sso\n\tclient-id x\n\tclient-key hunter2\n");
+        write(
+            "notifications.cfg",
+            "webhook: chat\n\tbody aHVudGVyMg==\n\theader name=Authorization,value=aHVudGVyMg==\n\tmethod post\n\turl https://chat.example/hunter2\n",
+        );
         let path = AclPath::system(&["status"]);
         let proof = AclTree::default().require_all(&Authid::root(), &path, Privileges::SYS_AUDIT).unwrap();
         let text = report(&server.app, &proof);

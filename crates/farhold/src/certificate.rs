@@ -200,16 +200,17 @@ pub fn put_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Certificat
     write().map_err(|source| CertificateError::File { action: "write", path: path.to_owned(), source })
 }
 
-/// Puts the replacement of a file in its place. Blocking.
+/// Puts the replacement of a file in its place, safely on disk. Blocking.
 ///
 /// # Errors
 /// It cannot be renamed.
 pub fn take_place(path: &Path) -> Result<(), CertificateError> {
-    fs::rename(waiting_name(path), path).map_err(|source| CertificateError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })
+    let put = || {
+        fs::rename(waiting_name(path), path)?;
+        // A power failure must not keep the next file's new place and lose this one's: a chain without its key.
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    put().map_err(|source| CertificateError::File { action: "write", path: path.to_owned(), source })
 }
 
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use farhold_datastore::{Datastore, LockError};
 use farhold_format::upid::Upid;
-use farhold_settings::{DatastoreConfig, MaintenanceType, SettingsError};
+use farhold_settings::{DatastoreConfig, MaintenanceType};
 use farhold_storage::DeviceError;
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName};
@@ -39,7 +39,7 @@ pub async fn unmount(app: &Arc<App>, permit: &MountPermit) -> Result<Upid, Remov
         _ => None,
     };
     let (server, name) = (Arc::clone(app), permit.store.clone());
-    blocking(move || Ok(set_mode(&server, &name, Change::Begin).map(drop)?)).await?;
+    blocking(move || set_mode(&server, &name, Change::Begin)).await?;
     let kind = TaskKind::new("unmount-device", Some(permit.store.to_string()));
     let (server, name) = (Arc::clone(app), permit.store.clone());
     let worker = move |task: TaskContext| async move {
@@ -57,7 +57,7 @@ pub async fn unmount(app: &Arc<App>, permit: &MountPermit) -> Result<Upid, Remov
         Ok(upid) => Ok(upid),
         Err(error) => {
             let (server, name) = (Arc::clone(app), permit.store.clone());
-            blocking(move || Ok(set_mode(&server, &name, Change::End).map(drop)?)).await?;
+            blocking(move || set_mode(&server, &name, Change::End)).await?;
             Err(error.into())
         }
     }
@@ -83,10 +83,12 @@ pub(crate) fn unmount_store(app: &App, config: &DatastoreConfig, then: Then) -> 
         return Err(RemovableError::ModeChanged);
     }
     if app.stores.mount_status(config) == MountStatus::Mounted {
-        app.stores.close(name);
         let mount_point = app.stores.content_path(config);
         let mut attempt = 1;
         loop {
+            // Before each attempt: whoever looked at the mode before it was set may have opened the store once more, and
+            // what is kept open then would be in the way for ever.
+            app.stores.close(name);
             match app.stores.removable().devices.unmount(&mount_point) {
                 Ok(()) => break,
                 Err(DeviceError::Unmount { source, .. })
@@ -108,12 +110,15 @@ pub(crate) fn unmount_store(app: &App, config: &DatastoreConfig, then: Then) -> 
 /// Returns the configuration of a removable store that is mounted.
 fn mounted_store(app: &App, name: &DatastoreName) -> Result<DatastoreConfig, RemovableError> {
     let config = removable_store(app, name)?;
-    let is_deleted = config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete);
     match app.stores.mount_status(&config) {
-        MountStatus::Mounted if is_deleted => Err(RemovableError::BeingDeleted { name: name.clone() }),
+        MountStatus::Mounted if is_deleted(&config) => Err(RemovableError::BeingDeleted { name: name.clone() }),
         MountStatus::Mounted => Ok(config),
         _ => Err(RemovableError::NotMounted { name: name.clone() }),
     }
+}
+
+fn is_deleted(config: &DatastoreConfig) -> bool {
+    config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete)
 }
 
 fn is_unmounting(config: &DatastoreConfig) -> bool {
@@ -186,28 +191,30 @@ fn users_of(app: &App, name: &DatastoreName) -> Result<Option<Users>, RemovableE
 /// Removes the maintenance mode after waiting was given up, unless somebody set another one.
 async fn clear_mode(app: &Arc<App>, name: &DatastoreName, task: &TaskContext) {
     let (server, store) = (Arc::clone(app), name.clone());
-    if let Err(error) = blocking(move || Ok(set_mode(&server, &store, Change::End)?)).await {
+    if let Err(error) = blocking(move || set_mode(&server, &store, Change::End)).await {
         task.warn(&format!("failed to remove the maintenance mode: {}", TaskFailure::from_error(&error)));
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
-    /// Sets mode `unmount`, whatever was set before.
+    /// Sets mode `unmount`, whatever was set before, unless the store is being removed.
     Begin,
     /// Removes mode `unmount`, and no other one.
     End,
 }
 
-fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), SettingsError> {
-    app.settings.datastores().edit::<_, SettingsError>(None, |stores| {
+fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), RemovableError> {
+    app.settings.datastores().edit::<_, RemovableError>(None, |stores| {
         let Some(mut config) = stores.get(name.as_str())?.cloned() else { return Ok(()) };
         match change {
+            // Whoever removes the store relies on nobody getting it before it is gone.
+            Change::Begin if is_deleted(&config) => return Err(RemovableError::BeingDeleted { name: name.clone() }),
             Change::Begin => config.maintenance_mode = Some("unmount".to_owned()),
             Change::End if is_unmounting(&config) => config.maintenance_mode = None,
             Change::End => return Ok(()),
         }
-        stores.update(config)
+        Ok(stores.update(config)?)
     })?;
     Ok(())
 }
@@ -225,5 +232,29 @@ async fn collect_garbage(app: &Arc<App>, name: &DatastoreName) -> Result<(), GcR
     match start_gc(app, &permit, None).await {
         Ok(_) | Err(GcRunError::Running { .. }) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farhold_settings::{Entries, SettingsError};
+
+    use super::*;
+    use crate::testing::TestServer;
+
+    #[test]
+    fn the_mode_of_a_removal_is_neither_replaced_nor_removed() {
+        let server = TestServer::new();
+        let name: DatastoreName = "usb".parse().unwrap();
+        let mut config = DatastoreConfig::new(name.clone(), "pbs".to_owned());
+        config.backing_device = Some("7f3c9a10-0000-4000-8000-00000000c0de".to_owned());
+        config.maintenance_mode = Some("delete".to_owned());
+        let add = |stores: &mut Entries<_>| stores.insert(config);
+        server.app.settings.datastores().edit::<_, SettingsError>(None, add).unwrap();
+        let refused = set_mode(&server.app, &name, Change::Begin).unwrap_err();
+        assert!(matches!(refused, RemovableError::BeingDeleted { .. }), "{refused}");
+        set_mode(&server.app, &name, Change::End).unwrap();
+        let stores = server.app.settings.datastores().load().unwrap().entries;
+        assert_eq!(stores.get("usb").unwrap().unwrap().maintenance_mode.as_deref(), Some("delete"));
     }
 }
