@@ -109,7 +109,7 @@ impl Report {
                             writeln!(self.wrong, "    {line}").unwrap();
                         }
                     }
-                    (true, Some(known::NO_CONNECTION | known::EITHER)) => {}
+                    (true, Some(known::NO_CONNECTION | known::EITHER | known::LENGTH)) => {}
                     (true, Some(reason)) => {
                         writeln!(self.wrong, "{area} {}: no longer differs ({reason})", exchange.seq).unwrap();
                     }
