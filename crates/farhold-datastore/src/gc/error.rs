@@ -95,6 +95,12 @@ pub enum MarkError {
         /// The group.
         group: Group,
     },
+    /// The clock was set back, so that what is marked now looks as if it had not been used for long.
+    #[error("the clock was set back by {seconds} s meanwhile")]
+    ClockSetBack {
+        /// By how much.
+        seconds: i64,
+    },
     /// Namespaces, groups or snapshots cannot be listed.
     #[error(transparent)]
     List(#[from] DatastoreError),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use farhold_format::index::{Index, MAX_INDEX_BYTES};
 use farhold_storage::{Entry, EntryKind, StorageError, StorePath};
-use farhold_types::{ArchiveKind, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace};
+use farhold_types::{ArchiveKind, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace};
 
 use super::GcOptions;
 use super::cache::DigestCache;
@@ -34,6 +34,9 @@ use crate::store::Datastore;
 const UNLOCKED_ROUNDS: u32 = 10;
 /// How often at most, if somebody else has it locked: each time something vanished, which cannot go on for long.
 const MAX_ROUNDS: u32 = 1000;
+/// Seconds by which the clock may jump back: half of the shortest cut-off. Chunks that are touched after a longer jump
+/// would look as if nobody had used them since before the cut-off.
+const SET_BACK_SECONDS: i64 = 30;
 
 /// What marking found.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,8 +48,15 @@ pub(super) struct Marked {
 }
 
 /// Marks all chunks in use. When this returns successfully, all of them are touched.
-pub(super) fn mark(store: &Datastore, options: &GcOptions, watch: &GcWatch<'_>) -> Result<Marked, MarkError> {
-    touching(store, options.threads, watch, |touchers| {
+///
+/// `start`: when the collection began, from which the cut-off was made.
+pub(super) fn mark(
+    store: &Datastore,
+    options: &GcOptions,
+    start: Epoch,
+    watch: &GcWatch<'_>,
+) -> Result<Marked, MarkError> {
+    let marked = touching(store, options.threads, watch, |touchers| {
         let mut marker = Marker {
             store,
             watch,
@@ -57,10 +67,22 @@ pub(super) fn mark(store: &Datastore, options: &GcOptions, watch: &GcWatch<'_>) 
             total: 0,
             percent: 0,
             marked: Marked::default(),
+            latest: start,
         };
         marker.run()?;
-        Ok(marker.marked)
-    })?
+        Ok::<_, MarkError>((marker.marked, marker.latest))
+    })?;
+    let (marked, latest) = marked?;
+    // The last chunks were touched after the last index was read.
+    later(store, latest)?;
+    Ok(marked)
+}
+
+/// Returns the present, which must not lie before `latest`.
+fn later(store: &Datastore, latest: Epoch) -> Result<Epoch, MarkError> {
+    let now = store.clock().now();
+    let seconds = latest.seconds_since(now);
+    if SET_BACK_SECONDS <= seconds { Err(MarkError::ClockSetBack { seconds }) } else { Ok(now.max(latest)) }
 }
 
 /// Returns which kind of index a file name belongs to.
@@ -93,6 +115,8 @@ struct Marker<'a> {
     total: u64,
     percent: u64,
     marked: Marked,
+    /// Latest time that the clock showed.
+    latest: Epoch,
 }
 
 impl Marker<'_> {
@@ -282,6 +306,7 @@ impl Marker<'_> {
     /// Marks the chunks of one index file; they are touched some time later.
     fn mark_index(&mut self, path: &StorePath) -> Result<Outcome, MarkError> {
         self.watch.check()?;
+        self.latest = later(self.store, self.latest)?;
         self.waiting.remove(path);
         let shown = || path.to_string();
         let bytes = match self.store.storage().read(path, MAX_INDEX_BYTES) {

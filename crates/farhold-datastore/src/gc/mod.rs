@@ -84,7 +84,7 @@ impl Datastore {
         watch.tell(&GcEvent::Cutoff { seconds: options.cutoff_seconds, cutoff: &cutoff });
 
         watch.tell(&GcEvent::Marking);
-        let marked = mark::mark(self, options, watch)?;
+        let marked = mark::mark(self, options, start, watch)?;
 
         watch.tell(&GcEvent::Sweeping);
         let swept = sweep::sweep(self, &cutoff, options.threads, watch).map_err(|error| match error {

@@ -59,22 +59,25 @@ fn what_builds_on_a_moved_snapshot_keeps_its_chunks_when_that_one_is_removed() {
             bench.store.move_group(&root(), &from, &snapshot(A).group, Merge::Refused).unwrap();
             bench.store.take_moved_indexes(|_| Ok::<_, farhold_datastore::MoveJournalError>(())).unwrap();
             bench.advance(2 * CUTOFF);
-            let (looks, is_moved) = (AtomicUsize::new(0), AtomicBool::new(false));
+            // Looks so far, and the number of the one at which the group moved. Several threads look; one at a time acts.
+            let steps = Mutex::new((0, None));
             let is_stopped = || {
-                let look = looks.fetch_add(1, Ordering::SeqCst);
+                let mut steps = steps.lock().unwrap();
+                let look = steps.0;
+                steps.0 += 1;
                 if look == moment {
                     bench.store.move_group(&from, &root(), &snapshot(A).group, Merge::Refused).unwrap();
                     // Both chunks are taken over without a touch.
                     bench.snapshot_of(B, &[1, 2]);
-                    is_moved.store(true, Ordering::SeqCst);
+                    steps.1 = Some(look);
                 }
-                if look == moment + pause {
+                if steps.1.is_some_and(|moved| moved + pause == look) {
                     bench.remove(A);
                 }
                 false
             };
             bench.collect_watched(&|_| {}, &is_stopped).unwrap();
-            if !is_moved.into_inner() {
+            if steps.into_inner().unwrap().1.is_none() {
                 break;
             }
             check_whole(&bench.store, &root(), &snapshot(B));
