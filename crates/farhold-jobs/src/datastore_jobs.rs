@@ -22,6 +22,7 @@ use crate::App;
 use crate::permission::{JobDenied, may_change_stored};
 use crate::removable::{Mounted, RemovableError, Then, may_change_disks, mount_store, unmount_store};
 use crate::stores::MountStatus;
+use crate::task_work::in_background;
 
 /// Longest id of a job. Source: `docs/spec/rest-api.md` 2.1.
 const MAX_JOB_ID: usize = 32;
@@ -163,7 +164,7 @@ pub struct RemoveDatastore {
 pub async fn create_datastore(app: &Arc<App>, caller: &Authid, new: NewDatastore) -> Result<Upid, DatastoreJobError> {
     let kind = TaskKind::new("create-datastore", Some(new.config.name.to_string()));
     let server = Arc::clone(app);
-    let worker = move |task: TaskContext| in_background(move || create(&server, new, &task));
+    let worker = move |task: TaskContext| in_background("creation", move || Ok(create(&server, new, &task)?));
     Ok(app.tasks.spawn(kind, caller, worker).await?)
 }
 
@@ -209,18 +210,8 @@ pub async fn remove_datastore(
 ) -> Result<Upid, DatastoreJobError> {
     let kind = TaskKind::new("delete-datastore", Some(name.to_string()));
     let (server, name) = (Arc::clone(app), name.clone());
-    let worker = move |task: TaskContext| in_background(move || remove(&server, &name, how, &task));
+    let worker = move |task: TaskContext| in_background("removal", move || Ok(remove(&server, &name, how, &task)?));
     Ok(app.tasks.spawn(kind, caller, worker).await?)
-}
-
-/// Runs a task's work where blocking hurts nobody.
-async fn in_background(
-    work: impl FnOnce() -> Result<(), DatastoreJobError> + Send + 'static,
-) -> Result<(), TaskFailure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(TaskFailure::from),
-        Err(error) => Err(TaskFailure::new(format!("work was cut off: {error}"))),
-    }
 }
 
 fn create(app: &App, new: NewDatastore, task: &TaskContext) -> Result<(), DatastoreJobError> {
@@ -309,8 +300,8 @@ fn check_not_nested(
     Ok(())
 }
 
-/// Returns whether one path lies in the other one, or both are the same.
-fn is_nested(path: &Path, other: &Path) -> bool {
+/// Returns whether one path lies in the other one, or both are the same, by their components as written.
+pub(crate) fn is_nested(path: &Path, other: &Path) -> bool {
     fn parts(path: &Path) -> impl Iterator<Item = Component<'_>> {
         path.components().filter(|part| !matches!(part, Component::CurDir))
     }

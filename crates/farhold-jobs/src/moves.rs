@@ -18,9 +18,7 @@ use thiserror::Error;
 
 use crate::app::App;
 use crate::stores::StoreHandle;
-
-/// Last line after somebody asked to stop it. Source: `docs/spec/schedules-and-tasks.md` 6.4.
-const ABORTED: &str = "abort requested - aborting task";
+use crate::task_work::{ABORTED, in_background};
 
 /// Longest part of notes that go that is told in the log, in characters: some lines of text. Notes may have 512 KiB.
 const MAX_TOLD_CHARS: usize = 2000;
@@ -97,7 +95,7 @@ pub async fn move_group(
 ) -> Result<Upid, MoveRequestError> {
     let id = format!("{}:{}/{}:{}", request.store.name(), request.ns, request.group, request.target);
     let worker = move |context: TaskContext| {
-        in_background(move || {
+        in_background("move", move || {
             let GroupMoveRequest { store, ns, group, target, merge } = request;
             move_one(&store, &NamespacePair { source: ns, target }, &group, merge, &context)?;
             Ok(())
@@ -170,7 +168,7 @@ pub async fn move_namespace(
     request: NamespaceMoveRequest,
 ) -> Result<Upid, MoveRequestError> {
     let id = format!("{}:{}:{}", request.store.name(), request.ns, request.target);
-    let worker = move |context: TaskContext| in_background(move || move_all(&request, &context));
+    let worker = move |context: TaskContext| in_background("move", move || move_all(&request, &context));
     Ok(app.tasks.spawn(TaskKind::new("move-namespace", Some(id)), granted.authid(), worker).await?)
 }
 
@@ -294,9 +292,4 @@ fn remove_emptied(request: &NamespaceMoveRequest, context: &TaskContext) -> Resu
         }
     }
     Ok(())
-}
-
-/// Runs a worker's work on a thread for it.
-async fn in_background(work: impl FnOnce() -> Result<(), TaskFailure> + Send + 'static) -> Result<(), TaskFailure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(TaskFailure::new("move ended unexpectedly")))
 }

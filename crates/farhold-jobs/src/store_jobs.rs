@@ -1,13 +1,15 @@
-//! Prune and verify jobs, as far as both are alike: who may see, read and change them. Pure.
+//! Prune and verify jobs, as far as both are alike: who may see, read, change and run them.
 //!
 //! Both are bound to one datastore and one namespace, and all their permissions are asked for there.
 //! Source: `docs/spec/rest-api.md` 9.
 
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
-use farhold_settings::{ConfigFile, Entries, SettingsError};
+use farhold_settings::{ConfigFile, ConfigStore, Entries, PruneJobs, Settings, SettingsError, VerifyJobs};
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_types::{Authid, DatastoreName, JobId, Privileges, PruneJob, VerifyJob};
 use thiserror::Error;
+
+use crate::app::App;
 
 /// Why a caller gets nothing of a job, or nothing done with it.
 #[derive(Debug, Error)]
@@ -36,7 +38,9 @@ impl From<Denied> for StoreJobError {
 }
 
 /// A job that works on a datastore.
-pub trait StoreJob {
+pub trait StoreJob: Clone + Send + Sized + 'static {
+    /// The file that it is stored in.
+    type File: ConfigFile<Entry = Self> + Send + 'static;
     /// What it is called: `prune` or `verify`.
     const KIND: &'static str;
     /// Its job type in job states and worker types.
@@ -47,6 +51,9 @@ pub trait StoreJob {
     const READ: Privileges;
     /// All of these are needed to change, remove and run it.
     const CHANGE: Privileges;
+
+    /// Returns the store of the file.
+    fn stored(settings: &Settings) -> ConfigStore<Entries<Self::File>>;
 
     /// Returns its id.
     fn id(&self) -> &JobId;
@@ -75,11 +82,16 @@ pub trait StoreJob {
 }
 
 impl StoreJob for PruneJob {
+    type File = PruneJobs;
     const KIND: &'static str = "prune";
     const JOB_TYPE: &'static str = "prunejob";
     const SEE: Privileges = Privileges::DATASTORE_AUDIT.with(Privileges::DATASTORE_MODIFY);
     const READ: Privileges = Privileges::DATASTORE_AUDIT;
     const CHANGE: Privileges = Privileges::DATASTORE_MODIFY;
+
+    fn stored(settings: &Settings) -> ConfigStore<Entries<PruneJobs>> {
+        settings.prune_jobs()
+    }
 
     fn id(&self) -> &JobId {
         &self.id
@@ -103,11 +115,16 @@ impl StoreJob for PruneJob {
 }
 
 impl StoreJob for VerifyJob {
+    type File = VerifyJobs;
     const KIND: &'static str = "verify";
     const JOB_TYPE: &'static str = "verificationjob";
     const SEE: Privileges = Privileges::DATASTORE_AUDIT.with(Privileges::DATASTORE_VERIFY);
     const READ: Privileges = Self::SEE;
     const CHANGE: Privileges = Privileges::DATASTORE_VERIFY;
+
+    fn stored(settings: &Settings) -> ConfigStore<Entries<VerifyJobs>> {
+        settings.verify_jobs()
+    }
 
     fn id(&self) -> &JobId {
         &self.id
@@ -151,19 +168,44 @@ pub fn may_read<J: StoreJob>(acl: &AclTree, caller: &Authid, job: &J) -> Result<
 ///
 /// # Errors
 /// [`StoreJobError::Unknown`], or the section makes no job.
-pub fn visible<'e, F: ConfigFile<Entry: StoreJob>>(
+pub fn visible<'e, J: StoreJob>(
     acl: &AclTree,
     caller: &Authid,
-    jobs: &'e Entries<F>,
+    jobs: &'e Entries<J::File>,
     id: &JobId,
-) -> Result<&'e F::Entry, StoreJobError> {
+) -> Result<&'e J, StoreJobError> {
     let job = jobs.get(id.as_str())?.filter(|job| may_see(acl, caller, *job));
-    job.ok_or_else(|| StoreJobError::Unknown { kind: F::Entry::KIND, id: id.to_string() })
+    job.ok_or_else(|| StoreJobError::Unknown { kind: J::KIND, id: id.to_string() })
+}
+
+/// Proof that somebody may run a stored job, and the job.
+#[derive(Debug, Clone)]
+pub struct JobPermit<J> {
+    pub(crate) granted: Granted,
+    pub(crate) job: J,
+}
+
+impl<J: StoreJob> JobPermit<J> {
+    /// Looks up a job that `caller` wants to run. Blocking.
+    ///
+    /// # Errors
+    /// There is no difference between a job that is missing and one that the caller may not see.
+    pub fn of(app: &App, caller: &Authid, id: &JobId) -> Result<Self, StoreJobError> {
+        let loaded = J::stored(&app.settings).load()?;
+        let acl = app.acl()?;
+        let job = visible::<J>(&acl, caller, &loaded.entries, id)?.clone();
+        Ok(Self { granted: may_change(&acl, caller, &job)?, job })
+    }
+
+    /// Returns the job.
+    pub const fn job(&self) -> &J {
+        &self.job
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use farhold_settings::{Document, PruneJobs, VerifyJobs};
+    use farhold_settings::Document;
     use farhold_types::Role;
 
     use super::*;
@@ -189,7 +231,9 @@ mod tests {
             ("/datastore/store1", "writer@pbs", Role::DatastorePowerUser),
         ]);
         let text = |user: &str, id: &str| {
-            visible(&acl, &user.parse().unwrap(), &jobs, &id.parse().unwrap()).map(drop).map_err(|e| e.to_string())
+            visible::<PruneJob>(&acl, &user.parse().unwrap(), &jobs, &id.parse().unwrap())
+                .map(drop)
+                .map_err(|e| e.to_string())
         };
         assert_eq!(text("auditor@pbs", "j01"), Ok(()));
         assert_eq!(text("writer@pbs", "j01"), Err("no such prune job 'j01'".to_owned()));

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::encryption_keys::{KeyAccessError, decryption_keys, encryption_key};
+use crate::job_turn::{keep_state, tell_schedule};
 use crate::permission::RunPermit;
 use crate::pull::Pull;
 use crate::push::{Push, PushPeerError};
@@ -24,6 +25,7 @@ use crate::remotes::RemoteClientError;
 use crate::stores::StoreAccessError;
 use crate::sync_log::SyncLog;
 use crate::sync_request::{RequestError, RunKeys, SyncRequest, SyncWork};
+use crate::task_work::{Crashed, blocking};
 
 /// Why a run cannot be started, or failed as a whole.
 #[derive(Debug, Error)]
@@ -83,8 +85,8 @@ pub enum SyncRunError {
     #[error(transparent)]
     Sync(#[from] SyncError),
     /// A thread of this server crashed.
-    #[error("internal error: a blocking task crashed")]
-    Crashed,
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 impl From<StoreAccessError> for SyncRunError {
@@ -124,25 +126,16 @@ pub async fn start_job(
     let lock = Arc::new(lock);
     let worker_id = job.worker_id();
     let kind = TaskKind::new("syncjob", Some(worker_id.clone()));
-    let at_end = {
-        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
-        Box::new(move |context: &TaskContext, status: &farhold_format::task_log::TaskStatus| {
-            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
-                context.warn(&format!("failed to store the job's state: {error}"));
-            }
-        })
-    };
+    let at_end = keep_state(app, &lock);
     let worker = {
         let app = Arc::clone(app);
         move |context: TaskContext| async move {
             let upid = context.upid().clone();
-            blocking(move || Ok(lock.start(&upid)?)).await?;
+            blocking(move || Ok::<_, SyncRunError>(lock.start(&upid)?)).await?;
             let names = request.log_names();
             let [start, ends] = names.opening(&worker_id);
             context.log(&start);
-            if let Some(event) = schedule {
-                context.log(&format!("task triggered by schedule '{event}'"));
-            }
+            tell_schedule(&context, schedule.as_ref());
             context.log(&ends);
             let report = run(&app, &request, &context).await?;
             for line in names.ending(&worker_id, &report) {
@@ -259,11 +252,4 @@ async fn run(app: &Arc<App>, request: &SyncRequest, context: &TaskContext) -> Re
     let outcome = prepared.run(events, context.cancellation().clone()).await;
     drop(moving);
     Ok(outcome?)
-}
-
-/// Runs blocking work on a thread for it.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SyncRunError> + Send + 'static,
-) -> Result<T, SyncRunError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| SyncRunError::Crashed)?
 }

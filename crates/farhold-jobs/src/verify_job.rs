@@ -1,44 +1,17 @@
 //! Running a stored verify job. Source: `docs/spec/rest-api.md` 9 and 13, `docs/spec/schedules-and-tasks.md` 6.2 and 9.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
-use farhold_rules::acl::Granted;
-use farhold_tasks::job_state::LOCK_WAIT;
-use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
-use farhold_types::{Authid, JobId, VerifyJob};
+use farhold_tasks::{TaskContext, TaskKind};
+use farhold_types::VerifyJob;
 
 use crate::app::App;
-use crate::store_jobs::{StoreJob, StoreJobError, may_change, visible};
+use crate::job_turn::{keep_state, lock_stored, tell_schedule, wait_for_turn};
+use crate::store_jobs::{JobPermit, StoreJob};
 use crate::stores::Operation;
-use crate::verify::{Ending, Reach, Run, VerifyAge, VerifyError, VerifyScope, VerifyThreads, in_background, options};
-
-/// Proof that somebody may run a stored verify job, and the job.
-#[derive(Debug, Clone)]
-pub struct VerifyPermit {
-    granted: Granted,
-    job: VerifyJob,
-}
-
-impl VerifyPermit {
-    /// Looks up a job that `caller` wants to run. Blocking.
-    ///
-    /// # Errors
-    /// [`VerifyError::Job`]; there is no difference between a job that is missing and one that the caller may not see.
-    pub fn of(app: &App, caller: &Authid, id: &JobId) -> Result<Self, VerifyError> {
-        let loaded = app.settings.verify_jobs().load()?;
-        let acl = app.acl()?;
-        let job = visible(&acl, caller, &loaded.entries, id)?.clone();
-        Ok(Self { granted: may_change(&acl, caller, &job)?, job })
-    }
-
-    /// Returns the job.
-    pub const fn job(&self) -> &VerifyJob {
-        &self.job
-    }
-}
+use crate::task_work::{blocking, in_background};
+use crate::verify::{Ending, Reach, Run, VerifyAge, VerifyError, VerifyScope, VerifyThreads, WORK, options};
 
 /// Returns what a job leaves out.
 fn age(job: &VerifyJob) -> VerifyAge {
@@ -60,44 +33,29 @@ fn age(job: &VerifyJob) -> VerifyAge {
 /// started.
 pub async fn run_verify_job(
     app: &Arc<App>,
-    permit: VerifyPermit,
+    permit: JobPermit<VerifyJob>,
     schedule: Option<String>,
 ) -> Result<Upid, VerifyError> {
-    let VerifyPermit { granted, job } = permit;
-    let wait = if schedule.is_some() { Duration::ZERO } else { LOCK_WAIT };
+    let JobPermit { granted, job } = permit;
+    let wait = wait_for_turn(schedule.as_ref());
     let (of_app, of_job) = (Arc::clone(app), job.clone());
     let prepare = move || {
         let threads = VerifyThreads { read: of_job.read_threads, verify: of_job.verify_threads };
         let handle = of_app.stores.open(&of_job.store, Operation::Read)?;
         let options = options(&of_app, &of_job.store, threads)?;
-        let key = VerifyJob::state_key(&of_job.id)?;
-        let lock = of_app.job_states.lock_within(&key, wait)?;
-        if !of_app.settings.verify_jobs().load()?.entries.contains(of_job.id.as_str()) {
-            of_app.job_states.remove(&key)?;
-            return Err(StoreJobError::Unknown { kind: VerifyJob::KIND, id: of_job.id.to_string() }.into());
-        }
+        let lock = lock_stored::<VerifyJob, VerifyError>(&of_app, &of_job.id, wait)?;
         Ok::<_, VerifyError>((handle, options, lock))
     };
-    let prepared = tokio::task::spawn_blocking(prepare).await;
-    let (handle, options, lock) = prepared.map_err(|_| VerifyError::CutOff)??;
+    let (handle, options, lock) = blocking(prepare).await?;
     let lock = Arc::new(lock);
-    let at_end = {
-        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
-        Box::new(move |context: &TaskContext, status: &TaskStatus| {
-            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
-                context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-            }
-        })
-    };
+    let at_end = keep_state(app, &lock);
     let kind = TaskKind::new(VerifyJob::JOB_TYPE, Some(job.worker_id()));
     let clock = Arc::clone(&app.clock);
     let worker = move |context: TaskContext| {
-        in_background(move || {
+        in_background(WORK, move || {
             lock.start(context.upid())?;
             context.log(&format!("Starting datastore verify job '{}'", job.worker_id()));
-            if let Some(event) = schedule {
-                context.log(&format!("task triggered by schedule '{event}'"));
-            }
+            tell_schedule(&context, schedule.as_ref());
             let scope = VerifyScope::Below(job.anchor(), job.max_depth);
             let run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context);
             run.run(&scope, Reach::Everything, Ending::OfJob)

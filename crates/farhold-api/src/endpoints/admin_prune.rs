@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_jobs::prune::{PrunePermit, run_prune_job};
-use farhold_settings::PruneJobs;
-use farhold_types::JobId;
+use farhold_jobs::prune::run_prune_job;
+use farhold_types::PruneJob;
 
 use super::config_prune::PRUNE_JOB;
-use super::{blocking, store_jobs};
+use super::store_jobs;
 use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Shape, named, shapes};
@@ -17,7 +16,7 @@ const JOBS: Shape = Shape::List(&Shape::Joined(&[PRUNE_JOB, shapes::KEEP, shapes
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
-        Endpoint::get("/admin/prune", "List prune jobs and how they last ran", store_jobs::list_states::<PruneJobs>)
+        Endpoint::get("/admin/prune", "List prune jobs and how they last ran", store_jobs::list_states::<PruneJob>)
             .params(&[named::STORE.is_optional().described("Only jobs of this datastore")])
             .access(Access::InHandler(
                 "Jobs on whose datastore and namespace the caller has Datastore.Audit or Datastore.Modify",
@@ -32,11 +31,6 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
 }
 
 async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let caller = request.caller()?.clone();
-    let id: JobId = request.params.require("id")?;
-    let permit = {
-        let app = Arc::clone(&app);
-        blocking(move || PrunePermit::of(&app, &caller, &id)).await?
-    };
+    let permit = store_jobs::permit::<PruneJob>(&app, request).await?;
     Ok(Reply::value(run_prune_job(&app, permit, None).await?.to_string()))
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_jobs::verify_job::{VerifyPermit, run_verify_job};
-use farhold_settings::VerifyJobs;
-use farhold_types::JobId;
+use farhold_jobs::verify_job::run_verify_job;
+use farhold_types::VerifyJob;
 
 use super::config_verify::VERIFY_JOB;
-use super::{blocking, store_jobs};
+use super::store_jobs;
 use crate::declare::{Access, Answer, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Shape, named, shapes};
@@ -17,7 +16,7 @@ const JOBS: Shape = Shape::List(&Shape::Joined(&[VERIFY_JOB, shapes::JOB_STATE])
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
-        Endpoint::get("/admin/verify", "List verify jobs and how they last ran", store_jobs::list_states::<VerifyJobs>)
+        Endpoint::get("/admin/verify", "List verify jobs and how they last ran", store_jobs::list_states::<VerifyJob>)
             .params(&[named::STORE.is_optional().described("Only jobs of this datastore")])
             .access(Access::InHandler(
                 "Jobs on whose datastore and namespace the caller has Datastore.Audit or Datastore.Verify",
@@ -32,11 +31,6 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
 }
 
 async fn run(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let caller = request.caller()?.clone();
-    let id: JobId = request.params.require("id")?;
-    let permit = {
-        let app = Arc::clone(&app);
-        blocking(move || VerifyPermit::of(&app, &caller, &id)).await?
-    };
+    let permit = store_jobs::permit::<VerifyJob>(&app, request).await?;
     Ok(Reply::value(run_verify_job(&app, permit, None).await?.to_string()))
 }

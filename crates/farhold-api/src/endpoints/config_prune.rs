@@ -1,7 +1,6 @@
 //! `/config/prune`: stored prune jobs. Source: `docs/spec/rest-api.md` 9.
 
 use farhold_jobs::App;
-use farhold_settings::{ConfigStore, Entries, PruneJobs};
 use farhold_types::{Namespace, PruneJob};
 use serde_json::{Map, Value, json};
 
@@ -45,7 +44,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         named::MAX_DEPTH_REDUCED,
     ];
     let with = |first: [Param; 2]| first.into_iter().chain(options).chain(named::KEEP).collect();
-    store_jobs::endpoints::<PruneJobs>(&Branch {
+    store_jobs::endpoints::<PruneJob>(&Branch {
         list: "/config/prune",
         one: "/config/prune/{id}",
         summaries: [
@@ -67,71 +66,67 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     })
 }
 
-impl JobBranch for PruneJobs {
-    fn stored(app: &App) -> ConfigStore<Entries<Self>> {
-        app.settings.prune_jobs()
-    }
-
-    fn new_job(params: &Params) -> Result<PruneJob, ApiError> {
+impl JobBranch for PruneJob {
+    fn new_job(params: &Params) -> Result<Self, ApiError> {
         let mut job = PruneJob::new(params.require("id")?, params.require("store")?, params.require("schedule")?);
-        Self::set(&mut job, params)?;
+        job.set(params)?;
         job.ns = params.parse("ns")?;
         Ok(job)
     }
 
-    fn reset(job: &mut PruneJob, field: &str) {
+    fn reset(&mut self, field: &str) {
         match field {
-            "disable" => job.disable = None,
-            "comment" => job.comment = None,
-            "ns" => job.ns = None,
-            "max-depth" => job.max_depth = None,
+            "disable" => self.disable = None,
+            "comment" => self.comment = None,
+            "ns" => self.ns = None,
+            "max-depth" => self.max_depth = None,
             keep => {
-                job.keep.set(keep, None);
+                self.keep.set(keep, None);
             }
         }
     }
 
-    fn set(job: &mut PruneJob, params: &Params) -> Result<(), ApiError> {
+    fn set(&mut self, params: &Params) -> Result<(), ApiError> {
         if let Some(store) = params.parse("store")? {
-            job.store = store;
+            self.store = store;
         }
         if let Some(schedule) = params.text("schedule") {
-            job.schedule = schedule.to_owned();
+            self.schedule = schedule.to_owned();
         }
         if let Some(disable) = params.boolean("disable") {
-            job.disable = Some(disable);
+            self.disable = Some(disable);
         }
         // Unlike those of other jobs the comment is stored as it is given, also an empty one.
         if let Some(comment) = params.text("comment") {
-            job.comment = Some(comment.to_owned());
+            self.comment = Some(comment.to_owned());
         }
         if let Some(ns) = params.parse::<Namespace>("ns")? {
-            job.ns = (!ns.is_root()).then_some(ns);
+            self.ns = (!ns.is_root()).then_some(ns);
         }
         if let Some(depth) = params.integer_as("max-depth")? {
-            job.max_depth = Some(depth);
+            self.max_depth = Some(depth);
         }
         for (name, count) in keep_options(params)?.named() {
             if count.is_some() {
-                job.keep.set(name, count);
+                self.keep.set(name, count);
             }
         }
         Ok(())
     }
 
-    fn item(job: &PruneJob) -> Map<String, Value> {
+    fn item(&self) -> Map<String, Value> {
         let mut item = Map::new();
-        item.insert("id".to_owned(), json!(job.id));
-        item.insert("store".to_owned(), json!(job.store));
-        item.insert("schedule".to_owned(), json!(job.schedule));
+        item.insert("id".to_owned(), json!(self.id));
+        item.insert("store".to_owned(), json!(self.store));
+        item.insert("schedule".to_owned(), json!(self.schedule));
         let optional = [
-            ("disable", job.is_disabled().then_some(Value::Bool(true))),
-            ("comment", job.comment.as_ref().map(|comment| Value::from(comment.trim()))),
-            ("ns", job.ns.as_ref().map(|ns| json!(ns))),
-            ("max-depth", job.max_depth.map(Value::from)),
+            ("disable", self.is_disabled().then_some(Value::Bool(true))),
+            ("comment", self.comment.as_ref().map(|comment| Value::from(comment.trim()))),
+            ("ns", self.ns.as_ref().map(|ns| json!(ns))),
+            ("max-depth", self.max_depth.map(Value::from)),
         ];
         item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        put_keep(&mut item, &job.keep);
+        put_keep(&mut item, &self.keep);
         item
     }
 }

@@ -7,8 +7,7 @@ use farhold_settings::{SettingsError, checkers};
 use farhold_types::{ByteSize, Digest, Privileges, RuleName, TrafficRule};
 use serde_json::{Map, Value, json};
 
-use super::blocking;
-use super::store_jobs::trimmed;
+use super::{blocking, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Field, Param, ParamKind, Params, Shape, named, shapes};

@@ -1,11 +1,11 @@
 //! `/config/verify`: stored verify jobs. Source: `docs/spec/rest-api.md` 9.
 
 use farhold_jobs::App;
-use farhold_settings::{ConfigStore, Entries, VerifyJobs};
 use farhold_types::{Namespace, VerifyJob};
 use serde_json::{Map, Value, json};
 
-use super::store_jobs::{self, Branch, JobBranch, trimmed};
+use super::store_jobs::{self, Branch, JobBranch};
+use super::trimmed;
 use crate::declare::Endpoint;
 use crate::error::ApiError;
 use crate::schema::{DefaultValue, Field, Param, ParamKind, Params, Shape, named};
@@ -65,7 +65,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
         VERIFY_THREADS,
     ];
     let with = |store: Param| [store].into_iter().chain(options).collect();
-    store_jobs::endpoints::<VerifyJobs>(&Branch {
+    store_jobs::endpoints::<VerifyJob>(&Branch {
         list: "/config/verify",
         one: "/config/verify/{id}",
         summaries: [
@@ -87,78 +87,74 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     })
 }
 
-impl JobBranch for VerifyJobs {
-    fn stored(app: &App) -> ConfigStore<Entries<Self>> {
-        app.settings.verify_jobs()
-    }
-
-    fn new_job(params: &Params) -> Result<VerifyJob, ApiError> {
+impl JobBranch for VerifyJob {
+    fn new_job(params: &Params) -> Result<Self, ApiError> {
         let mut job = VerifyJob::new(params.require("id")?, params.require("store")?);
-        Self::set(&mut job, params)?;
+        job.set(params)?;
         job.ns = params.parse("ns")?;
         job.comment = params.text("comment").map(str::to_owned);
         Ok(job)
     }
 
-    fn reset(job: &mut VerifyJob, field: &str) {
+    fn reset(&mut self, field: &str) {
         match field {
-            "schedule" => job.schedule = None,
-            "ignore-verified" => job.ignore_verified = None,
-            "outdated-after" => job.outdated_after = None,
-            "comment" => job.comment = None,
-            "ns" => job.ns = None,
-            "max-depth" => job.max_depth = None,
-            "read-threads" => job.read_threads = None,
-            "verify-threads" => job.verify_threads = None,
+            "schedule" => self.schedule = None,
+            "ignore-verified" => self.ignore_verified = None,
+            "outdated-after" => self.outdated_after = None,
+            "comment" => self.comment = None,
+            "ns" => self.ns = None,
+            "max-depth" => self.max_depth = None,
+            "read-threads" => self.read_threads = None,
+            "verify-threads" => self.verify_threads = None,
             _ => {}
         }
     }
 
-    fn set(job: &mut VerifyJob, params: &Params) -> Result<(), ApiError> {
+    fn set(&mut self, params: &Params) -> Result<(), ApiError> {
         if let Some(store) = params.parse("store")? {
-            job.store = store;
+            self.store = store;
         }
         if let Some(schedule) = params.text("schedule") {
-            job.schedule = Some(schedule.to_owned());
+            self.schedule = Some(schedule.to_owned());
         }
         if let Some(ignore) = params.boolean("ignore-verified") {
-            job.ignore_verified = Some(ignore);
+            self.ignore_verified = Some(ignore);
         }
         if let Some(days) = params.integer_as("outdated-after")? {
-            job.outdated_after = Some(days);
+            self.outdated_after = Some(days);
         }
         if let Some(comment) = params.text("comment") {
-            job.comment = trimmed(comment);
+            self.comment = trimmed(comment);
         }
         // An update cannot go back to the root this way: that is what `delete` is for.
         if let Some(ns) = params.parse::<Namespace>("ns")?.filter(|ns| !ns.is_root()) {
-            job.ns = Some(ns);
+            self.ns = Some(ns);
         }
         if let Some(depth) = params.integer_as("max-depth")? {
-            job.max_depth = Some(depth);
+            self.max_depth = Some(depth);
         }
         if let Some(count) = params.integer_as("read-threads")? {
-            job.read_threads = Some(count);
+            self.read_threads = Some(count);
         }
         if let Some(count) = params.integer_as("verify-threads")? {
-            job.verify_threads = Some(count);
+            self.verify_threads = Some(count);
         }
         Ok(())
     }
 
-    fn item(job: &VerifyJob) -> Map<String, Value> {
+    fn item(&self) -> Map<String, Value> {
         let mut item = Map::new();
-        item.insert("id".to_owned(), json!(job.id));
-        item.insert("store".to_owned(), json!(job.store));
+        item.insert("id".to_owned(), json!(self.id));
+        item.insert("store".to_owned(), json!(self.store));
         let optional = [
-            ("schedule", job.schedule.clone().map(Value::from)),
-            ("ignore-verified", job.ignore_verified.map(Value::from)),
-            ("outdated-after", job.outdated_after.map(Value::from)),
-            ("comment", job.comment.as_ref().map(|comment| Value::from(comment.trim()))),
-            ("ns", job.ns.as_ref().map(|ns| json!(ns))),
-            ("max-depth", job.max_depth.map(Value::from)),
-            ("read-threads", job.read_threads.map(Value::from)),
-            ("verify-threads", job.verify_threads.map(Value::from)),
+            ("schedule", self.schedule.clone().map(Value::from)),
+            ("ignore-verified", self.ignore_verified.map(Value::from)),
+            ("outdated-after", self.outdated_after.map(Value::from)),
+            ("comment", self.comment.as_ref().map(|comment| Value::from(comment.trim()))),
+            ("ns", self.ns.as_ref().map(|ns| json!(ns))),
+            ("max-depth", self.max_depth.map(Value::from)),
+            ("read-threads", self.read_threads.map(Value::from)),
+            ("verify-threads", self.verify_threads.map(Value::from)),
         ];
         item.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         item

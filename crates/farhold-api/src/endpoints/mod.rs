@@ -109,6 +109,12 @@ where
     }
 }
 
+/// Returns the text trimmed, or nothing if only blanks are left: how an update treats comments.
+pub fn trimmed(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! `/config/prune` and `/config/verify`: what the branches of stored jobs of a datastore do alike.
+//! `/config/prune`, `/config/verify`, and below `/admin`: what the branches of stored jobs of a datastore do alike.
 //!
 //! Source: `docs/spec/rest-api.md` 9, 1.5.
 
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use farhold_jobs::App;
 use farhold_jobs::schedule::run_status;
-use farhold_jobs::store_jobs::{StoreJob, StoreJobError, may_change, may_read, may_see, visible};
-use farhold_settings::{ConfigFile, ConfigStore, Entries, SettingsError};
+use farhold_jobs::store_jobs::{JobPermit, StoreJob, StoreJobError, may_change, may_read, may_see, visible};
+use farhold_settings::SettingsError;
 use farhold_tasks::job_state::JobStateError;
 use farhold_types::{Authid, Digest, JobId};
 use serde_json::{Map, Value};
@@ -18,24 +18,19 @@ use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Param, Params, Shape, named};
 
-/// A branch of the configuration that holds jobs of a datastore.
-pub trait JobBranch: ConfigFile<Entry: StoreJob + Send> + Send + 'static {
-    /// Returns the file.
-    fn stored(app: &App) -> ConfigStore<Entries<Self>>
-    where
-        Self: Sized;
-
+/// A job of a datastore whose configuration is a branch of its own.
+pub trait JobBranch: StoreJob {
     /// Returns a job of the values that a caller gives to create one.
-    fn new_job(params: &Params) -> Result<Self::Entry, ApiError>;
+    fn new_job(params: &Params) -> Result<Self, ApiError>;
 
     /// Resets one of the deletable fields.
-    fn reset(job: &mut Self::Entry, field: &str);
+    fn reset(&mut self, field: &str);
 
     /// Sets the fields that a caller gives to change a job.
-    fn set(job: &mut Self::Entry, params: &Params) -> Result<(), ApiError>;
+    fn set(&mut self, params: &Params) -> Result<(), ApiError>;
 
     /// Returns the job as lists and reads show it.
-    fn item(job: &Self::Entry) -> Map<String, Value>;
+    fn item(&self) -> Map<String, Value>;
 }
 
 /// Paths, parameters and answers of a branch.
@@ -61,31 +56,31 @@ pub struct Branch {
 }
 
 /// Returns the endpoints of a branch.
-pub fn endpoints<F: JobBranch>(branch: &Branch) -> Vec<Endpoint<App>> {
+pub fn endpoints<J: JobBranch>(branch: &Branch) -> Vec<Endpoint<App>> {
     let [in_list, in_handler] = branch.access.map(Access::InHandler);
     let [list_summary, create_summary, read_summary, update_summary, remove_summary] = branch.summaries;
     vec![
-        Endpoint::get(branch.list, list_summary, list::<F>)
+        Endpoint::get(branch.list, list_summary, list::<J>)
             .access(in_list)
             .returns(branch.jobs)
             .attributes(CONFIG_DIGEST),
-        Endpoint::post(branch.list, create_summary, create::<F>)
+        Endpoint::post(branch.list, create_summary, create::<J>)
             .params(&[named::JOB_ID])
             .params(&branch.new)
             .access(in_handler)
             .returns(Shape::Null),
-        Endpoint::get(branch.one, read_summary, read::<F>)
+        Endpoint::get(branch.one, read_summary, read::<J>)
             .params(&[named::JOB_ID])
             .access(in_handler)
             .returns(branch.job)
             .attributes(CONFIG_DIGEST),
-        Endpoint::put(branch.one, update_summary, update::<F>)
+        Endpoint::put(branch.one, update_summary, update::<J>)
             .params(&[named::JOB_ID])
             .params(&branch.changes)
             .params(&[branch.delete, named::DIGEST])
             .access(in_handler)
             .returns(Shape::Null),
-        Endpoint::delete(branch.one, remove_summary, remove::<F>)
+        Endpoint::delete(branch.one, remove_summary, remove::<J>)
             .params(&[named::JOB_ID, named::DIGEST])
             .access(in_handler)
             .returns(Shape::Null),
@@ -98,31 +93,31 @@ impl From<StoreJobError> for ApiError {
     }
 }
 
-async fn list<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+async fn list<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let caller = request.caller()?.clone();
     blocking(move || {
-        let loaded = F::stored(&app).load()?;
+        let loaded = J::stored(&app.settings).load()?;
         let acl = app.acl()?;
         let shown = loaded.entries.all()?.into_iter().filter(|job| may_see(&acl, &caller, *job));
-        let items: Vec<Value> = shown.map(|job| F::item(job).into()).collect();
+        let items: Vec<Value> = shown.map(|job| job.item().into()).collect();
         Ok::<_, ApiError>(Reply::value(items).with_digest(&loaded.digest))
     })
     .await
 }
 
 /// Lists the jobs that the caller may see, each with how it last ran and when it runs next.
-pub async fn list_states<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+pub async fn list_states<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let caller = request.caller()?.clone();
     blocking(move || {
-        let loaded = F::stored(&app).load()?;
+        let loaded = J::stored(&app.settings).load()?;
         let acl = app.acl()?;
         let store = request.params.text("store");
         let is_shown =
-            |job: &&F::Entry| store.is_none_or(|store| job.store().as_str() == store) && may_see(&acl, &caller, *job);
+            |job: &&J| store.is_none_or(|store| job.store().as_str() == store) && may_see(&acl, &caller, *job);
         let mut items: Vec<Value> = Vec::new();
         for job in loaded.entries.all()?.into_iter().filter(is_shown) {
-            let mut item = F::item(job);
-            let status = run_status(&app, &F::Entry::state_key(job.id())?, job.timer())?;
+            let mut item = job.item();
+            let status = run_status(&app, &J::state_key(job.id())?, job.timer())?;
             if let Ok(Value::Object(members)) = serde_json::to_value(status) {
                 item.extend(members);
             }
@@ -133,34 +128,34 @@ pub async fn list_states<F: JobBranch>(app: Arc<App>, request: Request<App>) -> 
     .await
 }
 
-async fn read<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+async fn read<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let caller = request.caller()?.clone();
     let id: JobId = request.params.require("id")?;
     blocking(move || {
-        let loaded = F::stored(&app).load()?;
+        let loaded = J::stored(&app.settings).load()?;
         let acl = app.acl()?;
-        let job = visible(&acl, &caller, &loaded.entries, &id)?;
+        let job: &J = visible(&acl, &caller, &loaded.entries, &id)?;
         may_read(&acl, &caller, job)?;
-        Ok::<_, ApiError>(Reply::value(F::item(job)).with_digest(&loaded.digest))
+        Ok::<_, ApiError>(Reply::value(job.item()).with_digest(&loaded.digest))
     })
     .await
 }
 
-async fn create<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+async fn create<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let caller = request.caller()?.clone();
-    let job = F::new_job(&request.params)?;
+    let job = J::new_job(&request.params)?;
     let id: JobId = request.params.require("id")?;
     blocking(move || {
         may_change(&*app.acl()?, &caller, &job)?;
-        F::stored(&app).edit(None, |jobs| {
+        J::stored(&app.settings).edit(None, |jobs| {
             jobs.insert(job).map_err(|error| match error {
                 SettingsError::Exists { .. } => {
-                    ApiError::parameter("id", format!("{} job '{id}' already exists", F::Entry::KIND))
+                    ApiError::parameter("id", format!("{} job '{id}' already exists", J::KIND))
                 }
                 error => error.into(),
             })
         })?;
-        app.job_states.create(&F::Entry::state_key(&id)?, app.clock.now())?;
+        app.job_states.create(&J::state_key(&id)?, app.clock.now())?;
         Ok::<_, ApiError>(Reply::null())
     })
     .await
@@ -174,52 +169,52 @@ struct Update {
     params: Params,
 }
 
-async fn update<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+async fn update<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let update = Update {
         caller: request.caller()?.clone(),
         id: request.params.require("id")?,
         digest: request.params.parse("digest")?,
         params: request.params,
     };
-    blocking(move || change::<F>(&app, &update)).await
+    blocking(move || change::<J>(&app, &update)).await
 }
 
 /// Changes a job: first what is to be reset, then what is given. The timer starts anew if the schedule is another one
 /// (`docs/spec/rest-api.md` 19.2).
-fn change<F: JobBranch>(app: &App, update: &Update) -> Result<Reply, ApiError> {
+fn change<J: JobBranch>(app: &App, update: &Update) -> Result<Reply, ApiError> {
     let acl = app.acl()?;
-    let edited = F::stored(app).edit(update.digest, |jobs| {
-        let former = visible(&acl, &update.caller, jobs, &update.id)?.clone();
+    let edited = J::stored(&app.settings).edit(update.digest, |jobs| {
+        let former: J = visible::<J>(&acl, &update.caller, jobs, &update.id)?.clone();
         may_change(&acl, &update.caller, &former)?;
         let mut job = former.clone();
         for field in update.params.texts("delete").unwrap_or_default() {
-            F::reset(&mut job, field);
+            job.reset(field);
         }
-        F::set(&mut job, &update.params)?;
+        job.set(&update.params)?;
         may_change(&acl, &update.caller, &job)?;
         let is_rescheduled = job.schedule().is_some() && job.schedule() != former.schedule();
         jobs.update(job)?;
         Ok::<_, ApiError>(is_rescheduled)
     })?;
     if edited.value {
-        app.job_states.schedule_changed(&F::Entry::state_key(&update.id)?, app.clock.now(), &app.tasks)?;
+        app.job_states.schedule_changed(&J::state_key(&update.id)?, app.clock.now(), &app.tasks)?;
     }
     Ok(Reply::null())
 }
 
-async fn remove<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+async fn remove<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let caller = request.caller()?.clone();
     let id: JobId = request.params.require("id")?;
     let digest: Option<Digest> = request.params.parse("digest")?;
     blocking(move || {
         let acl = app.acl()?;
-        F::stored(&app).edit(digest, |jobs| {
-            may_change(&acl, &caller, visible(&acl, &caller, jobs, &id)?)?;
+        J::stored(&app.settings).edit(digest, |jobs| {
+            may_change(&acl, &caller, visible::<J>(&acl, &caller, jobs, &id)?)?;
             jobs.remove(id.as_str());
             Ok::<_, ApiError>(())
         })?;
         // A run that is under way keeps its own copy of the job and ends by itself; its state goes with the job.
-        let key = F::Entry::state_key(&id)?;
+        let key = J::state_key(&id)?;
         match app.job_states.lock_within(&key, Duration::ZERO) {
             Ok(_) | Err(JobStateError::Locked { .. }) => app.job_states.remove(&key)?,
             Err(error) => return Err(error.into()),
@@ -229,8 +224,9 @@ async fn remove<F: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Re
     .await
 }
 
-/// Returns the text trimmed, or nothing if only blanks are left: how an update treats comments.
-pub fn trimmed(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+/// Checks that the caller may run the job that it names. Returns the job with the proof.
+pub async fn permit<J: StoreJob>(app: &Arc<App>, request: Request<App>) -> Result<JobPermit<J>, ApiError> {
+    let (app, caller) = (Arc::clone(app), request.caller()?.clone());
+    let id: JobId = request.params.require("id")?;
+    blocking(move || JobPermit::of(&app, &caller, &id)).await
 }

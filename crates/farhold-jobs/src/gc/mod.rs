@@ -10,17 +10,14 @@ mod status;
 mod tests;
 
 use std::num::NonZero;
-use std::path::{Component, Path};
 use std::sync::Arc;
-use std::time::Duration;
 
 use farhold_datastore::gc::{GcEvent, GcOptions, GcWatch};
 use farhold_datastore::{AccessTimeCheck, DatastoreError};
-use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
 use farhold_settings::{DatastoreConfig, FieldError, SettingsError, Tuning};
-use farhold_tasks::job_state::{JobKey, JobState, JobStateError, LOCK_WAIT};
+use farhold_tasks::job_state::{JobKey, JobState, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName, Namespace, Privileges};
 use thiserror::Error;
@@ -29,13 +26,13 @@ pub use self::status::{GcReport, report};
 
 use self::log::GcLog;
 use crate::app::App;
+use crate::datastore_jobs::is_nested;
+use crate::job_turn::{keep_state, tell_schedule, wait_for_turn};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
+use crate::task_work::{ABORTED, Crashed, SHUTDOWN, blocking, in_background};
 
-/// Last line after somebody asked to stop it. Source: `docs/spec/schedules-and-tasks.md` 6.4.
-const ABORTED: &str = "abort requested - aborting task";
-/// Last line when the server stops. Source: as above.
-const SHUTDOWN: &str = "Server shutdown requested - aborting task";
-/// What stands before these while chunks are being marked. Source: as above.
+/// What stands before the reason for an early end while chunks are being marked. Source:
+/// `docs/spec/schedules-and-tasks.md` 6.4.
 const WHILE_MARKING: &str = "marking used chunks failed: ";
 
 /// Threads that touch and remove chunks: enough to keep several disks of an array busy, few enough to leave backups
@@ -88,8 +85,8 @@ pub enum GcRunError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// A thread of this server crashed.
-    #[error("internal error: a blocking task crashed")]
-    Crashed,
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 impl From<StoreAccessError> for GcRunError {
@@ -144,7 +141,7 @@ pub fn running_gc(app: &App, store: &DatastoreName) -> Result<Option<Upid>, JobS
 /// # Errors
 /// [`GcRunError::Running`]; the store cannot be used, then nothing of the job's state changes; the task cannot be started.
 pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String>) -> Result<Upid, GcRunError> {
-    let wait = if schedule.is_some() { Duration::ZERO } else { LOCK_WAIT };
+    let wait = wait_for_turn(schedule.as_ref());
     let (of_app, store) = (Arc::clone(app), permit.store.clone());
     let prepare = move || {
         let (handle, options) = open(&of_app, &store)?;
@@ -157,30 +154,17 @@ pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String
         })?;
         Ok((handle, options, lock))
     };
-    let (handle, options, lock) = tokio::task::spawn_blocking(prepare).await.map_err(|_| GcRunError::Crashed)??;
+    let (handle, options, lock) = blocking(prepare).await?;
     let lock = Arc::new(lock);
-    let at_end = {
-        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
-        Box::new(move |context: &TaskContext, status: &TaskStatus| {
-            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
-                context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-            }
-        })
-    };
+    let at_end = keep_state(app, &lock);
     let kind = TaskKind::new("garbage_collection", Some(permit.store.to_string()));
-    let worker = move |context: TaskContext| async move {
-        let work = move || {
+    let worker = move |context: TaskContext| {
+        in_background("garbage collection", move || {
             lock.start(context.upid())?;
             context.log(&format!("starting garbage collection on store {}", handle.name()));
-            if let Some(event) = schedule {
-                context.log(&format!("task triggered by schedule '{event}'"));
-            }
+            tell_schedule(&context, schedule.as_ref());
             collect(&handle, &options, &context)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(_) => Err(TaskFailure::new("garbage collection ended unexpectedly")),
-        }
+        })
     };
     Ok(app.tasks.spawn_with_end(kind, permit.granted.authid(), at_end, worker).await?)
 }
@@ -190,21 +174,12 @@ fn open(app: &App, name: &DatastoreName) -> Result<(StoreHandle, GcOptions), GcR
     let loaded = app.settings.datastores().load()?;
     let config = loaded.entries.get(name.as_str())?.ok_or_else(|| GcRunError::Unknown { name: name.clone() })?;
     let path = app.stores.content_path(config);
-    let overlaps = |other: &&DatastoreConfig| other.name != *name && overlap(&path, &app.stores.content_path(other));
+    let overlaps = |other: &&DatastoreConfig| other.name != *name && is_nested(&path, &app.stores.content_path(other));
     let other = loaded.entries.usable().find(overlaps);
     if let Some(other) = other {
         return Err(GcRunError::Nested { name: name.clone(), other: other.name.clone() });
     }
     Ok((app.stores.open(name, Operation::Write)?, options_of(&config.tuning_options()?)))
-}
-
-/// Returns whether one of two directories is the other, or lies in it, by the components of the paths as written.
-fn overlap(one: &Path, other: &Path) -> bool {
-    let parts = |path: &Path| -> Vec<_> {
-        let names = path.components().filter(|part| !matches!(part, Component::CurDir));
-        names.map(|part| part.as_os_str().to_owned()).collect()
-    };
-    parts(one).iter().zip(&parts(other)).all(|(one, other)| one == other)
 }
 
 fn options_of(tuning: &Tuning) -> GcOptions {

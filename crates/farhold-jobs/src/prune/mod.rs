@@ -11,7 +11,6 @@ mod tests;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use farhold_datastore::{Datastore, DatastoreError};
 use farhold_format::task_log::TaskStatus;
@@ -20,15 +19,17 @@ use farhold_rules::acl::{Granted, GroupAccess};
 use farhold_rules::prune_plan::{self, Decision, PruneSnapshot};
 use farhold_settings::SettingsError;
 use farhold_tasks::job_state::JobStateError;
-use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
-use farhold_types::{Authid, DatastoreName, Group, JobId, KeepOptions, Namespace, PruneJob};
+use farhold_tasks::{TaskContext, TaskError, TaskKind};
+use farhold_types::{DatastoreName, Group, KeepOptions, Namespace, PruneJob};
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
 use self::work::{PruneRun, carry_out, run};
 use crate::app::App;
-use crate::store_jobs::{StoreJob, StoreJobError, may_change, visible};
+use crate::job_turn::{keep_state, lock_stored, tell_schedule, wait_for_turn};
+use crate::store_jobs::{JobPermit, StoreJob, StoreJobError};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
+use crate::task_work::{Crashed, blocking, in_background};
 
 /// Why a prune was not started.
 #[derive(Debug, Error)]
@@ -59,8 +60,8 @@ pub enum PruneError {
         status: TaskStatus,
     },
     /// A thread of this server crashed.
-    #[error("internal error: a blocking task crashed")]
-    Crashed,
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 impl From<StoreAccessError> for PruneError {
@@ -125,7 +126,7 @@ pub async fn prune_group(app: &Arc<App>, access: &GroupAccess, planned: PlannedG
     let (GroupAccess::All(granted) | GroupAccess::Owned(granted)) = access;
     let id = format!("{}:{}:{}", planned.store.name(), planned.ns, planned.group);
     let worker = move |context: TaskContext| {
-        in_background(move || {
+        in_background("prune", move || {
             for line in log::group_opening(planned.store.name(), &planned.ns, &planned.group, &planned.keep) {
                 context.log(&line);
             }
@@ -183,38 +184,13 @@ pub async fn prune_store(app: &Arc<App>, granted: &Granted, prune: StorePrune) -
     let id = format!("{}:{}", prune.store, prune.ns);
     let (app_of_task, caller) = (Arc::clone(app), granted.authid().clone());
     let worker = move |context: TaskContext| {
-        in_background(move || {
+        in_background("prune", move || {
             let acl = app_of_task.acl()?;
             let store = &*handle;
             run(PruneRun { store, acl: &acl, caller: &caller, zone: &app_of_task.time_zone, prune: &prune }, &context)
         })
     };
     Ok(app.tasks.spawn(TaskKind::new("prune", Some(id)), granted.authid(), worker).await?)
-}
-
-/// Proof that somebody may run a stored prune job, and the job.
-#[derive(Debug, Clone)]
-pub struct PrunePermit {
-    granted: Granted,
-    job: PruneJob,
-}
-
-impl PrunePermit {
-    /// Looks up a job that `caller` wants to run. Blocking.
-    ///
-    /// # Errors
-    /// [`PruneError::Job`]; there is no difference between a job that is missing and one that the caller may not see.
-    pub fn of(app: &App, caller: &Authid, id: &JobId) -> Result<Self, PruneError> {
-        let loaded = app.settings.prune_jobs().load()?;
-        let acl = app.acl()?;
-        let job = visible(&acl, caller, &loaded.entries, id)?.clone();
-        Ok(Self { granted: may_change(&acl, caller, &job)?, job })
-    }
-
-    /// Returns the job.
-    pub const fn job(&self) -> &PruneJob {
-        &self.job
-    }
 }
 
 /// Starts a stored prune job and returns the task's name.
@@ -224,27 +200,24 @@ impl PrunePermit {
 ///
 /// # Errors
 /// The job runs; the store cannot be used, then nothing of the job's state changes; the task cannot be started.
-pub async fn run_prune_job(app: &Arc<App>, permit: PrunePermit, schedule: Option<String>) -> Result<Upid, PruneError> {
-    let PrunePermit { granted, job } = permit;
+pub async fn run_prune_job(
+    app: &Arc<App>,
+    permit: JobPermit<PruneJob>,
+    schedule: Option<String>,
+) -> Result<Upid, PruneError> {
+    let JobPermit { granted, job } = permit;
     let handle = open(app, job.store.clone()).await?;
-    let lock = Arc::new(lock_job(app, &job, schedule.is_some()).await?);
+    let wait = wait_for_turn(schedule.as_ref());
+    let (of_app, id) = (Arc::clone(app), job.id.clone());
+    let lock = Arc::new(blocking(move || lock_stored::<PruneJob, PruneError>(&of_app, &id, wait)).await?);
     let kind = TaskKind::new(PruneJob::JOB_TYPE, Some(job.worker_id()));
-    let at_end = {
-        let (lock, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
-        Box::new(move |context: &TaskContext, status: &TaskStatus| {
-            if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
-                context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-            }
-        })
-    };
+    let at_end = keep_state(app, &lock);
     let (app_of_task, caller) = (Arc::clone(app), granted.authid().clone());
     let worker = move |context: TaskContext| {
-        in_background(move || {
+        in_background("prune", move || {
             lock.start(context.upid())?;
             context.log(&format!("prune job '{}'", job.id));
-            if let Some(event) = schedule {
-                context.log(&format!("task triggered by schedule '{event}'"));
-            }
+            tell_schedule(&context, schedule.as_ref());
             let prune = StorePrune {
                 store: job.store.clone(),
                 ns: job.anchor(),
@@ -260,40 +233,7 @@ pub async fn run_prune_job(app: &Arc<App>, permit: PrunePermit, schedule: Option
     Ok(app.tasks.spawn_with_end(kind, granted.authid(), at_end, worker).await?)
 }
 
-/// Locks the state of a job that is still stored.
-async fn lock_job(
-    app: &Arc<App>,
-    job: &PruneJob,
-    is_scheduled: bool,
-) -> Result<farhold_tasks::job_state::JobLock, PruneError> {
-    let (app, id) = (Arc::clone(app), job.id.clone());
-    blocking(move || {
-        let key = PruneJob::state_key(&id)?;
-        let lock = match is_scheduled {
-            true => app.job_states.lock_within(&key, Duration::ZERO)?,
-            false => app.job_states.lock(&key)?,
-        };
-        if !app.settings.prune_jobs().load()?.entries.contains(id.as_str()) {
-            app.job_states.remove(&key)?;
-            return Err(StoreJobError::Unknown { kind: PruneJob::KIND, id: id.to_string() }.into());
-        }
-        Ok(lock)
-    })
-    .await
-}
-
 async fn open(app: &Arc<App>, store: DatastoreName) -> Result<StoreHandle, PruneError> {
     let app = Arc::clone(app);
     blocking(move || Ok(app.stores.open(&store, Operation::Write)?)).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PruneError> + Send + 'static,
-) -> Result<T, PruneError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PruneError::Crashed)?
-}
-
-/// Runs a worker's work on a thread for it.
-async fn in_background(work: impl FnOnce() -> Result<(), TaskFailure> + Send + 'static) -> Result<(), TaskFailure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(TaskFailure::new("prune ended unexpectedly")))
 }

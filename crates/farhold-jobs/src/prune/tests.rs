@@ -4,7 +4,7 @@ use farhold_datastore::Datastore;
 use farhold_rules::acl::AclPath;
 use farhold_settings::SettingsError;
 use farhold_tasks::job_state::JobKey;
-use farhold_types::{Epoch, Privileges, Role};
+use farhold_types::{Authid, Epoch, Privileges, Role};
 
 use super::*;
 use crate::testing::TestServer;
@@ -70,8 +70,8 @@ impl Bench {
         self.server.app.settings.prune_jobs().edit::<_, SettingsError>(None, |jobs| jobs.insert(job)).unwrap();
     }
 
-    fn permit(&self, caller: &str) -> Result<PrunePermit, PruneError> {
-        PrunePermit::of(&self.server.app, &caller.parse().unwrap(), &"p-1".parse().unwrap())
+    fn permit(&self, caller: &str) -> Result<JobPermit<PruneJob>, StoreJobError> {
+        JobPermit::of(&self.server.app, &caller.parse().unwrap(), &"p-1".parse().unwrap())
     }
 }
 

@@ -9,12 +9,10 @@ use jiff::tz::TimeZone;
 
 use super::{PruneMode, StorePrune, decide, log};
 use crate::namespace_walk::{WalkNeeds, reachable};
+use crate::task_work::ABORTED;
 
 /// What somebody needs to prune. Source: `docs/spec/rest-api.md` 12.7.
 const NEEDS: WalkNeeds = WalkNeeds { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
-
-/// Last line after somebody asked to stop it. Source: `docs/spec/schedules-and-tasks.md` 6.4.
-const ABORTED: &str = "abort requested - aborting task";
 
 /// A prune of many groups, with everything it looks at.
 pub(super) struct PruneRun<'a> {

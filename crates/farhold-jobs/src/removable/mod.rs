@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use crate::App;
 use crate::stores::MountStatus;
+use crate::task_work::{Crashed, blocking};
 
 pub(crate) use mounting::{Mounted, mount_store};
 pub use unmounting::unmount;
@@ -98,8 +99,8 @@ pub enum RemovableError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// A thread of this server crashed.
-    #[error("internal error: a blocking task crashed")]
-    Crashed,
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 /// The proof that somebody may mount and unmount a store.
@@ -200,10 +201,4 @@ fn uuid_of(config: &DatastoreConfig) -> Result<FileSystemUuid, RemovableError> {
         return Err(RemovableError::NotRemovable { name: config.name.clone() });
     };
     device.parse().map_err(|source| RemovableError::Uuid { name: config.name.clone(), source })
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RemovableError> + Send + 'static,
-) -> Result<T, RemovableError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| RemovableError::Crashed)?
 }

@@ -9,10 +9,11 @@ use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, JobId};
 use thiserror::Error;
 
-use super::{MountPermit, RemovableError, blocking, unmount};
+use super::{MountPermit, RemovableError, unmount};
 use crate::App;
 use crate::permission::{JobDenied, may_change_stored};
 use crate::sync_run::{SyncRunError, start_job};
+use crate::task_work::{Crashed, blocking};
 
 /// Starts the task that runs the jobs that wait for this store, if there are any. What goes wrong is a warning of
 /// `mounting`, the task that mounted the store: it is mounted all the same.
@@ -20,7 +21,7 @@ pub(super) async fn start(app: &Arc<App>, permit: &MountPermit, mounting: &TaskC
     let (server, store) = (Arc::clone(app), permit.store().clone());
     let chosen = blocking(move || {
         let jobs = server.settings.sync_jobs().load()?.entries;
-        Ok(jobs_on_mount(jobs.usable(), &store))
+        Ok::<_, RemovableError>(jobs_on_mount(jobs.usable(), &store))
     });
     let jobs = match chosen.await {
         Ok(jobs) if jobs.ids.is_empty() => return,
@@ -70,17 +71,19 @@ enum NotStarted {
     Denied(#[from] JobDenied),
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 /// Starts a job as it is configured now, as root.
 async fn start_stored(app: &Arc<App>, id: &JobId) -> Result<Upid, NotStarted> {
     let (server, wanted) = (Arc::clone(app), id.clone());
-    let found = tokio::task::spawn_blocking(move || {
+    let (acl, job) = blocking(move || {
         let jobs = server.settings.sync_jobs().load()?.entries;
         let job = jobs.get(wanted.as_str())?.cloned().ok_or(SyncRunError::UnknownJob { id: wanted })?;
         Ok::<_, NotStarted>((server.acl()?, job))
-    });
-    let (acl, job) = found.await.map_err(|_| SyncRunError::Crashed)??;
+    })
+    .await?;
     let permit = may_change_stored(&acl, &Authid::root(), &job)?;
     Ok(start_job(app, &permit, job, None).await?)
 }

@@ -11,10 +11,11 @@ use farhold_storage::DeviceError;
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName};
 
-use super::{MountPermit, RemovableError, blocking, removable_store};
+use super::{MountPermit, RemovableError, removable_store};
 use crate::App;
 use crate::gc::{GcPermit, GcRunError, running_gc, start_gc};
 use crate::stores::MountStatus;
+use crate::task_work::blocking;
 
 /// Pause between two looks at who still uses the store. Source: `docs/spec/schedules-and-tasks.md` 11.3.
 const POLL: Duration = Duration::from_secs(1);
@@ -223,11 +224,11 @@ fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), Remov
 /// from unmounting.
 async fn collect_garbage(app: &Arc<App>, name: &DatastoreName) -> Result<(), GcRunError> {
     let (server, store) = (Arc::clone(app), name.clone());
-    let permit = tokio::task::spawn_blocking(move || {
+    let permit = blocking(move || {
         let is_running = running_gc(&server, &store)?.is_some();
         Ok::<_, GcRunError>((!is_running).then(|| server.acl().map(|acl| GcPermit::of(&acl, &Authid::root(), &store))))
     });
-    let Some(permit) = permit.await.map_err(|_| GcRunError::Crashed)?? else { return Ok(()) };
+    let Some(permit) = permit.await? else { return Ok(()) };
     let Ok(permit) = permit? else { return Ok(()) };
     match start_gc(app, &permit, None).await {
         Ok(_) | Err(GcRunError::Running { .. }) => Ok(()),

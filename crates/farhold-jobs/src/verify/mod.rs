@@ -19,7 +19,7 @@ use farhold_format::upid::Upid;
 use farhold_rules::acl::GroupAccess;
 use farhold_settings::{ChunkOrder, DatastoreConfig, FieldError, SettingsError};
 use farhold_tasks::job_state::JobStateError;
-use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
+use farhold_tasks::{TaskContext, TaskError, TaskKind};
 use farhold_types::{DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
 use thiserror::Error;
 
@@ -31,13 +31,12 @@ use crate::app::App;
 use crate::namespace_walk::WalkNeeds;
 use crate::store_jobs::StoreJobError;
 use crate::stores::{StoreAccessError, StoreHandle};
+use crate::task_work::{Crashed, blocking, in_background};
 
+/// What a task's work is called.
+pub(crate) const WORK: &str = "verification";
 /// Last line of a verification that found something. Source: recorded logs.
 pub(crate) const FAILED: &str = "verification failed - please check the log for details";
-/// Last line after somebody asked to stop it. Source: `docs/spec/schedules-and-tasks.md` 6.4.
-pub(crate) const ABORTED: &str = "abort requested - aborting task";
-/// Last line when the server stops. Source: as above.
-pub(crate) const SHUTDOWN: &str = "Server shutdown requested - aborting task";
 
 /// What somebody needs to verify groups. Source: `docs/spec/rest-api.md` 12 and 12.8.
 pub const VERIFY_NEEDS: WalkNeeds = WalkNeeds { full: Privileges::DATASTORE_VERIFY, own: Privileges::DATASTORE_BACKUP };
@@ -70,9 +69,9 @@ pub enum VerifyError {
     /// The task cannot be started.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// Reading the configuration was cut off, which happens only when the runtime stops.
-    #[error("reading the configuration was cut off")]
-    CutOff,
+    /// A thread of this server crashed.
+    #[error(transparent)]
+    Crashed(#[from] Crashed),
 }
 
 impl From<StoreAccessError> for VerifyError {
@@ -166,31 +165,19 @@ pub struct VerifyRequest {
 pub async fn start_verify(app: &Arc<App>, access: GroupAccess, request: VerifyRequest) -> Result<Upid, VerifyError> {
     let VerifyRequest { store, scope, age, threads } = request;
     let (of_app, name) = (Arc::clone(app), store.name().clone());
-    let options = tokio::task::spawn_blocking(move || options(&of_app, &name, threads)).await;
-    let options = options.map_err(|_| VerifyError::CutOff)??;
+    let options = blocking(move || options(&of_app, &name, threads)).await?;
     let (GroupAccess::All(granted) | GroupAccess::Owned(granted)) = &access;
     let (caller, kind) = (granted.authid().clone(), scope.kind(store.name()));
     let of_task = Arc::clone(app);
-    let worker = move |context: TaskContext| async move {
-        in_background(move || {
+    let worker = move |context: TaskContext| {
+        in_background(WORK, move || {
             let acl = of_task.acl()?;
             let reverify = age.reverify(of_task.clock.now());
             let reach = Reach::ByRights { acl: &acl, access: &access };
             Run::new(&store, options, reverify, &context).run(&scope, reach, Ending::OfCall)
         })
-        .await
     };
     Ok(app.tasks.spawn(kind, &caller, worker).await?)
-}
-
-/// Runs a task's work where blocking hurts nobody.
-pub(crate) async fn in_background(
-    work: impl FnOnce() -> Result<(), TaskFailure> + Send + 'static,
-) -> Result<(), TaskFailure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(TaskFailure::new("verification ended unexpectedly")),
-    }
 }
 
 /// Returns how a store is verified. Blocking.

@@ -8,11 +8,10 @@ use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
 use farhold_types::{Authid, DatastoreName, Namespace, Snapshot};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    ABORTED, Ending, Reach, Run, SHUTDOWN, VerifyError, VerifyScope, VerifyThreads, in_background, options_of,
-};
+use super::{Ending, Reach, Run, VerifyError, VerifyScope, VerifyThreads, WORK, options_of};
 use crate::app::App;
 use crate::stores::{Operation, StoreHandle};
+use crate::task_work::{ABORTED, SHUTDOWN, blocking, in_background};
 
 /// Verifications of new backups that run at once. Each takes threads and up to 50 MiB for each of them, and backups of a
 /// night end together.
@@ -59,14 +58,13 @@ pub async fn verify_new(
     caller: &Authid,
 ) -> Result<Option<Upid>, VerifyError> {
     let (opener, name) = (Arc::clone(app), store.clone());
-    let opened = tokio::task::spawn_blocking(move || open_if_wanted(&opener, &name)).await;
-    let Some((handle, options)) = opened.map_err(|_| VerifyError::CutOff)?? else { return Ok(None) };
+    let Some((handle, options)) = blocking(move || open_if_wanted(&opener, &name)).await? else { return Ok(None) };
     let kind = TaskKind::new("verify", Some(format!("{store}:{}/{:08X}", snapshot.group, snapshot.time.0)));
     let scope = VerifyScope::Snapshot(namespace.clone(), snapshot.clone());
     let turns = app.verify_turns.clone();
     let worker = move |context: TaskContext| async move {
         let _turn = turns.take(&context).await?;
-        in_background(move || {
+        in_background(WORK, move || {
             Run::new(&handle, options, Reverify::Always, &context).run(&scope, Reach::Everything, Ending::OfCall)
         })
         .await

@@ -8,8 +8,9 @@ use farhold_tasks::{TaskContext, TaskFailure};
 use farhold_types::{Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot};
 
 use super::log::{Done, VerifyLog, chain, group_path, progress, snapshot_path};
-use super::{ABORTED, FAILED, SHUTDOWN, VERIFY_NEEDS, VerifyScope};
+use super::{FAILED, VERIFY_NEEDS, VerifyScope};
 use crate::namespace_walk::reachable;
+use crate::task_work::{ABORTED, SHUTDOWN};
 
 /// Last line of a job that somebody asked to stop. Source: `docs/spec/schedules-and-tasks.md` 6.4.
 const JOB_ABORTED: &str = "verification failed - job aborted";

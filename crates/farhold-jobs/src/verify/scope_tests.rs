@@ -14,9 +14,9 @@ use farhold_types::{Authid, CryptMode, Namespace, Role, Snapshot, VerifyJob, Ver
 use super::log::{Done, progress};
 use super::{VERIFY_NEEDS, VerifyAge, VerifyError, VerifyRequest, VerifyScope, VerifyThreads, start_verify};
 use crate::Operation;
-use crate::store_jobs::StoreJob;
+use crate::store_jobs::{JobPermit, StoreJob, StoreJobError};
 use crate::testing::TestServer;
-use crate::verify_job::{VerifyPermit, run_verify_job};
+use crate::verify_job::run_verify_job;
 
 const OWNER: &str = "sync@pbs!t1";
 
@@ -105,8 +105,8 @@ impl Bench {
         self.server.app.settings.verify_jobs().edit::<_, SettingsError>(None, insert).expect("configured");
     }
 
-    fn permit(&self, caller: &str, id: &str) -> Result<VerifyPermit, VerifyError> {
-        VerifyPermit::of(&self.server.app, &caller.parse().expect("valid"), &id.parse().expect("valid"))
+    fn permit(&self, caller: &str, id: &str) -> Result<JobPermit<VerifyJob>, StoreJobError> {
+        JobPermit::of(&self.server.app, &caller.parse().expect("valid"), &id.parse().expect("valid"))
     }
 }
 
