@@ -43,6 +43,16 @@ struct PinningVerifier {
 }
 
 impl PinningVerifier {
+    fn new(trust: &Trust, fingerprint: Option<Fingerprint>, provider: &Arc<CryptoProvider>) -> Self {
+        let verifier =
+            Self { trust: trust.clone(), authorities: OnceLock::new(), fingerprint, provider: Arc::clone(provider) };
+        // Where no fingerprint can decide alone, the trust store is needed in any case.
+        if fingerprint.is_none() {
+            verifier.authorities();
+        }
+        verifier
+    }
+
     fn authorities(&self) -> &Authorities {
         self.authorities.get_or_init(|| match load(&self.trust, &self.provider) {
             Ok(authorities) => authorities,
@@ -51,6 +61,23 @@ impl PinningVerifier {
                 None
             }
         })
+    }
+
+    /// Returns what the authorities say to a certificate.
+    fn ask_authorities(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.authorities() {
+            Some(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
+        }
     }
 }
 
@@ -68,13 +95,7 @@ impl ServerCertVerifier for PinningVerifier {
         if self.fingerprint == Some(found) {
             return Ok(ServerCertVerified::assertion());
         }
-        let verdict = match self.authorities() {
-            Some(authorities) => {
-                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
-        };
-        let source = match verdict {
+        let source = match self.ask_authorities(end_entity, intermediates, server_name, ocsp_response, now) {
             Ok(verified) => return Ok(verified),
             Err(source) => Arc::new(source),
         };
@@ -135,15 +156,18 @@ fn load(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Authorities, ru
 /// Only faults of the TLS library's set-up; an empty trust store is none.
 pub(crate) fn connector(trust: &Trust, fingerprint: Option<Fingerprint>) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let (trust, authorities) = (trust.clone(), OnceLock::new());
-    let verifier = PinningVerifier { trust, authorities, fingerprint, provider: Arc::clone(&provider) };
-    if fingerprint.is_none() {
-        verifier.authorities();
-    }
+    let verifier = PinningVerifier::new(trust, fingerprint, &provider);
+    connector_with(provider, Arc::new(verifier))
+}
+
+fn connector_with(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<TlsConnector, rustls::Error> {
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
@@ -164,12 +188,7 @@ impl ServerCertVerifier for Onlooker {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verdict = match self.verifier.authorities() {
-            Some(authorities) => {
-                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            None => Err(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)),
-        };
+        let verdict = self.verifier.ask_authorities(end_entity, intermediates, server_name, ocsp_response, now);
         let doubt = verdict.err().map(|error| error.to_string());
         let seen = (end_entity.as_ref().to_vec(), doubt);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
@@ -206,15 +225,8 @@ impl ServerCertVerifier for Onlooker {
 /// As [`connector`].
 pub(crate) fn onlooker(trust: &Trust, seen: Seen) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let (trust, authorities) = (trust.clone(), OnceLock::new());
-    let verifier = PinningVerifier { trust, authorities, fingerprint: None, provider: Arc::clone(&provider) };
-    verifier.authorities();
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Onlooker { verifier, seen }))
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let verifier = PinningVerifier::new(trust, None, &provider);
+    connector_with(provider, Arc::new(Onlooker { verifier, seen }))
 }
 
 /// Returns an address of a certificate; none if it has another length than addresses have.
