@@ -11,7 +11,7 @@ use farhold_types::{DatastoreName, Digest, Namespace, Privileges, RateLimits, Re
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::blocking;
+use super::{blocking, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{DefaultValue, Field, Param, ParamKind, Params, Shape, named, shapes};
@@ -144,7 +144,8 @@ fn unknown(name: &RemoteName) -> ApiError {
     ApiError::bad_request(format!("no such remote '{name}'"))
 }
 
-fn port(params: &Params) -> Result<Option<u16>, ApiError> {
+/// Returns the port that the caller gave.
+pub fn port(params: &Params) -> Result<Option<u16>, ApiError> {
     let out_of_range = |_| ApiError::bad_request("port must be between 0 and 65535");
     params.integer("port").map(|port| u16::try_from(port).map_err(out_of_range)).transpose()
 }
@@ -199,8 +200,7 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
                 }
             }
             if let Some(comment) = params.text("comment") {
-                let comment = comment.trim();
-                remote.comment = (!comment.is_empty()).then(|| comment.to_owned());
+                remote.comment = trimmed(comment);
             }
             if let Some(host) = params.text("host") {
                 remote.host = host.to_owned();

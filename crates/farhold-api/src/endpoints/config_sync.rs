@@ -11,7 +11,7 @@ use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_types::{Digest, JobId, SyncJob};
 use serde_json::Value;
 
-use super::{blocking, sync_params};
+use super::{blocking, sync_params, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Param, ParamKind, Shape, named};
@@ -138,7 +138,7 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
     let mut fields = sync_params::fields(&params)?;
     // A comment of blanks removes it.
     let is_comment_removed = fields.comment.as_ref().is_some_and(|comment| comment.trim().is_empty());
-    fields.comment = fields.comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
+    fields.comment = fields.comment.and_then(|comment| trimmed(&comment));
     blocking(move || {
         let acl = app.acl()?;
         let edited = app.settings.sync_jobs().edit(digest, |jobs| {

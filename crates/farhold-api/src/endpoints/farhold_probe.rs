@@ -11,6 +11,7 @@ use farhold_rules::acl::AclPath;
 use farhold_settings::{RemoteConfig, StoredSecret};
 use farhold_types::{Authid, Namespace, Privileges, RateLimits, RemoteName, Secret};
 
+use super::config_remote::port;
 use super::{blocking, errors};
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
@@ -125,10 +126,7 @@ fn prepare(app: &App, caller: &Authid, params: &Params) -> Result<(Client, Remot
         // A name only for messages.
         name: "probed".parse().map_err(|_| ApiError::internal("a name of a remote is wrong"))?,
         host: params.text("host").ok_or_else(|| needed("host"))?.to_owned(),
-        port: params
-            .integer("port")
-            .map(|port| u16::try_from(port).map_err(|_| ApiError::parameter("port", "must be between 0 and 65535")))
-            .transpose()?,
+        port: port(params)?,
         auth_id: params.parse("auth-id")?.ok_or_else(|| needed("auth-id"))?,
         password: StoredSecret::encode(&Secret::new(params.text("password").ok_or_else(|| needed("password"))?)),
         fingerprint: params.text("fingerprint").map(str::to_owned),

@@ -19,9 +19,6 @@ const MAX_NAME_SERVERS: usize = 3;
 
 const ON_ROOT_AUDIT: Access = Access::Declared(Need::all(Privileges::SYS_AUDIT, "/"));
 
-const INDEX: Shape =
-    Shape::List(&Shape::Object(&[Field::required("subdir", Shape::Text("path component"), "Name below this path")]));
-
 const UPDATES: Shape = Shape::List(&Shape::Object(&[
     Field::required("Package", shapes::TEXT, "Name of the package"),
     Field::required("Version", shapes::TEXT, "Version that could be installed"),
@@ -61,7 +58,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .returns(VERSIONS),
         Endpoint::get("/nodes/{node}/certificates/acme", "List what there is about ACME: nothing", none)
             .params(&[NODE])
-            .returns(INDEX),
+            .returns(shapes::INDEX),
         Endpoint::get("/nodes/{node}/services", "List services: none, since we look after no services", none)
             .params(&[NODE])
             .access(Access::Declared(Need::all(Privileges::SYS_AUDIT, "/system/services")))

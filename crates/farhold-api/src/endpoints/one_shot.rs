@@ -88,16 +88,16 @@ fn asked(caller: Authid, params: &Params, verb: &str, work: SyncWork) -> Result<
         remote_store: params.require("remote-store")?,
         remote_ns: params.parse("remote-ns")?.unwrap_or_default(),
         remove_vanished: params.boolean("remove-vanished").unwrap_or(false),
-        max_depth: sync_params::small(params, "max-depth")?,
+        max_depth: params.integer_as("max-depth")?,
         group_filter: params.parse_list("group-filter")?.unwrap_or_default(),
         selection: SelectionOptions {
-            transfer_last: sync_params::transfer_last(params)?,
+            transfer_last: params.integer_as("transfer-last")?,
             verified_only: params.boolean("verified-only").unwrap_or(false),
             encrypted_only: params.boolean("encrypted-only").unwrap_or(false),
             resync_corrupt: params.boolean("resync-corrupt").unwrap_or(false),
         },
         limits: sync_params::limits(params)?,
-        worker_threads: sync_params::small(params, "worker-threads")?.unwrap_or(SyncJob::DEFAULT_WORKER_THREADS),
+        worker_threads: params.integer_as("worker-threads")?.unwrap_or(SyncJob::DEFAULT_WORKER_THREADS),
     })
 }
 

@@ -94,7 +94,7 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
         remote_ns: params.parse("remote-ns")?,
         sync_direction,
         remove_vanished: params.boolean("remove-vanished"),
-        max_depth: small(params, "max-depth")?,
+        max_depth: params.integer_as("max-depth")?,
         // The file format cannot keep blanks at the ends.
         comment: params.text("comment").map(|comment| comment.trim().to_owned()),
         schedule: params.text("schedule").map(str::to_owned),
@@ -103,28 +103,16 @@ pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
         burst_in: params.parse("burst-in")?,
         rate_out: params.parse("rate-out")?,
         burst_out: params.parse("burst-out")?,
-        transfer_last: transfer_last(params)?,
+        transfer_last: params.integer_as("transfer-last")?,
         resync_corrupt: params.boolean("resync-corrupt"),
         encrypted_only: params.boolean("encrypted-only"),
         verified_only: params.boolean("verified-only"),
         run_on_mount: params.boolean("run-on-mount"),
         unmount_on_done: params.boolean("unmount-on-done"),
-        worker_threads: small(params, "worker-threads")?,
+        worker_threads: params.integer_as("worker-threads")?,
         active_encryption_key: params.parse("active-encryption-key")?,
         associated_key: params.parse_list("associated-key")?,
     })
-}
-
-/// Returns an integer whose range the declaration keeps below 256.
-pub fn small(params: &Params, name: &'static str) -> Result<Option<u8>, ApiError> {
-    let wrong = |_| ApiError::parameter(name, "value is out of range");
-    params.integer(name).map(|number| u8::try_from(number).map_err(wrong)).transpose()
-}
-
-/// Returns `transfer-last`.
-pub fn transfer_last(params: &Params) -> Result<Option<u64>, ApiError> {
-    let wrong = |_| ApiError::parameter("transfer-last", "value must be at least 1");
-    params.integer("transfer-last").map(|number| u64::try_from(number).map_err(wrong)).transpose()
 }
 
 /// Returns the bandwidth limits that the caller gave.

@@ -8,11 +8,7 @@ use serde_json::{Value, json};
 use super::operation::{operation_id, outer, tag};
 use super::{component, schema};
 use crate::declare::Declaration;
-use crate::schema::{Field, Param, Shape};
-
-/// Names below an inner node.
-const NAMES: Shape =
-    Shape::List(&Shape::Object(&[Field::required("subdir", Shape::Text("path component"), "Name below this path")]));
+use crate::schema::{Param, shapes};
 
 /// Returns the operations of the inner nodes by path, without those that have a GET endpoint of their own.
 pub(super) fn nodes<'a>(declarations: &[&'a Declaration]) -> BTreeMap<&'a str, Value> {
@@ -46,7 +42,7 @@ fn operation(path: &str, below: &Declaration) -> Value {
                 "description": "Done",
                 "content": { "application/json": { "schema": {
                     "type": "object",
-                    "properties": { "data": schema::shape(&NAMES) },
+                    "properties": { "data": schema::shape(&shapes::INDEX) },
                     "required": ["data"],
                     "additionalProperties": false,
                 } } },

@@ -94,6 +94,10 @@ pub const GC_STATUS: &[Field] = &[
     ),
 ];
 
+/// Directory index of an inner node.
+pub const INDEX: Shape =
+    Shape::List(&Shape::Object(&[Field::required("subdir", Shape::Text("path component"), "Name below this path")]));
+
 /// A namespace of a list. 12.3.
 pub const NAMESPACE_ITEM: Shape =
     Shape::Object(&[Field::required("ns", NAMESPACE, "The namespace"), Field::optional("comment", TEXT, "Reserved")]);

@@ -85,7 +85,7 @@ async fn move_one_group(app: Arc<App>, request: Request<App>) -> Result<Reply, A
 async fn move_whole_namespace(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let place = Place::of(Arc::clone(&app), &request)?;
     let target: Namespace = request.params.parse("target-ns")?.unwrap_or_default();
-    let max_depth = request.params.integer("max-depth").and_then(|depth| u8::try_from(depth).ok());
+    let max_depth = request.params.integer_as("max-depth")?;
     let merge = merge(&request.params, "merge-groups");
     let emptied = match request.params.boolean_or_default("delete-source") {
         true => EmptiedNamespaces::Remove,

@@ -100,7 +100,7 @@ async fn prune_all(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiErr
     let prune = StorePrune {
         store: place.store.clone(),
         ns: place.ns.clone(),
-        max_depth: request.params.integer("max-depth").and_then(|depth| u8::try_from(depth).ok()),
+        max_depth: request.params.integer_as("max-depth")?,
         keep: keep_options(&request.params)?,
         mode: if is_dry_run { PruneMode::DryRun } else { PruneMode::Remove },
     };
