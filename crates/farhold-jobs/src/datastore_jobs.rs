@@ -11,16 +11,21 @@ use farhold_format::section_config::Section;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied};
 use farhold_settings::{
-    ConfigFile, DatastoreConfig, Datastores, Entries, FieldError, MaintenanceType, PruneJobs, SettingsError, VerifyJobs,
+    ConfigFile, ConfigStore, DatastoreConfig, Datastores, Entries, FieldError, MaintenanceType, PruneJobs,
+    SettingsError,
 };
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
-use farhold_types::{Authid, DatastoreName, Digest, JobId, KeepOptions, NameError, Namespace, Privileges, PruneJob};
+use farhold_types::{
+    Authid, DatastoreName, Digest, JobId, KeepOptions, NameError, Namespace, Privileges, PruneJob, VerifyJob,
+};
 use thiserror::Error;
 
 use crate::App;
+use crate::gc::gc_key;
 use crate::permission::{JobDenied, may_change_stored};
 use crate::removable::{Mounted, RemovableError, Then, may_change_disks, mount_store, unmount_store};
+use crate::store_jobs::StoreJob;
 use crate::stores::MountStatus;
 use crate::task_work::in_background;
 
@@ -334,7 +339,7 @@ fn add_prune_job(
         Ok(true)
     })?;
     if edited.value {
-        app.job_states.create(&JobKey::new("prunejob", id.as_str())?, app.clock.now())?;
+        app.job_states.create(&PruneJob::state_key(&id)?, app.clock.now())?;
         task.log(&format!("created prune job '{id}'"));
     }
     Ok(())
@@ -355,10 +360,6 @@ fn default_prune_job_id(app: &App, store: &DatastoreName) -> Result<JobId, Datas
 fn sections_of_store<'e, F: ConfigFile>(jobs: &'e Entries<F>, store: &DatastoreName) -> Vec<&'e Section> {
     let of_store = |section: &&Section| section.get("store") == Some(store.as_str());
     jobs.ids().filter_map(|id| jobs.section(id)).filter(of_store).collect()
-}
-
-fn gc_key(name: &DatastoreName) -> Result<JobKey, JobStateError> {
-    JobKey::new("garbage_collection", name.as_str())
 }
 
 /// Ids of the jobs that write to a store.
@@ -397,36 +398,29 @@ fn jobs_of(app: &App, acl: &AclTree, caller: &Authid, name: &DatastoreName) -> R
 }
 
 fn remove_jobs(app: &App, jobs: &JobsOfStore) -> Result<(), DatastoreJobError> {
-    if !jobs.sync.is_empty() {
-        app.settings.sync_jobs().edit::<_, SettingsError>(None, |all| {
-            for id in &jobs.sync {
-                all.remove(id);
-            }
-            Ok(())
-        })?;
-    }
-    if !jobs.prune.is_empty() {
-        app.settings.prune_jobs().edit::<_, SettingsError>(None, |all: &mut Entries<PruneJobs>| {
-            for id in &jobs.prune {
-                all.remove(id);
-            }
-            Ok(())
-        })?;
-    }
-    if !jobs.verify.is_empty() {
-        app.settings.verify_jobs().edit::<_, SettingsError>(None, |all: &mut Entries<VerifyJobs>| {
-            for id in &jobs.verify {
-                all.remove(id);
-            }
-            Ok(())
-        })?;
-    }
-    let kinds = [("syncjob", &jobs.sync), ("prunejob", &jobs.prune), ("verificationjob", &jobs.verify)];
+    remove_all(&app.settings.sync_jobs(), &jobs.sync)?;
+    remove_all(&app.settings.prune_jobs(), &jobs.prune)?;
+    remove_all(&app.settings.verify_jobs(), &jobs.verify)?;
+    let kinds = [("syncjob", &jobs.sync), (PruneJob::JOB_TYPE, &jobs.prune), (VerifyJob::JOB_TYPE, &jobs.verify)];
     for (kind, ids) in kinds {
         for id in ids {
             app.job_states.remove(&JobKey::new(kind, id)?)?;
         }
     }
+    Ok(())
+}
+
+/// Removes jobs from their file; without any, the file is not touched.
+fn remove_all<F: ConfigFile>(jobs: &ConfigStore<Entries<F>>, ids: &[String]) -> Result<(), SettingsError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    jobs.edit(None, |jobs| {
+        for id in ids {
+            jobs.remove(id);
+        }
+        Ok::<_, SettingsError>(())
+    })?;
     Ok(())
 }
 

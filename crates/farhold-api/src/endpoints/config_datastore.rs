@@ -11,10 +11,10 @@ use farhold_jobs::App;
 use farhold_jobs::datastore_jobs::{
     DatastoreJobError, NewDatastore, RemoveDatastore, create_datastore, prepare_removal, remove_datastore,
 };
+use farhold_jobs::gc::gc_key;
 use farhold_jobs::removable::may_change_disks;
 use farhold_rules::acl::AclPath;
 use farhold_settings::{DatastoreConfig, MaintenanceType};
-use farhold_tasks::job_state::JobKey;
 use farhold_types::{DatastoreName, Digest, Namespace, Privileges};
 use serde_json::Value;
 
@@ -185,7 +185,7 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         })?;
         if edited.value {
             // A new schedule never fires for a moment in the past.
-            let key = JobKey::new("garbage_collection", name.as_str())?;
+            let key = gc_key(&name)?;
             app.job_states.schedule_changed(&key, app.clock.now(), &app.tasks)?;
         }
         // Whoever opens the store next gets it with the new settings.
