@@ -67,8 +67,7 @@ fn host(app: &App) -> String {
     }
     if let Some(memory) = status.memory {
         let _ = writeln!(text, "memory: {} of {} bytes used", memory.used, memory.total);
-        let swap_used = memory.swap_total.saturating_sub(memory.swap_free);
-        let _ = writeln!(text, "swap: {swap_used} of {} bytes used", memory.swap_total);
+        let _ = writeln!(text, "swap: {} of {} bytes used", memory.swap_used(), memory.swap_total);
     }
     if let Some(root) = status.root {
         let _ = writeln!(text, "root file system: {} of {} bytes used", root.used_bytes, root.total_bytes);

@@ -13,6 +13,7 @@ use farhold_types::{Digest, Privileges};
 use serde_json::{Map, Value};
 
 use super::blocking;
+use super::errors::taken;
 use super::section_fields::{Purpose, members, reset_deleted, set_given};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
@@ -253,12 +254,7 @@ async fn create(app: Arc<App>, request: Request<App>, kind: &'static Kind) -> Re
     probe(&section).await?;
     blocking(move || {
         app.settings.metric_servers().edit(None, |servers| {
-            servers.insert(MetricServer { section }).map_err(|error| match error {
-                SettingsError::Exists { .. } => {
-                    ApiError::parameter("name", format!("metric server '{name}' already exists"))
-                }
-                error => error.into(),
-            })
+            servers.insert(MetricServer { section }).map_err(taken("name", format!("metric server '{name}'")))
         })?;
         Ok::<_, ApiError>(Reply::null())
     })

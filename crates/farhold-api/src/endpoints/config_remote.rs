@@ -11,6 +11,7 @@ use farhold_types::{DatastoreName, Digest, Namespace, Privileges, RateLimits, Re
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::errors::taken;
 use super::{blocking, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
@@ -169,15 +170,9 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         use_node_proxy: params.boolean("use-node-proxy"),
     };
     blocking(move || {
-        let name = remote.name.clone();
-        let edited = app.settings.remotes().edit(None, |remotes| remotes.insert(remote));
-        match edited {
-            Ok(_) => Ok(Reply::null()),
-            Err(SettingsError::Exists { .. }) => {
-                Err(ApiError::parameter("name", format!("remote '{name}' already exists")))
-            }
-            Err(error) => Err(error.into()),
-        }
+        let what = format!("remote '{}'", remote.name);
+        app.settings.remotes().edit(None, |remotes| remotes.insert(remote).map_err(taken("name", what)))?;
+        Ok::<_, ApiError>(Reply::null())
     })
     .await
 }

@@ -6,11 +6,11 @@ use farhold_jobs::App;
 use farhold_jobs::encryption_keys::{KeyRefused, check_job_keys};
 use farhold_jobs::permission::{JobDenied, may_change, may_change_stored, may_read, may_replace, may_see};
 use farhold_jobs::sync_job_edit::{self, DELETABLE, JobEditError};
-use farhold_settings::SettingsError;
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_types::{Digest, JobId, SyncJob};
 use serde_json::Value;
 
+use super::errors::taken;
 use super::{blocking, sync_params, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
@@ -119,10 +119,7 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         app.settings.sync_jobs().edit(None, |jobs| {
             // Under the lock of the jobs: a key that a job begins to name is not removed meanwhile.
             check_job_keys(&app, &app.access.snapshot()?, &caller, &job.effective_owner(), &keys)?;
-            jobs.insert(job).map_err(|error| match error {
-                SettingsError::Exists { .. } => ApiError::parameter("id", format!("sync job '{id}' already exists")),
-                error => error.into(),
-            })
+            jobs.insert(job).map_err(taken("id", format!("sync job '{id}'")))
         })?;
         app.job_states.create(&JobKey::sync(&id)?, app.clock.now())?;
         Ok::<_, ApiError>(Reply::null())

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use farhold_jobs::App;
-use farhold_settings::{SettingsError, checkers};
+use farhold_settings::checkers;
 use farhold_types::{ByteSize, Digest, Privileges, RuleName, TrafficRule};
 use serde_json::{Map, Value, json};
 
+use super::errors::taken;
 use super::{blocking, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Need, Reply, Request};
 use crate::error::ApiError;
@@ -169,14 +170,9 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
     set(&mut rule, &params)?;
     rule.comment = params.text("comment").map(str::to_owned);
     blocking(move || {
-        app.settings.traffic_rules().edit(None, |rules| {
-            rules.insert(rule).map_err(|error| match error {
-                SettingsError::Exists { .. } => {
-                    ApiError::parameter("name", format!("traffic-control rule '{name}' already exists"))
-                }
-                error => error.into(),
-            })
-        })?;
+        app.settings
+            .traffic_rules()
+            .edit(None, |rules| rules.insert(rule).map_err(taken("name", format!("traffic-control rule '{name}'"))))?;
         Ok::<_, ApiError>(Reply::null())
     })
     .await

@@ -69,6 +69,14 @@ pub(crate) fn forbidden(denied: &acl::Denied) -> ApiError {
     ApiError::from_chain(denied).with_status(StatusCode::FORBIDDEN)
 }
 
+/// Returns how a creation answers what its file refuses: a parameter error if `what` exists already.
+pub(crate) fn taken(parameter: &'static str, what: String) -> impl FnOnce(SettingsError) -> ApiError {
+    move |error| match error {
+        SettingsError::Exists { .. } => ApiError::parameter(parameter, format!("{what} already exists")),
+        error => error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -144,8 +144,7 @@ fn status_value(status: &NodeStatus, fingerprint: Option<String>) -> Value {
         (
             "swap",
             status.memory.map(|memory| {
-                let used = memory.swap_total.saturating_sub(memory.swap_free);
-                json!({ "total": memory.swap_total, "used": used, "free": memory.swap_free })
+                json!({ "total": memory.swap_total, "used": memory.swap_used(), "free": memory.swap_free })
             }),
         ),
         (

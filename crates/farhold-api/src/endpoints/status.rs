@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use farhold_jobs::history::{History, Sample, Subject};
+use farhold_jobs::history::{History, HistoryRow, Sample, Subject};
 use farhold_jobs::host::cpu_usage;
+use farhold_jobs::host::kernel::Memory;
 use farhold_jobs::namespace_walk::NS_ANY;
-use farhold_jobs::{App, Operation};
+use farhold_jobs::{App, MountStatus, Operation};
 use farhold_rules::acl::{AclPath, AclTree};
 use farhold_rules::history::{RESOLUTIONS, Timeframe, estimated_full_date};
 use farhold_settings::DatastoreConfig;
@@ -92,13 +93,13 @@ fn usage_item(app: &App, acl: &AclTree, caller: &Authid, store: &DatastoreConfig
     if !is_full && !acl.has_any_below(caller, &path, NS_ANY) {
         return None;
     }
-    let mount_status = app.stores.mount_status(store).as_str();
+    let mount_status = app.stores.mount_status(store);
     let mut item = json!({
         "store": store.name,
-        "mount-status": mount_status,
+        "mount-status": mount_status.as_str(),
         "backend-type": if store.is_s3() { "s3" } else { "filesystem" },
     });
-    if is_full && mount_status != "notmounted" {
+    if is_full && mount_status != MountStatus::NotMounted {
         let added = measured(app, store).unwrap_or_else(|error| Map::from_iter([("error".to_owned(), error.into())]));
         item.as_object_mut()?.extend(added);
     }
@@ -119,17 +120,14 @@ fn measured(app: &App, store: &DatastoreConfig) -> Result<Map<String, Value>, St
     let subject = Subject::Store(store.name.clone());
     // A history that cannot be read says nothing about the datastore.
     if let Ok(Some(rows)) = app.history.rows(&subject, USAGE_TIMEFRAME, app.clock.now()) {
-        let points: Vec<(Epoch, Option<f64>)> = rows
-            .iter()
-            .map(|row| {
-                let average = |name: &str| {
-                    let index = subject.measures().iter().position(|measure| *measure == name)?;
-                    row.cells[index].map(|cell| cell.average)
-                };
-                let total = average("total").filter(|total| 0.0 < *total);
-                (row.start, total.and_then(|total| Some(average("used")? / total)))
-            })
-            .collect();
+        let place = |name: &str| subject.measures().iter().position(|measure| *measure == name);
+        let (total, used) = (place("total"), place("used"));
+        let used_part = |row: &HistoryRow| {
+            let average = |place: Option<usize>| Some(row.cells[place?]?.average);
+            let total = average(total).filter(|total| 0.0 < *total)?;
+            Some(average(used)? / total)
+        };
+        let points: Vec<(Epoch, Option<f64>)> = rows.iter().map(|row| (row.start, used_part(row))).collect();
         let known: Vec<(Epoch, f64)> = points.iter().filter_map(|(start, part)| Some((*start, (*part)?))).collect();
         item.insert("history".to_owned(), points.iter().map(|(_, part)| json!(part)).collect());
         item.insert("history-start".to_owned(), json!(points.first().map_or(Epoch(0), |(start, _)| *start)));
@@ -187,7 +185,7 @@ fn host_metrics(before: Option<&Sample>, sample: &Sample) -> Vec<Metric> {
     let host = &sample.host;
     let usage = before.and_then(|before| cpu_usage(&before.host.cpu?, &host.cpu?));
     let load = |index: usize| host.load.map(|load| load[index]);
-    let memory = |part: fn(&farhold_jobs::host::kernel::Memory) -> u64| host.memory.as_ref().map(|m| part(m) as f64);
+    let memory = |part: fn(&Memory) -> u64| host.memory.as_ref().map(|m| part(m) as f64);
     let mut all = vec![
         (GAUGE, "cpu_current", usage.map(|usage| usage.busy)),
         (GAUGE, "cpu_iowait", usage.map(|usage| usage.waiting)),
@@ -197,7 +195,7 @@ fn host_metrics(before: Option<&Sample>, sample: &Sample) -> Vec<Metric> {
         (GAUGE, "mem_total", memory(|memory| memory.total)),
         (GAUGE, "mem_used", memory(|memory| memory.used)),
         (GAUGE, "swap_total", memory(|memory| memory.swap_total)),
-        (GAUGE, "swap_used", memory(|memory| memory.swap_total.saturating_sub(memory.swap_free))),
+        (GAUGE, "swap_used", memory(Memory::swap_used)),
         (DERIVE, "net_in", host.network.map(|(received, _)| received as f64)),
         (DERIVE, "net_out", host.network.map(|(_, sent)| sent as f64)),
     ];

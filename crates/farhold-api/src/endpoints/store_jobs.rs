@@ -8,12 +8,12 @@ use std::time::Duration;
 use farhold_jobs::App;
 use farhold_jobs::schedule::run_status;
 use farhold_jobs::store_jobs::{JobPermit, StoreJob, StoreJobError, may_change, may_read, may_see, visible};
-use farhold_settings::SettingsError;
 use farhold_tasks::job_state::JobStateError;
 use farhold_types::{Authid, Digest, JobId};
 use serde_json::{Map, Value};
 
 use super::blocking;
+use super::errors::taken;
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Param, Params, Shape, named};
@@ -147,14 +147,8 @@ async fn create<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Re
     let id: JobId = request.params.require("id")?;
     blocking(move || {
         may_change(&*app.acl()?, &caller, &job)?;
-        J::stored(&app.settings).edit(None, |jobs| {
-            jobs.insert(job).map_err(|error| match error {
-                SettingsError::Exists { .. } => {
-                    ApiError::parameter("id", format!("{} job '{id}' already exists", J::KIND))
-                }
-                error => error.into(),
-            })
-        })?;
+        J::stored(&app.settings)
+            .edit(None, |jobs| jobs.insert(job).map_err(taken("id", format!("{} job '{id}'", J::KIND))))?;
         app.job_states.create(&J::state_key(&id)?, app.clock.now())?;
         Ok::<_, ApiError>(Reply::null())
     })

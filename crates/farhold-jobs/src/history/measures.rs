@@ -65,7 +65,7 @@ pub fn host_values(before: Option<&Sample>, sample: &Sample) -> [Option<f64>; 16
         now.memory.map(|memory| memory.total as f64),
         now.memory.map(|memory| memory.used as f64),
         now.memory.map(|memory| memory.swap_total as f64),
-        now.memory.map(|memory| memory.swap_total.saturating_sub(memory.swap_free) as f64),
+        now.memory.map(|memory| memory.swap_used() as f64),
         networks.and_then(|(before, now)| rate(before.0, now.0, passed)),
         networks.and_then(|(before, now)| rate(before.1, now.1, passed)),
         now.load.map(|load| load[0]),

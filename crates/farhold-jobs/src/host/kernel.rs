@@ -39,6 +39,13 @@ pub struct Memory {
     pub swap_free: u64,
 }
 
+impl Memory {
+    /// Returns the bytes of swap space that are used.
+    pub const fn swap_used(&self) -> u64 {
+        self.swap_total.saturating_sub(self.swap_free)
+    }
+}
+
 /// Returns what `/proc/meminfo` says.
 pub fn parse_memory(meminfo: &str) -> Option<Memory> {
     let bytes = |name: &str| {
