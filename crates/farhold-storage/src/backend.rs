@@ -54,6 +54,15 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+/// All entries of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Those whose names are UTF-8, sorted by name.
+    pub entries: Vec<Entry>,
+    /// The others, in no order; their names are shown with replacement characters.
+    pub foreign: Vec<Entry>,
+}
+
 /// A file time: seconds since the epoch and nanoseconds within the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileTime {
@@ -150,13 +159,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Missing or not a directory.
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError>;
 
-    /// Returns the entries of a directory whose names are not UTF-8, which listings leave out, in no order. The names are
-    /// shown with replacement characters.
+    /// Returns the entries of a directory, and those that [`Self::list`] leaves out.
     ///
     /// # Errors
     /// Missing or not a directory.
-    fn foreign_names(&self, _path: &StorePath) -> Result<Vec<Entry>, StorageError> {
-        Ok(Vec::new())
+    fn list_all(&self, path: &StorePath) -> Result<Listing, StorageError> {
+        Ok(Listing { entries: self.list(path)?, foreign: Vec::new() })
     }
 
     /// Returns the entries of a directory with what is known about each, sorted by name. Names that are not UTF-8 are left

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::backend::{Durability, Entry, FileHold, RecordLock, Staging, Stat, Storage};
+use crate::backend::{Durability, Entry, FileHold, Listing, RecordLock, Staging, Stat, Storage};
 use crate::error::{Operation, StorageError};
 use crate::path::StorePath;
 use crate::working_file::WorkingFile;
@@ -147,8 +147,9 @@ impl Storage for FaultyStorage {
         self.inner.list(path)
     }
 
-    fn foreign_names(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
-        self.inner.foreign_names(path)
+    fn list_all(&self, path: &StorePath) -> Result<Listing, StorageError> {
+        self.check(Operation::List, path)?;
+        self.inner.list_all(path)
     }
 
     fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {

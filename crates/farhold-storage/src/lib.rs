@@ -26,7 +26,8 @@ mod memory;
 pub mod suite;
 
 pub use backend::{
-    DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, RecordLock, Staging, Stat, Storage,
+    DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Listing, RecordLock, Staging, Stat,
+    Storage,
 };
 pub use devices::{BackingDevices, DeviceError, FileSystemUuid, FileSystemUuidError, LinuxDevices};
 pub use error::{Operation, StorageError};

@@ -12,7 +12,9 @@ use nix::fcntl::{AT_FDCWD, OFlag, PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::backend::{Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, RecordLock, Staging, Stat, Storage};
+use crate::backend::{
+    Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Listing, RecordLock, Staging, Stat, Storage,
+};
 use crate::error::{Operation, StorageError};
 use crate::path::StorePath;
 use crate::record_lock::LocalRecordLock;
@@ -206,20 +208,6 @@ impl Storage for LocalStorage {
         Ok(stat_of(&meta))
     }
 
-    fn foreign_names(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
-        let full = self.resolve_dir(Operation::List, path)?;
-        let failed = |source| StorageError::from_io(Operation::List, &full, source);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&full).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if let Err(name) = entry.file_name().into_string() {
-                let kind = entry.file_type().map_or(EntryKind::Other, kind_of);
-                found.push(Entry { name: name.to_string_lossy().into_owned(), kind });
-            }
-        }
-        Ok(found)
-    }
-
     fn list_stats(&self, path: &StorePath) -> Result<Vec<(String, Stat)>, StorageError> {
         let full = self.resolve_dir(Operation::List, path)?;
         let failed = |source| StorageError::from_io(Operation::List, &full, source);
@@ -239,12 +227,23 @@ impl Storage for LocalStorage {
     }
 
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        Ok(self.list_all(path)?.entries)
+    }
+
+    fn list_all(&self, path: &StorePath) -> Result<Listing, StorageError> {
         let full = self.resolve_dir(Operation::List, path)?;
         let failed = |source| StorageError::from_io(Operation::List, &full, source);
-        let mut entries = Vec::new();
+        let (mut entries, mut foreign) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&full).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    let kind = entry.file_type().map_or(EntryKind::Other, kind_of);
+                    foreign.push(Entry { name: name.to_string_lossy().into_owned(), kind });
+                    continue;
+                }
+            };
             match entry.file_type() {
                 Ok(file_type) => entries.push(Entry { name, kind: kind_of(file_type) }),
                 // Gone between the two calls.
@@ -253,7 +252,7 @@ impl Storage for LocalStorage {
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        Ok(Listing { entries, foreign })
     }
 
     fn write_atomic(
@@ -492,7 +491,7 @@ mod tests {
             storage.list(&StorePath::root()).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["plain"]);
         let expected = Entry { name: "caf\u{fffd}".to_owned(), kind: EntryKind::Directory };
-        assert_eq!(storage.foreign_names(&StorePath::root()).unwrap(), [expected]);
+        assert_eq!(storage.list_all(&StorePath::root()).unwrap().foreign, [expected]);
     }
 
     #[test]

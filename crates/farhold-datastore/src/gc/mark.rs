@@ -96,6 +96,19 @@ fn index_kind(name: &str) -> Option<ArchiveKind> {
     }
 }
 
+/// Refuses directories and index files whose names keep them out of the regular way. `foreign`: the entries of a
+/// directory that have such names.
+fn check_names(directory: &StorePath, foreign: Vec<Entry>) -> Result<(), MarkError> {
+    let hides_indexes = |entry: &Entry| {
+        let is_relevant = entry.kind == EntryKind::Directory || index_kind(&entry.name).is_some();
+        is_relevant && !entry.name.starts_with('.')
+    };
+    match foreign.into_iter().find(hides_indexes) {
+        Some(entry) => Err(MarkError::ForeignName { directory: directory.to_string(), name: entry.name }),
+        None => Ok(()),
+    }
+}
+
 /// What became of an index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -141,15 +154,15 @@ impl Marker<'_> {
         let mut directories = vec![StorePath::root()];
         while let Some(directory) = directories.pop() {
             self.watch.check()?;
-            let entries = match self.store.storage().list(&directory) {
-                Ok(entries) => entries,
+            let listing = match self.store.storage().list_all(&directory) {
+                Ok(listing) => listing,
                 // Removed meanwhile; the store itself must be there.
                 Err(error) if error.is_not_found() && !directory.is_root() => continue,
                 Err(StorageError::Denied { .. }) if directory.as_str() == "lost+found" => continue,
                 Err(error) => return Err(error.into()),
             };
-            self.check_names(&directory)?;
-            for entry in entries.into_iter().filter(|entry| !entry.name.starts_with('.')) {
+            check_names(&directory, listing.foreign)?;
+            for entry in listing.entries.into_iter().filter(|entry| !entry.name.starts_with('.')) {
                 let Ok(path) = directory.join(&entry.name) else { continue };
                 match entry.kind {
                     EntryKind::Directory => directories.push(path),
@@ -161,23 +174,6 @@ impl Marker<'_> {
             }
         }
         Ok(found)
-    }
-
-    /// Refuses directories and index files that listings leave out.
-    fn check_names(&self, directory: &StorePath) -> Result<(), MarkError> {
-        let hides_indexes = |entry: &Entry| {
-            let is_relevant = entry.kind == EntryKind::Directory || index_kind(&entry.name).is_some();
-            is_relevant && !entry.name.starts_with('.')
-        };
-        match self.store.storage().foreign_names(directory) {
-            Ok(names) => match names.into_iter().find(hides_indexes) {
-                Some(entry) => Err(MarkError::ForeignName { directory: directory.to_string(), name: entry.name }),
-                None => Ok(()),
-            },
-            // Removed meanwhile.
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Refuses directories that neither the search nor the regular way looks into.
