@@ -25,6 +25,21 @@ pub enum ArchiveKind {
     Blob,
 }
 
+impl ArchiveKind {
+    /// Returns the kind that the ending of a file name stands for.
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        if name.ends_with(".fidx") {
+            Some(Self::FixedIndex)
+        } else if name.ends_with(".didx") {
+            Some(Self::DynamicIndex)
+        } else if name.ends_with(".blob") {
+            Some(Self::Blob)
+        } else {
+            None
+        }
+    }
+}
+
 /// Name of a file of a snapshot: a plain file name ending in `.fidx`, `.didx` or `.blob`, at most 255 bytes.
 ///
 /// It never contains a path separator and never starts with a dot, so joining it to a directory stays inside.
@@ -68,13 +83,8 @@ impl ArchiveName {
 
     /// Returns how this archive is stored.
     pub fn kind(&self) -> ArchiveKind {
-        if self.0.ends_with(".fidx") {
-            ArchiveKind::FixedIndex
-        } else if self.0.ends_with(".didx") {
-            ArchiveKind::DynamicIndex
-        } else {
-            ArchiveKind::Blob
-        }
+        // Every name has one of the endings.
+        ArchiveKind::of_file_name(&self.0).unwrap_or(ArchiveKind::Blob)
     }
 
     /// Returns the name with its last extension replaced, e.g. `a.img.fidx` and `tmp` give `a.img.tmp`.
@@ -93,7 +103,7 @@ impl FromStr for ArchiveName {
         if 255 < text.len() {
             return Err(NameError::TooLong { max: 255 });
         }
-        if [".fidx", ".didx", ".blob"].iter().any(|e| text.ends_with(e)) {
+        if ArchiveKind::of_file_name(text).is_some() {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Form("archive name must end in .fidx, .didx or .blob"))

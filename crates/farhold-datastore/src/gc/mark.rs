@@ -87,13 +87,12 @@ fn later(store: &Datastore, latest: Epoch) -> Result<Epoch, MarkError> {
 
 /// Returns which kind of index a file name belongs to.
 fn index_kind(name: &str) -> Option<ArchiveKind> {
-    if name.ends_with(".fidx") {
-        Some(ArchiveKind::FixedIndex)
-    } else if name.ends_with(".didx") {
-        Some(ArchiveKind::DynamicIndex)
-    } else {
-        None
-    }
+    ArchiveKind::of_file_name(name).filter(|kind| *kind != ArchiveKind::Blob)
+}
+
+/// Returns whether an entry of a directory may be an index file.
+fn may_be_index(entry: &Entry) -> bool {
+    matches!(entry.kind, EntryKind::File | EntryKind::Link) && index_kind(&entry.name).is_some()
 }
 
 /// Refuses directories and index files whose names keep them out of the regular way. `foreign`: the entries of a
@@ -166,7 +165,7 @@ impl Marker<'_> {
                 let Ok(path) = directory.join(&entry.name) else { continue };
                 match entry.kind {
                     EntryKind::Directory => directories.push(path),
-                    EntryKind::File | EntryKind::Link if index_kind(&entry.name).is_some() => {
+                    _ if may_be_index(&entry) => {
                         found.insert(path);
                     }
                     _ => {}
@@ -226,11 +225,9 @@ impl Marker<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            for entry in entries {
-                let is_index =
-                    matches!(entry.kind, EntryKind::File | EntryKind::Link) && index_kind(&entry.name).is_some();
+            for entry in entries.iter().filter(|entry| may_be_index(entry)) {
                 let Ok(path) = directory.join(&entry.name) else { continue };
-                if !is_index || done.contains(&path) {
+                if done.contains(&path) {
                     continue;
                 }
                 match self.mark_index(&path)? {

@@ -214,8 +214,7 @@ impl Datastore {
                 Err(error) => return Err(error.into()),
             }
             let files = self.snapshot_info(from.namespace(), &here)?.files;
-            let is_index = |kind| matches!(kind, ArchiveKind::FixedIndex | ArchiveKind::DynamicIndex);
-            let names = files.iter().filter(|file| is_index(file.kind()));
+            let names = files.iter().filter(|file| file.kind() != ArchiveKind::Blob);
             indexes.extend(names.map(|file| layout::snapshot_file(to.namespace(), &here, file.as_str())));
         }
         self.note_moves(&indexes)?;
