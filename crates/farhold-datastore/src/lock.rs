@@ -19,9 +19,9 @@ use thiserror::Error;
 use crate::lock_name;
 
 /// Mode of lock files. Source: `docs/spec/datastore-format.md` 3.
-pub(crate) const LOCK_FILE_MODE: u32 = 0o660;
+const LOCK_FILE_MODE: u32 = 0o660;
 /// Mode of directories of lock files. Source: as above, 14.2.
-pub(crate) const LOCK_DIRECTORY_MODE: u32 = 0o755;
+const LOCK_DIRECTORY_MODE: u32 = 0o755;
 /// Pause between two attempts at a manifest lock.
 const MANIFEST_PAUSE: Duration = Duration::from_millis(20);
 /// Attempts at a manifest lock: together 5 s, the documented wait.
@@ -149,7 +149,8 @@ impl LockDirectory {
     }
 }
 
-fn open_lock_file(path: &Path) -> io::Result<File> {
+/// Opens a file to be locked, for reading and writing; makes it and its directory if they are missing. A link is refused.
+pub(crate) fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
     match options.open(path) {

@@ -6,16 +6,15 @@
 //!
 //! Source: `docs/spec/datastore-format.md` 14.3.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use farhold_storage::StorePath;
 use thiserror::Error;
 
-use crate::lock::{LOCK_DIRECTORY_MODE, LOCK_FILE_MODE};
+use crate::lock::open_lock_file;
 use crate::store::Datastore;
 
 /// Name of the file in the store's directory of locks. Source: `docs/spec/datastore-format.md` 14.3.
@@ -58,10 +57,7 @@ impl Held {
     fn open(directory: &Path) -> Result<Self, MoveJournalError> {
         let path = directory.join(FILE_NAME);
         let failed = |source| MoveJournalError::Io { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(LOCK_DIRECTORY_MODE).create(directory).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(LOCK_FILE_MODE);
-        let file = options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(&path).map_err(failed)?;
+        let file = open_lock_file(&path).map_err(failed)?;
         for attempt in 1..=ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { file, path }),
