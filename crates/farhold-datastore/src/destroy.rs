@@ -25,7 +25,7 @@ impl Datastore {
         for name in [NAMESPACES].into_iter().chain(types) {
             ignore_missing(self.storage().remove_tree(&at(name)))?;
         }
-        ignore_missing(self.storage().remove_file(&at(GC_STATUS)))?;
+        self.remove_if_present(&at(GC_STATUS))?;
         ignore_missing(self.storage().remove_tree(&at(CHUNKS)))
     }
 
@@ -34,7 +34,8 @@ impl Datastore {
     /// # Errors
     /// [`DatastoreError::Storage`].
     pub fn destroy_lock_file(&self) -> Result<(), DatastoreError> {
-        ignore_missing(self.storage().remove_file(&at(PROCESS_LOCK)))
+        self.remove_if_present(&at(PROCESS_LOCK))?;
+        Ok(())
     }
 
     /// Removes what is left of a store without content: its lock file, and its directory unless it holds something that

@@ -53,10 +53,7 @@ impl Datastore {
         if self.is_protected(namespace, snapshot)? {
             return Err(DatastoreError::Protected { snapshot: snapshot.clone() });
         }
-        match self.storage().remove_file(&layout::snapshot_file(namespace, snapshot, MANIFEST_NAME)) {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
-        }
+        self.remove_if_present(&layout::snapshot_file(namespace, snapshot, MANIFEST_NAME))?;
         self.storage().remove_tree(&layout::snapshot_dir(namespace, snapshot))?;
         manifest_lock.file.remove_file();
         lock.file.remove_file();
@@ -72,7 +69,8 @@ impl Datastore {
         self.remove_snapshot_directory(lock.namespace(), &lock.group().at(time))
     }
 
-    /// Removes the locked group if it holds no snapshot and nothing foreign. Returns whether it is gone; then the lock is worth nothing.
+    /// Removes the locked group if it holds no snapshot and nothing foreign. Returns whether it is gone; then the lock is
+    /// worth nothing.
     ///
     /// # Errors
     /// [`DatastoreError::Storage`].
@@ -100,10 +98,7 @@ impl Datastore {
         // The owner goes last: what a kill leaves is a group that is still listed.
         let files = entries.iter().map(|entry| entry.name.as_str()).filter(|name| is_ours(name)).chain([OWNER]);
         for name in files {
-            match self.storage().remove_file(&layout::join(&directory, name)) {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
-            }
+            self.remove_if_present(&layout::join(&directory, name))?;
         }
         self.storage().remove_dir(&directory)?;
         lock.mark_removed();

@@ -153,10 +153,7 @@ impl Datastore {
                 outcome => outcome,
             }
         } else {
-            match self.storage().remove_file(&marker) {
-                Err(error) if error.is_not_found() => Ok(()),
-                outcome => outcome,
-            }
+            self.remove_if_present(&marker).map(drop)
         };
         drop(lock);
         Ok(outcome?)

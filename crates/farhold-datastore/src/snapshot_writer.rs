@@ -108,10 +108,7 @@ impl Datastore {
         // A change of notes writes a temporary file under nothing but this lock.
         let _lock = self.lock_manifest(namespace, snapshot)?;
         for path in &leftovers {
-            match self.storage().remove_file(path) {
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
-            }
+            self.remove_if_present(path)?;
         }
         Ok(leftovers.len())
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use farhold_storage::{EntryKind, Storage};
+use farhold_storage::{EntryKind, Storage, StorageError, StorePath};
 use farhold_types::{Clock, DatastoreName, Epoch, Group, Namespace, Randomness, Snapshot, SyncLevel};
 
 use crate::error::DatastoreError;
@@ -70,11 +70,20 @@ impl Datastore {
         &*self.inner.storage
     }
 
-    pub(crate) fn is_directory(&self, path: &farhold_storage::StorePath) -> Result<bool, DatastoreError> {
+    pub(crate) fn is_directory(&self, path: &StorePath) -> Result<bool, DatastoreError> {
         match self.storage().stat(path) {
             Ok(stat) => Ok(stat.kind == EntryKind::Directory),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a file. Returns whether it was there.
+    pub(crate) fn remove_if_present(&self, path: &StorePath) -> Result<bool, StorageError> {
+        match self.storage().remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

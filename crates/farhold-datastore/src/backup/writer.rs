@@ -136,16 +136,12 @@ impl Session {
 
     /// Removes the snapshot, and its group if that is empty then. The locks are held until it is done.
     fn remove(&self, held: &Held) -> Result<(), BackupError> {
-        let storage = self.store.storage();
         // A client's log or notes are written under nothing but this lock, and a directory in which a file appears meanwhile
         // cannot be removed. Whoever holds the lock too long must not keep an unfinished backup there.
         let manifest_lock = self.store.lock_manifest(&self.namespace, &self.snapshot).ok();
         // First the manifest: what a kill leaves must not look finished.
-        match storage.remove_file(&self.path(MANIFEST_NAME)) {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
-        }
-        match storage.remove_tree(&layout::snapshot_dir(&self.namespace, &self.snapshot)) {
+        self.store.remove_if_present(&self.path(MANIFEST_NAME))?;
+        match self.store.storage().remove_tree(&layout::snapshot_dir(&self.namespace, &self.snapshot)) {
             Err(error) if !error.is_not_found() => return Err(error.into()),
             _ => {
                 if let Some(lock) = &manifest_lock {

@@ -211,12 +211,12 @@ fn sweep_folder(store: &Datastore, folder: &Folder, cutoff: &Cutoff, watch: &GcW
         match kind {
             Kind::Leftover => {
                 let modified = Epoch(stat.modified.seconds);
-                if cutoff.fate(modified) == ChunkFate::Removed && remove(store, &path)? {
+                if cutoff.fate(modified) == ChunkFate::Removed && store.remove_if_present(&path)? {
                     swept.leftovers += 1;
                 }
             }
             Kind::Using => {
-                remove(store, &path)?;
+                store.remove_if_present(&path)?;
             }
             Kind::Chunk | Kind::Bad => {
                 swept.seen += 1;
@@ -249,19 +249,10 @@ fn settle(
         Err(error) => return Err(error),
     };
     let fate = fate(&stat);
-    if fate == ChunkFate::Removed && !remove(store, path)? {
+    if fate == ChunkFate::Removed && !store.remove_if_present(path)? {
         return Ok(None);
     }
     Ok(Some((fate, stat.size_bytes)))
-}
-
-/// Removes a file. Returns whether it was there.
-fn remove(store: &Datastore, path: &StorePath) -> Result<bool, StorageError> {
-    match store.storage().remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]
