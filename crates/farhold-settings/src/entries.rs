@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::{self, Section};
+use farhold_types::RateLimits;
 
 use crate::config_dir::Protection;
 use crate::error::{FieldError, SettingsError};
@@ -224,6 +225,15 @@ impl<'s> Fields<'s> {
     pub(crate) fn list<T: std::str::FromStr<Err: ToString>>(&self, key: &str) -> Result<Vec<T>, FieldError> {
         self.section.list(key).iter().map(|text| text.parse().map_err(|e: T::Err| self.error(key, e))).collect()
     }
+
+    pub(crate) fn rate_limits(&self) -> Result<RateLimits, FieldError> {
+        Ok(RateLimits {
+            rate_in: self.optional("rate-in")?,
+            burst_in: self.optional("burst-in")?,
+            rate_out: self.optional("rate-out")?,
+            burst_out: self.optional("burst-out")?,
+        })
+    }
 }
 
 /// Sets one key from an optional value.
@@ -236,6 +246,14 @@ pub(crate) fn put(section: &mut Section, key: &str, value: Option<&impl ToString
 /// Source: `docs/spec/rest-api.md` 1.5.
 pub(crate) fn put_comment(section: &mut Section, comment: Option<&str>) {
     section.set("comment", comment.map(|comment| comment.trim().to_owned()));
+}
+
+/// Sets the four keys of limits.
+pub(crate) fn put_rate_limits(section: &mut Section, limits: &RateLimits) {
+    put(section, "rate-in", limits.rate_in.as_ref());
+    put(section, "burst-in", limits.burst_in.as_ref());
+    put(section, "rate-out", limits.rate_out.as_ref());
+    put(section, "burst-out", limits.burst_out.as_ref());
 }
 
 /// Sets one list key.

@@ -2,9 +2,9 @@
 
 use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
-use farhold_types::{RateLimits, SyncDirection, SyncJob};
+use farhold_types::{SyncDirection, SyncJob};
 
-use crate::entries::{ConfigFile, Fields, put, put_comment, put_list};
+use crate::entries::{ConfigFile, Fields, put, put_comment, put_list, put_rate_limits};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -40,12 +40,7 @@ impl ConfigFile for SyncJobs {
             comment: fields.text("comment"),
             schedule: fields.text("schedule"),
             group_filter: fields.list("group-filter")?,
-            limits: RateLimits {
-                rate_in: fields.optional("rate-in")?,
-                burst_in: fields.optional("burst-in")?,
-                rate_out: fields.optional("rate-out")?,
-                burst_out: fields.optional("burst-out")?,
-            },
+            limits: fields.rate_limits()?,
             transfer_last: fields.optional("transfer-last")?,
             resync_corrupt: fields.flag("resync-corrupt"),
             encrypted_only: fields.flag("encrypted-only"),
@@ -79,10 +74,7 @@ impl ConfigFile for SyncJobs {
         put_comment(section, entry.comment.as_deref());
         section.set("schedule", entry.schedule.clone());
         put_list(section, "group-filter", &entry.group_filter);
-        put(section, "rate-in", entry.limits.rate_in.as_ref());
-        put(section, "burst-in", entry.limits.burst_in.as_ref());
-        put(section, "rate-out", entry.limits.rate_out.as_ref());
-        put(section, "burst-out", entry.limits.burst_out.as_ref());
+        put_rate_limits(section, &entry.limits);
         put(section, "transfer-last", entry.transfer_last.as_ref());
         put(section, "resync-corrupt", entry.resync_corrupt.as_ref());
         put(section, "encrypted-only", entry.encrypted_only.as_ref());

@@ -2,9 +2,9 @@
 
 use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::Section;
-use farhold_types::{RateLimits, TrafficRule};
+use farhold_types::TrafficRule;
 
-use crate::entries::{ConfigFile, Fields, put, put_comment, put_list};
+use crate::entries::{ConfigFile, Fields, put_comment, put_list, put_rate_limits};
 use crate::error::FieldError;
 use crate::schemas;
 
@@ -23,12 +23,7 @@ impl ConfigFile for TrafficRules {
         Ok(TrafficRule {
             name: fields.id()?,
             network: section.list("network").to_vec(),
-            limits: RateLimits {
-                rate_in: fields.optional("rate-in")?,
-                burst_in: fields.optional("burst-in")?,
-                rate_out: fields.optional("rate-out")?,
-                burst_out: fields.optional("burst-out")?,
-            },
+            limits: fields.rate_limits()?,
             timeframe: section.list("timeframe").to_vec(),
             users: fields.list("users")?,
             comment: fields.text("comment"),
@@ -41,10 +36,7 @@ impl ConfigFile for TrafficRules {
 
     fn write(entry: &TrafficRule, section: &mut Section) {
         put_list(section, "network", &entry.network);
-        put(section, "rate-in", entry.limits.rate_in.as_ref());
-        put(section, "burst-in", entry.limits.burst_in.as_ref());
-        put(section, "rate-out", entry.limits.rate_out.as_ref());
-        put(section, "burst-out", entry.limits.burst_out.as_ref());
+        put_rate_limits(section, &entry.limits);
         put_list(section, "timeframe", &entry.timeframe);
         put_list(section, "users", &entry.users);
         put_comment(section, entry.comment.as_deref());
