@@ -33,7 +33,7 @@ pub trait ConfigFile {
     fn read(section: &Section) -> Result<Self::Entry, FieldError>;
 
     /// Returns type and id of the section that holds `entry`.
-    fn header(entry: &Self::Entry) -> (&'static str, String);
+    fn header(entry: &Self::Entry) -> (&str, String);
 
     /// Writes the values of `entry` into `section`, and removes the keys of those that are unset.
     fn write(entry: &Self::Entry, section: &mut Section);

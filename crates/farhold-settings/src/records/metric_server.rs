@@ -67,9 +67,8 @@ impl ConfigFile for MetricServers {
         Ok(MetricServer { section: section.clone() })
     }
 
-    fn header(entry: &MetricServer) -> (&'static str, String) {
-        let kind = Self::SCHEMA.section(entry.section.section_type()).map_or("influxdb-http", |schema| schema.name);
-        (kind, entry.section.id().to_owned())
+    fn header(entry: &MetricServer) -> (&str, String) {
+        (entry.section.section_type(), entry.section.id().to_owned())
     }
 
     fn write(entry: &MetricServer, section: &mut Section) {

@@ -189,9 +189,8 @@ impl ConfigFile for Notifications {
         Ok(section.clone())
     }
 
-    fn header(entry: &Section) -> (&'static str, String) {
-        let kind = Self::SCHEMA.section(entry.section_type()).map_or("matcher", |schema| schema.name);
-        (kind, entry.id().to_owned())
+    fn header(entry: &Section) -> (&str, String) {
+        (entry.section_type(), entry.id().to_owned())
     }
 
     fn write(entry: &Section, section: &mut Section) {
@@ -241,9 +240,8 @@ impl ConfigFile for NotificationSecrets {
         Ok(TargetSecrets { section: section.clone() })
     }
 
-    fn header(entry: &TargetSecrets) -> (&'static str, String) {
-        let kind = Self::SCHEMA.section(entry.section.section_type()).map_or("webhook", |schema| schema.name);
-        (kind, entry.section.id().to_owned())
+    fn header(entry: &TargetSecrets) -> (&str, String) {
+        (entry.section.section_type(), entry.section.id().to_owned())
     }
 
     fn write(entry: &TargetSecrets, section: &mut Section) {
