@@ -158,11 +158,8 @@ impl Access {
         path: Option<&AclPath>,
     ) -> Result<BTreeMap<String, Effective>, SettingsError> {
         let snapshot = self.snapshot()?;
-        let paths: BTreeSet<AclPath> = match path {
-            Some(path) => BTreeSet::from([path.clone()]),
-            None => snapshot.listed_paths(),
-        };
-        let held = paths.into_iter().map(|path| (path.to_string(), snapshot.privileges(authid, &path)));
+        let held =
+            snapshot.paths_to_list(path).into_iter().map(|path| (path.to_string(), snapshot.privileges(authid, &path)));
         Ok(held.filter(|(_, effective)| !effective.all.is_empty()).collect())
     }
 
@@ -178,8 +175,11 @@ impl Access {
 }
 
 impl AccessSnapshot {
-    /// Returns every node of the tree, and the places that everybody asks about.
-    pub(crate) fn listed_paths(&self) -> BTreeSet<AclPath> {
+    /// Returns `path` alone, or without one every node of the tree and the places that everybody asks about.
+    pub(crate) fn paths_to_list(&self, path: Option<&AclPath>) -> BTreeSet<AclPath> {
+        if let Some(path) = path {
+            return BTreeSet::from([path.clone()]);
+        }
         let paths = self.acl().paths();
         let nodes = paths.iter().flat_map(|path| beginnings(path)).chain(LISTED_PATHS);
         // A file may hold paths that no call could ask about.

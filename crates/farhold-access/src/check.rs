@@ -67,10 +67,7 @@ impl Access {
             Some(authid) => BTreeSet::from([authid.clone()]),
             None => everybody(&snapshot)?,
         };
-        let paths = match path {
-            Some(path) => BTreeSet::from([path.clone()]),
-            None => snapshot.listed_paths(),
-        };
+        let paths = snapshot.paths_to_list(path);
         if MAX_ROWS < people.len().saturating_mul(paths.len()) {
             return Err(CheckError::TooMany);
         }
