@@ -80,7 +80,7 @@ impl AccountEdit {
             *comment = None;
         }
         if let Some(text) = self.comment {
-            *comment = Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+            *comment = new_comment(&text);
         }
         if let Some(enable) = self.enable {
             validity.update_enable(enable);
@@ -230,6 +230,11 @@ pub enum TokenSecret {
     Keep,
     /// A new one takes its place.
     Replace,
+}
+
+/// Returns what an update that says `text` makes of a comment: nothing if it is blank.
+pub(crate) fn new_comment(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn trimmed(comment: Option<String>) -> Option<String> {

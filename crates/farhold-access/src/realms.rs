@@ -6,6 +6,7 @@ use farhold_settings::{RealmKind, SettingsError};
 use farhold_types::Digest;
 
 use crate::Access;
+use crate::account::new_comment;
 
 /// New values for a realm; what is `None` stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Access {
                 realm.comment = None;
             }
             if let Some(comment) = &edit.comment {
-                realm.comment = Some(comment.trim().to_owned()).filter(|text| !text.is_empty());
+                realm.comment = new_comment(comment);
             }
             if deletes("default") || edit.default == Some(false) {
                 realm.default = None;
