@@ -5,7 +5,9 @@
 //! either side.
 
 use farhold_client::{Client, ClientError, PeerIdentity, RemoteDatastore};
+use farhold_rules::acl::AclPath;
 use farhold_rules::peer_version::PeerVersion;
+use farhold_tasks::TaskFailure;
 use farhold_types::{Authid, Clock, DatastoreName, Epoch, Fingerprint, Namespace, VersionItem};
 use serde::Serialize;
 
@@ -206,14 +208,22 @@ struct Probe<'a> {
     report: ProbeReport,
 }
 
+/// What the remote says its time is, and ours before and after it was asked.
+struct TimeAsked {
+    told: Option<Epoch>,
+    before: Epoch,
+    after: Epoch,
+}
+
 impl Probe<'_> {
     async fn all(&mut self) -> Result<(), Stopped> {
         let identity = self.client.identity().await;
         let identity = self.or_stop(ProbeStep::Connection, identity)?;
         self.report.add(ProbeStep::Connection, ProbeState::Ok, format!("reached with {}", identity.protocol));
         self.certificate(&identity)?;
-        let version = self.login().await?;
+        let (version, clock) = self.login().await?;
         self.version(&version);
+        self.clocks(&clock);
         let stores = self.client.datastores().await;
         let stores = self.or_stop(ProbeStep::Datastores, stores)?;
         self.datastores(&stores.items);
@@ -226,15 +236,8 @@ impl Probe<'_> {
     /// Returns what came, or notes the error with its causes and ends the probe.
     fn or_stop<T>(&mut self, step: ProbeStep, result: Result<T, ClientError>) -> Result<T, Stopped> {
         result.map_err(|error| {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                text.push_str(&format!(": {error}"));
-                cause = error.source();
-            }
-            let hint = error.hint();
-            self.report.add(step, ProbeState::Failed, text);
-            if let Some(hint) = hint {
+            self.report.add(step, ProbeState::Failed, TaskFailure::from_error(&error).to_string());
+            if let Some(hint) = error.hint() {
                 self.report.hint(hint);
             }
             Stopped
@@ -289,8 +292,8 @@ impl Probe<'_> {
         if state == Failed { Err(Stopped) } else { Ok(()) }
     }
 
-    /// Logs in, asks for the version, and compares the clocks.
-    async fn login(&mut self) -> Result<VersionItem, Stopped> {
+    /// Logs in, and asks for version and time.
+    async fn login(&mut self) -> Result<(VersionItem, TimeAsked), Stopped> {
         let account = &self.question.account;
         let ticket = self.client.log_in().await;
         self.or_stop(ProbeStep::Login, ticket)?;
@@ -306,13 +309,13 @@ impl Probe<'_> {
         if refused {
             self.report.hint("check the account, and the password or the secret of the API token");
         }
-        let (version, time) = asked?;
-        self.clocks(time, before, after);
-        Ok(version)
+        let (version, told) = asked?;
+        Ok((version, TimeAsked { told, before, after }))
     }
 
-    fn clocks(&mut self, time: Option<Epoch>, before: Epoch, after: Epoch) {
-        let Some(time) = time else {
+    fn clocks(&mut self, asked: &TimeAsked) {
+        let TimeAsked { told, before, after } = *asked;
+        let Some(time) = told else {
             self.report.add(ProbeStep::Clock, ProbeState::Skipped, "the remote does not tell its time");
             return;
         };
@@ -341,14 +344,11 @@ impl Probe<'_> {
     fn version(&mut self, version: &VersionItem) {
         let text = format!("{}.{}", version.version, version.release);
         let checked = PeerVersion::parse(&version.version, &version.release).and_then(PeerVersion::check_push);
-        let place = self.report.steps.iter().position(|finding| finding.step == ProbeStep::Clock);
-        let finding = match checked {
-            Ok(()) => (ProbeState::Ok, text.clone()),
-            Err(error) => (ProbeState::Warning, format!("{text}: {error}")),
-        };
+        match checked {
+            Ok(()) => self.report.add(ProbeStep::Version, ProbeState::Ok, text.clone()),
+            Err(error) => self.report.add(ProbeStep::Version, ProbeState::Warning, format!("{text}: {error}")),
+        }
         self.report.version = Some(text);
-        let finding = ProbeFinding { step: ProbeStep::Version, state: finding.0, text: finding.1, hint: None };
-        self.report.steps.insert(place.unwrap_or(self.report.steps.len()), finding);
     }
 
     fn datastores(&mut self, stores: &[RemoteDatastore]) {
@@ -413,7 +413,7 @@ impl Probe<'_> {
 
     async fn privileges(&mut self, store: &DatastoreName) -> Result<(), Stopped> {
         let ns = &self.question.ns;
-        let path = if ns.is_root() { format!("/datastore/{store}") } else { format!("/datastore/{store}/{ns}") };
+        let path = AclPath::datastore(store, ns).to_string();
         let found = self.client.own_privileges(&path).await;
         let found = self.or_stop(ProbeStep::Privileges, found)?;
         self.report.privileges = found.into_keys().collect();
