@@ -16,9 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::certificate::{
-    self, CertificateError, CertificateInfo, CertificateOptions, KeyKind, TlsMaterial, waiting_name,
-};
+use crate::certificate::{self, CertificateInfo, CertificateOptions, KeyKind, TlsMaterial, waiting_name};
 use crate::server::TlsIdentity;
 
 /// Characters in a line of PEM text.
@@ -74,17 +72,13 @@ impl NodeCertificate {
     }
 
     /// Puts a pair in place that was checked, in the files and at the listener.
-    fn replace(&self, chain: &str, key: Option<&Zeroizing<String>>) -> Result<(), CertificateChangeError> {
-        let store = |error: CertificateError| CertificateChangeError::Store { reason: chain_text(&error) };
-        certificate::put_beside(&self.chain, chain.as_bytes(), 0o644).map_err(store)?;
-        if let Some(key) = key {
-            certificate::put_beside(&self.key, key.as_bytes(), 0o600).map_err(store)?;
-            certificate::take_place(&self.key).map_err(store)?;
-        }
-        certificate::take_place(&self.chain).map_err(store)?;
-        let material = certificate::load(&self.chain, &self.key).map_err(store)?;
-        let facts = facts_of(&material, &self.chain)
-            .map_err(|error| CertificateChangeError::Store { reason: format!("{error:#}") })?;
+    fn replace(&self, chain: &str, key: &Zeroizing<String>) -> Result<(), CertificateChangeError> {
+        certificate::put_beside(&self.chain, chain.as_bytes(), 0o644).map_err(not_stored)?;
+        certificate::put_beside(&self.key, key.as_bytes(), 0o600).map_err(not_stored)?;
+        certificate::take_place(&self.key).map_err(not_stored)?;
+        certificate::take_place(&self.chain).map_err(not_stored)?;
+        let material = certificate::load(&self.chain, &self.key).map_err(not_stored)?;
+        let facts = facts_of(&material, &self.chain).map_err(not_stored)?;
         if let Some(listener) = self.listener.get() {
             listener.replace(material).map_err(differs)?;
         }
@@ -114,28 +108,22 @@ impl ServerCertificate for NodeCertificate {
         let certificates = chain_of(chain)?;
         let key = match key {
             Some(key) => key_of(key.expose().as_bytes())?,
-            None => {
-                certificate::load(&self.chain, &self.key)
-                    .map_err(|error| CertificateChangeError::Store { reason: chain_text(&error) })?
-                    .key
-            }
+            None => certificate::load(&self.chain, &self.key).map_err(not_stored)?.key,
         };
         let key_text = key_pem(&key)?;
-        let leaf = certificates.first().map(|leaf| CertificateInfo::of(leaf));
-        if let Some(Err(error)) = leaf {
-            return Err(unreadable("the certificate", &error));
+        if let Some(leaf) = certificates.first() {
+            CertificateInfo::of(leaf).map_err(|error| unreadable("the certificate", &error))?;
         }
         let chain_text: String = certificates.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect();
         // Checks that the two fit, before anything is touched.
         TlsIdentity::new(TlsMaterial { chain: certificates, key }).map_err(differs)?;
-        self.replace(&chain_text, Some(&key_text))
+        self.replace(&chain_text, &key_text)
     }
 
     fn make_self_signed(&self, _proof: &Granted) -> Result<(), CertificateChangeError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (chain, key) = certificate::make(&self.making.options(), &*self.making.randomness)
-            .map_err(|error| CertificateChangeError::Store { reason: chain_text(&error) })?;
-        self.replace(&chain, Some(&Zeroizing::new(key)))
+        let (chain, key) = certificate::make(&self.making.options(), &*self.making.randomness).map_err(not_stored)?;
+        self.replace(&chain, &Zeroizing::new(key))
     }
 }
 
@@ -145,10 +133,11 @@ fn finish_replacement(chain: &Path, key: &Path) {
         let material = certificate::load(chain, key).ok()?;
         TlsIdentity::new(material).ok()
     };
-    if fits(chain).is_none() && fits(&waiting_name(chain)).is_some() {
-        match certificate::take_place(chain) {
+    // Hardly ever does a chain wait, and then nothing needs to be read.
+    if fits(&waiting_name(chain)).is_some() && fits(chain).is_none() {
+        match certificate::take_place(chain).map_err(anyhow::Error::from) {
             Ok(()) => tracing::info!("the replacement of the certificate is complete now"),
-            Err(error) => tracing::warn!("the new certificate cannot take its place: {}", chain_text(&error)),
+            Err(error) => tracing::warn!("the new certificate cannot take its place: {error:#}"),
         }
     }
 }
@@ -217,15 +206,8 @@ fn differs(error: rustls::Error) -> CertificateChangeError {
     CertificateChangeError::KeyDiffers { reason: error.to_string() }
 }
 
-/// Returns an error with its causes.
-fn chain_text(error: &CertificateError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+fn not_stored(error: impl Into<anyhow::Error>) -> CertificateChangeError {
+    CertificateChangeError::Store { reason: format!("{:#}", error.into()) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ impl HostAccounts {
 
 impl SystemAccounts for HostAccounts {
     fn check(&self, name: &str, password: &Secret, remote_host: Option<IpAddr>) -> Result<(), String> {
-        self.pam.authenticate(name, password, remote_host).map_err(|error| chain(&error))
+        self.pam.authenticate(name, password, remote_host).map_err(with_causes)
     }
 
     fn set(&self, name: &str, password: &Secret) -> Result<(), String> {
@@ -29,18 +29,12 @@ impl SystemAccounts for HostAccounts {
         if !nix::unistd::geteuid().is_root() {
             return Err("only a server that runs as root can set passwords of system accounts".to_owned());
         }
-        self.pam.set_password(name, password).map_err(|error| chain(&error))
+        self.pam.set_password(name, password).map_err(with_causes)
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
+fn with_causes(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
 }
 
 #[cfg(test)]
