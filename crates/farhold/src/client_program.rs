@@ -29,17 +29,11 @@ pub async fn run(program: String, arguments: Vec<String>) -> u8 {
     farhold_backup_cli::run(&program, arguments, &mut outside).await
 }
 
-/// Answers the shell for a program that is called by the name of the reference's client.
+/// Returns what can stand at the cursor of a line whose first word is the name of the reference's client.
 ///
-/// # Errors
-/// The shell did not say what the line is.
-pub async fn complete_line() -> anyhow::Result<u8> {
-    let line = std::env::var("COMP_LINE")?;
-    let point = variable("COMP_POINT").and_then(|point| point.parse().ok()).unwrap_or(line.len());
-    for candidate in complete(&line, point, &folders()).await {
-        println!("{candidate}");
-    }
-    Ok(0)
+/// `point`: characters in front of the cursor.
+pub async fn candidates_by_name(line: &str, point: usize) -> Vec<String> {
+    complete(line, point, &folders()).await
 }
 
 /// Returns what can stand at the cursor of a line whose second word is `client`; none if it is not.
@@ -53,7 +47,7 @@ pub async fn candidates(line: &str, point: usize) -> Option<Vec<String>> {
     if !is_ours {
         return None;
     }
-    Some(complete(rest, rest.chars().count(), &folders()).await)
+    Some(candidates_by_name(rest, rest.chars().count()).await)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -79,7 +79,7 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
     let level = std::env::var("PBS_LOG").ok();
     log::start(level.as_deref(), if is_server { "info" } else { "warn" }, Arc::clone(&server_log));
     if program == client_program::REFERENCE_NAME {
-        return block_on(async move { run_client(program, arguments).await });
+        return block_on(run_client(program, arguments));
     }
     let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
     let catalogue = Catalogue::new(&declarations, OWN_WORDS);
@@ -107,8 +107,10 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
 /// Is the backup client: the program is called by the name that the client has at the reference.
 async fn run_client(program: &str, arguments: Vec<String>) -> anyhow::Result<u8> {
     if arguments.first().is_some_and(|word| word == COMPLETE_WORD) {
-        // Whatever goes wrong, there is nothing to complete then.
-        return client_program::complete_line().await.or(Ok(0));
+        if let Some((line, point)) = line_to_complete() {
+            print_candidates(&client_program::candidates_by_name(&line, point).await);
+        }
+        return Ok(0);
     }
     Ok(client_program::run(program.to_owned(), arguments).await)
 }
@@ -143,12 +145,22 @@ fn in_process(composed: &Composed) -> InProcessCaller<farhold_jobs::App> {
     InProcessCaller::new(Arc::clone(&composed.router), Authid::root())
 }
 
+/// Returns the line that the shell wants completed and the characters in front of its cursor; none if it says nothing.
+fn line_to_complete() -> Option<(String, usize)> {
+    let line = std::env::var("COMP_LINE").ok()?;
+    let point = std::env::var("COMP_POINT").ok().and_then(|point| point.parse().ok()).unwrap_or(line.len());
+    Some((line, point))
+}
+
+fn print_candidates(candidates: &[String]) {
+    candidates.iter().for_each(|candidate| println!("{candidate}"));
+}
+
 /// Answers the shell; whatever goes wrong, there is nothing to complete then.
 async fn complete(catalogue: &Catalogue, root: Option<PathBuf>) -> anyhow::Result<u8> {
-    let line = std::env::var("COMP_LINE")?;
-    let point = std::env::var("COMP_POINT").ok().and_then(|point| point.parse().ok()).unwrap_or(line.len());
+    let Some((line, point)) = line_to_complete() else { return Ok(0) };
     if let Some(candidates) = client_program::candidates(&line, point).await {
-        candidates.iter().for_each(|candidate| println!("{candidate}"));
+        print_candidates(&candidates);
         return Ok(0);
     }
     // Names of configured things need a server that is set up already; completing must not set one up.
@@ -158,9 +170,7 @@ async fn complete(catalogue: &Catalogue, root: Option<PathBuf>) -> anyhow::Resul
         _ if directories.etc.exists() => Some(Box::new(in_process(&compose(Parts::of_this_host(directories))?))),
         _ => None,
     };
-    for candidate in farhold_cli::complete::complete(catalogue, &line, point, caller.as_deref()).await {
-        println!("{candidate}");
-    }
+    print_candidates(&farhold_cli::complete::complete(catalogue, &line, point, caller.as_deref()).await);
     Ok(0)
 }
 
