@@ -80,8 +80,8 @@ pub fn write_openapi(root: &Path) -> anyhow::Result<()> {
     run(command.env("FARHOLD_WRITE_DOCS", "1").current_dir(root))
 }
 
-/// Under `cargo run` this names the very cargo that runs us.
-fn cargo_program() -> std::ffi::OsString {
+/// Returns the program to call as cargo: under `cargo run` the very one that runs us.
+pub(crate) fn cargo_program() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::check::cargo_program;
+
 /// Size of the disk that is pulled, in MiB.
 const DEFAULT_MIB: u64 = 1024;
 /// Most that can be asked for: two copies lie in memory.
@@ -27,8 +29,7 @@ pub fn run(root: &Path, options: &[String]) -> anyhow::Result<()> {
         _ => bail!("unknown option: {}", options.join(" ")),
     };
     ensure!((64..=MAX_MIB).contains(&mib), "--mib must be 64 to {MAX_MIB}");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut test = Command::new(cargo)
+    let mut test = Command::new(cargo_program())
         .args(["test", "--release", "--locked", "-p", "farhold", "--test", "scenarios", "--"])
         .args(["--ignored", "--exact", "faults::full_size_faults", "--nocapture"])
         .env("FARHOLD_FAULTS_MIB", mib.to_string())

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use crate::check::cargo_program;
+
 /// What is made: file below the folder, and the arguments that print it.
 const FILES: &[(&str, &[&str])] = &[
     ("man1/farhold.1", &["printdoc", "--man"]),
@@ -21,7 +23,7 @@ const FILES: &[(&str, &[&str])] = &[
 /// The program cannot be built, or a file cannot be written.
 pub fn write(root: &Path, folder: &Path) -> anyhow::Result<()> {
     for (name, arguments) in FILES {
-        let mut command = Command::new(env!("CARGO"));
+        let mut command = Command::new(cargo_program());
         command.current_dir(root).args(["run", "--quiet", "--package", "farhold", "--bin", "farhold", "--"]);
         let output = command.args(*arguments).output().context("cargo cannot be started")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

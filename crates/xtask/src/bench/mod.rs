@@ -21,6 +21,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
+use crate::check::cargo_program;
 use site::{Direction, Line, Site};
 
 /// Chunks of an image: 2 GiB, as in the reference measurements.
@@ -144,9 +145,8 @@ pub fn bench(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn build(root: &Path) -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["build", "--release", "--locked", "-p", "farhold", "-p", "xtask"];
-    let status = Command::new(cargo).args(arguments).current_dir(root).status()?;
+    let status = Command::new(cargo_program()).args(arguments).current_dir(root).status()?;
     ensure!(status.success(), "cargo build ended with {status}");
     Ok(())
 }
