@@ -116,7 +116,7 @@ fn read_log(path: &PathBuf) -> Result<Vec<u8>, CommandError> {
 /// As all commands that ask a server.
 pub async fn forget_group(outside: &mut Outside, given: &Given) -> Result<(), CommandError> {
     let ns = given.namespace(outside)?;
-    let Some(group) = given.group()? else { return Err(CommandError::NoGroup { text: String::new() }) };
+    let group = given.required_group()?;
     let Connection { client, store } = given.connect(outside).await?;
     let count = client.snapshots(&store, &ns, &group).await?.items.len();
     print(outside, &format!("Delete group \"{group}\" with {count} snapshot(s)? [y/N]: "))?;

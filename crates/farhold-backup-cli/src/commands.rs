@@ -14,6 +14,7 @@ use farhold_cli::render::Renderer;
 use farhold_types::{BackupId, Namespace};
 
 use crate::repository::Repository;
+use crate::tasks::TASKS_LISTED;
 
 /// Words that stand for a command; they must be written in full.
 const ALIASES: &[(&str, &[&str])] = &[
@@ -296,7 +297,7 @@ fn tasks() -> Vec<Command> {
         .extra(named::flag("all", "Also list tasks that have ended"))
         .extra(
             Param::optional("limit", number(1, Some(1000)), "Show at most this many tasks, the newest ones")
-                .or_default(DefaultValue::Integer(50)),
+                .or_default(DefaultValue::Integer(TASKS_LISTED)),
         )
         .examples(&["farhold client task list --all"]);
     let log = Command::own(&["task", "log"], "Show the log of a task and follow it until the task ends")

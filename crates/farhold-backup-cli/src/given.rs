@@ -81,6 +81,14 @@ impl Given {
         text.parse().map(Some).map_err(|_| CommandError::NoGroup { text: text.to_owned() })
     }
 
+    /// Returns the group that is named.
+    ///
+    /// # Errors
+    /// None is, or the text is none.
+    pub fn required_group(&self) -> Result<Group, CommandError> {
+        self.group()?.ok_or(CommandError::NoGroup { text: String::new() })
+    }
+
     /// Returns what the options say about encryption.
     pub fn key_options(&self) -> KeyOptions {
         let mode = self.text("crypt-mode").and_then(|mode| match mode {

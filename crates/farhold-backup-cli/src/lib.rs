@@ -74,8 +74,8 @@ pub async fn run(program: &str, arguments: Vec<String>, outside: &mut Outside) -
 async fn execute(request: Request, outside: &mut Outside) -> Result<u8, CommandError> {
     let Request { command, params, format } = request;
     let given = &Given { params, format };
-    if let Some(result) = tasks::run(command.words, outside, given).await {
-        return result;
+    if let Some(exit) = tasks::run(command.words, outside, given).await? {
+        return Ok(exit);
     }
     work(&command, outside, given).await.map(|()| SUCCESS)
 }

@@ -4,7 +4,7 @@ use farhold_api::schema::named::KEEP;
 use farhold_cli::command::{Align, TableSpec, rendered, text};
 use farhold_cli::output::table_text;
 use farhold_cli::render::Renderer;
-use farhold_types::{Authid, Epoch, Group};
+use farhold_types::{Authid, Epoch};
 use serde_json::{Map, Value, json};
 
 use crate::connect::Connection;
@@ -18,7 +18,7 @@ use crate::show::show;
 /// # Errors
 /// As all commands that ask a server; a text that is no group.
 pub async fn prune(outside: &mut Outside, given: &Given) -> Result<(), CommandError> {
-    let group = required_group(given)?;
+    let group = given.required_group()?;
     let ns = given.namespace(outside)?;
     let Connection { client, store } = given.connect(outside).await?;
     let mut body = Map::new();
@@ -61,7 +61,7 @@ pub async fn prune(outside: &mut Outside, given: &Given) -> Result<(), CommandEr
 /// # Errors
 /// As all commands that ask a server; a text that is no group, or no user or API token.
 pub async fn change_owner(outside: &mut Outside, given: &Given) -> Result<(), CommandError> {
-    let group = required_group(given)?;
+    let group = given.required_group()?;
     let owner: Authid = given
         .required("new-owner")
         .parse()
@@ -69,8 +69,4 @@ pub async fn change_owner(outside: &mut Outside, given: &Given) -> Result<(), Co
     let ns = given.namespace(outside)?;
     let Connection { client, store } = given.connect(outside).await?;
     Ok(client.change_owner(&store, &ns, &group, &owner).await?)
-}
-
-fn required_group(given: &Given) -> Result<Group, CommandError> {
-    given.group()?.ok_or(CommandError::NoGroup { text: String::new() })
 }

@@ -17,8 +17,7 @@ mod notifications;
 mod probe;
 mod remotes;
 
-pub(crate) use node::LOCAL_NODE;
-pub use node::task_table;
+pub use node::{LOCAL_NODE, task_table};
 
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use crate::command::{Action, Align, Command, OptionChoice, Output, Routed, Table
 use crate::render::{Renderer, certificate_time};
 
 /// Name under which every server knows its own node.
-pub(crate) const LOCAL_NODE: &str = "localhost";
+pub const LOCAL_NODE: &str = "localhost";
 
 /// The command line allows fewer tasks at once than the API, and never all.
 const TASK_LIMIT: Param = Param::optional(

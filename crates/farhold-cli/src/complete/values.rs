@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Typed, ValueSource};
 use crate::caller::{ApiCall, ApiCaller};
+use crate::catalogue::LOCAL_NODE;
 
 /// Longest wait for values: longer than a scan over a slow line, shorter than patience.
 const VALUES_LIMIT: Duration = Duration::from_secs(4);
@@ -67,7 +68,7 @@ impl Question<'_> {
         let is_new = matches!(self.words.last(), Some(&("create" | "import" | "generate-token")));
         match (param.name, first) {
             ("name" | "id" | "token-name", _) if is_new => Vec::new(),
-            ("userid", "user") if is_new && self.words.last() == Some(&"create") => Vec::new(),
+            ("userid", _) if self.words == ["user", "create"] => Vec::new(),
             ("store", "remote") => self.remote_stores().await,
             ("ns", "remote") => self.namespaces_of_remote(self.value("store").await).await,
             ("remote", _) | ("name", "remote") => self.names("/config/remote", json!({}), "name").await,
@@ -90,7 +91,7 @@ impl Question<'_> {
             ("privilege", _) => self.privileges().await,
             ("role", _) => self.names("/access/roles", json!({}), "roleid").await,
             ("path", "acl" | "user") => self.acl_paths().await,
-            ("upid", _) => self.names("/nodes/{node}/tasks", json!({ "node": "localhost" }), "upid").await,
+            ("upid", _) => self.names("/nodes/{node}/tasks", json!({ "node": LOCAL_NODE }), "upid").await,
             ("remote-store", _) => self.remote_stores().await,
             ("remote-ns", _) => self.remote_namespaces().await,
             ("ns", _) => self.namespaces(self.value("store").await).await,
