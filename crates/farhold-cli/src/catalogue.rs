@@ -126,15 +126,6 @@ const ABOUT: About = About {
     ],
 };
 
-/// Gives a command the lines that its help shows, if it has none of its own.
-fn with_examples(mut command: Command) -> Command {
-    if command.examples.is_empty() {
-        let found = examples::EXAMPLES.iter().find(|(words, _)| *words == command.words);
-        command.examples = found.map_or(&[], |(_, lines)| lines);
-    }
-    command
-}
-
 /// Words of the reference that have no command here.
 const NOT_OFFERED: &[&[&str]] = &[
     &["acme"],
@@ -166,17 +157,19 @@ impl Catalogue {
         .into_iter()
         .flatten()
         .chain(NOT_OFFERED.iter().map(|words| Command::not_offered(words)));
-        Catalogue::of(commands, source, pass_through)
+        Catalogue::of(commands, examples::EXAMPLES, source, pass_through)
     }
 
     /// Returns the commands of a program that carries all of them out itself, and `help`.
     pub fn of_own(commands: impl IntoIterator<Item = Command>) -> Catalogue {
         let no_endpoints: Vec<Declaration> = Vec::new();
-        Catalogue::of(commands, &no_endpoints, &[])
+        Catalogue::of(commands, &[], &no_endpoints, &[])
     }
 
+    /// `examples`: lines for commands that do not say theirs themselves.
     fn of(
         commands: impl IntoIterator<Item = Command>,
+        examples: &[examples::Examples],
         source: &dyn ParamSource,
         pass_through: &[PassThrough],
     ) -> Catalogue {
@@ -192,11 +185,13 @@ impl Catalogue {
         .positional(&["shell"])
         .extra(Param::required("shell", ParamKind::Enumeration { values: SHELLS, strict: true }, "Shell"))
         .extension();
-        let commands = [help, completion].into_iter().chain(commands).map(with_examples);
         let mut entries = Vec::new();
         let mut mismatches = Vec::new();
-        for mut command in commands {
+        for mut command in [help, completion].into_iter().chain(commands) {
             let words = command.words.join(" ");
+            if let Some((_, lines)) = examples.iter().find(|(of, _)| *of == command.words) {
+                command.examples = lines;
+            }
             if let Some(signature) = command.signature(source) {
                 let missing = command.unknown_names(&signature);
                 mismatches.extend(missing.map(|name| format!("'{words}' knows no parameter '{name}'")));

@@ -10,8 +10,7 @@ use farhold_api::schema::Param;
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::command::{Action, Origin};
-use crate::parse::is_required;
-use crate::usage::command_line;
+use crate::usage::{command_line, optional, required};
 
 /// First word of a command line that asks for the document.
 pub const DOCUMENT_WORD: &str = "printdoc";
@@ -111,13 +110,7 @@ fn command(writer: &mut dyn Writer, program: &str, entry: &Entry) {
     for param in positional {
         writer.item(&format!("<{}>", param.name), &kind(param), param.description);
     }
-    let options = |is_wanted: bool| {
-        signature
-            .params
-            .iter()
-            .filter(move |param| is_required(param) == is_wanted && !signature.is_positional(param.name))
-    };
-    for param in options(true).chain(options(false)) {
+    for param in required(signature).chain(optional(signature)) {
         writer.item(&format!("--{}", param.name), &kind(param), param.description);
     }
     if !entry.command.examples.is_empty() {

@@ -101,11 +101,13 @@ fn level_words(level: &Level<'_>, entry: &Entry) -> String {
     level.typed.iter().map(String::as_str).chain(rest).collect::<Vec<_>>().join(" ")
 }
 
-fn required(signature: &Signature) -> impl Iterator<Item = &Param> {
+/// Returns the options that must be given.
+pub(crate) fn required(signature: &Signature) -> impl Iterator<Item = &Param> {
     signature.params.iter().filter(|param| is_required(param) && !signature.is_positional(param.name))
 }
 
-fn optional(signature: &Signature) -> impl Iterator<Item = &Param> {
+/// Returns the options that may be given.
+pub(crate) fn optional(signature: &Signature) -> impl Iterator<Item = &Param> {
     signature.params.iter().filter(|param| !is_required(param) && !signature.is_positional(param.name))
 }
 

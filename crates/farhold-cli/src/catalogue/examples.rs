@@ -3,7 +3,10 @@
 //! Help and manual pages show them. A test carries each of them as far as the server, so that none is wrong.
 
 /// Words of a command, and its examples.
-pub(super) const EXAMPLES: &[(&[&str], &[&str])] = &[
+pub(super) type Examples = (&'static [&'static str], &'static [&'static str]);
+
+/// The examples of the administrator's program.
+pub(super) const EXAMPLES: &[Examples] = &[
     (
         &["acl", "check"],
         &[
