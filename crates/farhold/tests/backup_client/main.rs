@@ -2,7 +2,8 @@
 //!
 //! [`desk`]: somebody at a terminal. [`recorded`]: what the reference's client was recorded to print. [`journeys`]:
 //! backups, restores and what goes wrong on the way. [`access`]: passwords, tickets, certificates. [`keys`]: encryption.
-//! [`tasks`]: pruning, moving, collecting garbage. [`terminal`]: the program itself at a terminal. [`killed`]: processes that die in the middle. [`wire`]: what is sent.
+//! [`tasks`]: pruning, moving, collecting garbage. [`terminal`]: the program itself at a terminal. [`killed`]: processes
+//! that die in the middle. [`wire`]: what is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod access;
@@ -10,6 +11,9 @@ mod access;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod content;
 mod desk;
+#[path = "../cli_replay/recorded.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod invocations;
 mod journeys;
 mod keys;
 mod killed;

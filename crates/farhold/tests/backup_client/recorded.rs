@@ -3,32 +3,16 @@
 //! Compared are the exit code, standard output to the letter (JSON rows in any order), and of the messages that there is
 //! one and what it is about. Source: `tests/golden/cli.jsonl`.
 
-use std::collections::BTreeMap;
-
 use farhold_cli::SUCCESS;
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::content::{golden, unpack_golden};
+use crate::content::unpack_golden;
 use crate::desk::{Desk, TOKEN, open_to_all};
+use crate::invocations::{self, PACKING, Recorded};
 use crate::site::Site;
 
-#[derive(Deserialize)]
-struct Recorded {
-    program: String,
-    argv: Vec<String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    exit: u8,
-    stdout: String,
-    stderr: String,
-    note: String,
-}
-
 fn recorded() -> Vec<Recorded> {
-    let text = std::fs::read_to_string(golden("cli.jsonl")).unwrap();
-    let all = text.lines().map(|line| serde_json::from_str::<Recorded>(line).unwrap());
-    let mut lines: Vec<_> = all.filter(|line| line.program == "proxmox-backup-client").collect();
+    let mut lines: Vec<_> = invocations::recorded().into_iter().filter(Recorded::is_client).collect();
     for line in &mut lines {
         // The manifest was another one when this was recorded: the packed store holds one of 579 bytes.
         line.stdout = line.stdout.replace("      597 ", "      579 ");
@@ -36,23 +20,10 @@ fn recorded() -> Vec<Recorded> {
     lines
 }
 
-/// Options that only steer how a directory becomes an archive, or add an RSA copy of the key. They are not offered.
-const NOT_OFFERED: &[&str] = &[
-    "--all-file-systems",
-    "--change-detection-mode",
-    "--entries-max",
-    "--exclude",
-    "--include-dev",
-    "--master-pubkey-fd",
-    "--master-pubkey-file",
-    "--skip-e2big-xattr",
-    "--skip-lost-and-found",
-];
-
 /// Returns the lines of a usage text that are no descriptions.
 fn options(usage: &str) -> Vec<String> {
     let all = usage.lines().skip(1).filter(|line| !line.starts_with("             ") && !line.is_empty());
-    let offered = all.filter(|line| !line.split_whitespace().next().is_some_and(|word| NOT_OFFERED.contains(&word)));
+    let offered = all.filter(|line| !line.split_whitespace().next().is_some_and(|word| PACKING.contains(&word)));
     offered.map(|line| line.trim_end().replace("proxmox-backup-client", "farhold client")).collect()
 }
 

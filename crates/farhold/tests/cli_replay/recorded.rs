@@ -6,6 +6,20 @@ use serde::Deserialize;
 
 use crate::content::golden;
 
+/// Options of the reference's client that only steer how a directory becomes an archive, or add an RSA copy of the key.
+/// Ours packs no directories.
+pub const PACKING: &[&str] = &[
+    "--all-file-systems",
+    "--change-detection-mode",
+    "--entries-max",
+    "--exclude",
+    "--include-dev",
+    "--master-pubkey-fd",
+    "--master-pubkey-file",
+    "--skip-e2big-xattr",
+    "--skip-lost-and-found",
+];
+
 /// One invocation.
 #[derive(Debug, Deserialize)]
 pub struct Recorded {

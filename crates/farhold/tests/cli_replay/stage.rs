@@ -5,35 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use farhold::certificate::KeyKind;
-use farhold::compose::{Parts, compose};
-use farhold::daemon::Running;
+use farhold::compose::Parts;
 use farhold::directories::Directories;
 use farhold_api::endpoints;
 use farhold_cli::command::{Command, Origin};
-use farhold_cli::{
-    Catalogue, Console, Interrupts, OutputSettings, Plan, SUCCESS, SocketCaller, complete, execute, plan,
-};
-use farhold_jobs::App;
-use farhold_settings::{AclEntry, AclSubject, Entries, SettingsError, TokenConfig, UserConfig, UserEntry, Validity};
+use farhold_cli::{Catalogue, Plan, SUCCESS, SocketCaller, complete, plan};
 use farhold_storage::FakeDevices;
 use farhold_tasks::TaskFilter;
-use farhold_types::{Authid, Clock, Epoch, Role};
-use jiff::tz::TimeZone;
+use farhold_types::{Clock, Epoch};
 
 use crate::content::unpack_golden;
-use crate::desk::Desk;
+use crate::desk::{Desk, TOKEN, open_to_all};
 use crate::recorded::Recorded;
-use crate::scratch::scratch;
-use crate::site::Ran;
+use crate::site::{Ran, Site, carry_out};
 use crate::usage::Overview;
 
 /// When the recorded session began: 2026-11-22T21:22:00Z.
 const RECORDED_AT: i64 = 1_795_382_520;
-
-/// Token of the recorded client, and its user.
-const USER: &str = "sync@pbs";
-const TOKEN: &str = "sync@pbs!t1";
 
 /// The file system of the recorded drive.
 const DRIVE: &str = "065ab6a0-b1f8-4e3d-ad90-2ad727e8e9e3";
@@ -52,8 +40,7 @@ impl Clock for SessionClock {
 
 /// The server, and what stands for what.
 pub struct Stage {
-    app: Arc<App>,
-    running: Running,
+    site: Site,
     catalogue: Catalogue,
     caller: SocketCaller,
     /// Recorded texts, and what stands for them here.
@@ -65,34 +52,23 @@ pub struct Stage {
     /// Commands that only our program has, and that only the reference has.
     extensions: Vec<String>,
     not_offered: Vec<String>,
-    folder: tempfile::TempDir,
 }
 
 impl Stage {
     /// Starts a server without any configuration.
     pub async fn open() -> Self {
-        let folder = scratch();
-        let directories = Directories::below(&folder.path().join("root"));
         let clock = Arc::new(SessionClock(AtomicI64::new(RECORDED_AT)));
         let devices = Arc::new(FakeDevices::default());
-        let drive = folder.path().join("drive");
+        let parts = |parts| Parts { devices: devices.clone(), node: "vm".to_owned(), clock: clock.clone(), ..parts };
+        let mut site = Site::with(parts);
+        let drive = site.folder().join("drive");
         fs::create_dir(&drive).unwrap();
         devices.plug(&DRIVE.parse().unwrap(), &drive);
-        let parts = Parts {
-            devices: devices.clone(),
-            node: "vm".to_owned(),
-            // An RSA key takes seconds.
-            key_kind: KeyKind::EcdsaP256,
-            time_zone: TimeZone::UTC,
-            clock: clock.clone(),
-            ..Parts::of_this_host(directories.clone())
-        };
-        let composed = compose(parts).unwrap();
-        let app = Arc::clone(&composed.app);
-        let running = Running::start(composed, vec!["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        site.listen().await;
+        let directories = Directories::below(&site.root());
         let caller = SocketCaller::find(&directories.socket()).await.unwrap().unwrap();
         let declarations: Vec<_> = endpoints::all().into_iter().map(|endpoint| endpoint.declaration).collect();
-        let stores = folder.path().join("srv");
+        let stores = site.folder().join("srv");
         fs::create_dir(&stores).unwrap();
         let bindings = [("/srv/pbs", &stores), ("/mnt/datastore", &directories.mounts)];
         let bindings = bindings.map(|(recorded, ours)| (recorded.to_owned(), ours.to_str().unwrap().to_owned())).into();
@@ -102,7 +78,7 @@ impl Stage {
         let extensions = offered.filter(|command| command.origin == Origin::Extension).map(words).collect();
         let not_offered = catalogue.not_offered().map(words).collect();
         let secret = None;
-        Self { app, running, catalogue, caller, bindings, devices, clock, secret, extensions, not_offered, folder }
+        Self { site, catalogue, caller, bindings, devices, clock, secret, extensions, not_offered }
     }
 
     /// Returns which commands only one of the programs has.
@@ -125,12 +101,12 @@ impl Stage {
             let removal = ["remote", "remove", line.argv[2].as_str()].map(str::to_owned);
             assert_eq!(self.run_manager(&removal, line).await.code, SUCCESS);
         }
-        while !self.app.tasks.running_here().is_empty() {
+        while !self.site.app.tasks.running_here().is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         if line.starts_with(&["datastore", "create", "store1"]) {
             // As the recording did: the store gets its content right after its creation.
-            let store = self.folder.path().join("srv/store1");
+            let store = self.site.folder().join("srv/store1");
             fs::remove_dir_all(&store).unwrap();
             unpack_golden(&store);
         }
@@ -149,70 +125,30 @@ impl Stage {
             }
             Plan::PassThrough { .. } => panic!("nothing is passed through here"),
         };
-        let variable =
-            |name: &str| line.env.get(name).cloned().or_else(|| (name == "LANG").then(|| "C.UTF-8".to_owned()));
-        let settings = OutputSettings::from_environment(variable, None, TimeZone::UTC);
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console {
-            out: &mut out,
-            err: &mut err,
-            settings: &settings,
-            interrupts: Interrupts::never(),
-            poll: Duration::from_millis(10),
-            progress_width: None,
-        };
-        let code = execute(request, &self.caller, &mut console).await;
-        Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        carry_out(request, &self.caller, &line.env).await
     }
 
     async fn run_client(&mut self, line: &Recorded) -> Ran {
-        if self.secret.is_none() {
-            self.secret = Some(self.admit_client());
-        }
-        let mut desk = Desk::new();
+        // The recording had this account from the beginning, but showed it nowhere.
+        let secret = self.secret.get_or_insert_with(|| open_to_all(&self.site));
+        let mut desk = Desk::at(&self.site, TOKEN, secret);
         desk.clock = self.clock.clone();
-        let port = self.running.addresses()[0].port();
-        desk.set("PBS_REPOSITORY", &format!("{TOKEN}@127.0.0.1:{port}:store1"));
-        desk.set("PBS_PASSWORD", self.secret.as_ref().unwrap());
-        desk.set("PBS_FINGERPRINT", &self.running.fingerprint().to_string());
         desk.variables.extend(line.env.clone());
         if line.note == "no repository known" {
             desk.unset("PBS_REPOSITORY");
         }
         let argv: Vec<&str> = line.argv.iter().map(String::as_str).collect();
         let mut ran = desk.run(&argv).await;
-        assert!(!ran.err.contains(self.secret.as_ref().unwrap()), "{argv:?} tells the secret");
+        assert!(!ran.err.contains(secret.as_str()), "{argv:?} tells the secret");
         ran.err = ran.err.replace("farhold client", "proxmox-backup-client");
         ran
-    }
-
-    /// Makes the account of the recorded client; the recording had it from the beginning, but showed it nowhere.
-    fn admit_client(&self) -> String {
-        let authid: Authid = TOKEN.parse().unwrap();
-        let user = UserEntry::User(UserConfig::new(USER.parse().unwrap()));
-        let token = TokenConfig { tokenid: authid.clone(), comment: None, validity: Validity::default() };
-        let add = |users: &mut Entries<_>| {
-            users.insert(user)?;
-            users.insert(UserEntry::Token(token))
-        };
-        self.app.settings.users().edit::<_, SettingsError>(None, add).unwrap();
-        let grant = |acl: &mut farhold_settings::Acl| {
-            for authid in [USER, TOKEN] {
-                let path = vec!["datastore".to_owned(), "store1".to_owned()];
-                let subject = AclSubject::Authid(authid.parse().unwrap());
-                acl.set(AclEntry { path, subject, role: Role::DatastoreAdmin, is_propagated: true });
-            }
-            Ok(())
-        };
-        self.app.settings.acl().edit::<_, SettingsError>(None, grant).unwrap();
-        self.app.access.create_token_secret(&authid).unwrap().expose().to_owned()
     }
 
     /// Lets our tasks stand for the recorded ones that the arguments name: the first of the same kind.
     fn bind_tasks(&mut self, line: &Recorded) {
         for text in line.argv.iter().filter(|text| text.starts_with("UPID:")) {
             let Some(tail) = kind_of_task(text) else { continue };
-            let page = self.app.tasks.list(&TaskFilter { limit: 1000, ..TaskFilter::default() }, |_| true);
+            let page = self.site.app.tasks.list(&TaskFilter { limit: 1000, ..TaskFilter::default() }, |_| true);
             // The newest come first.
             let found = page.unwrap().items.into_iter().map(|item| item.upid.to_string());
             if let Some(ours) = found.rev().find(|upid| kind_of_task(upid).as_ref() == Some(&tail)) {

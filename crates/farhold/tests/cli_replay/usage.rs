@@ -1,5 +1,7 @@
 //! Usage texts and messages, reduced to what must be the same.
 
+use crate::recorded::PACKING;
+
 /// Stands in the recording for the overview of all commands.
 const ALL_COMMANDS: &str = "<one usage line for each of all 154 commands>";
 
@@ -38,20 +40,6 @@ pub fn without_descriptions(text: &str) -> String {
     // So does that of a command.
     lines.join("\n").trim_end().replace("<text>\n\n             <text>", "<text>")
 }
-
-/// Options of the reference's client that only steer how a directory becomes an archive, or add an RSA copy of the key.
-/// Ours packs no directories.
-const PACKING: &[&str] = &[
-    "--all-file-systems",
-    "--change-detection-mode",
-    "--entries-max",
-    "--exclude",
-    "--include-dev",
-    "--master-pubkey-fd",
-    "--master-pubkey-file",
-    "--skip-e2big-xattr",
-    "--skip-lost-and-found",
-];
 
 /// Returns a usage text without the options of packing.
 pub fn without_packing(usage: &str) -> String {

@@ -14,7 +14,8 @@ use farhold::system::SystemClock;
 use farhold_api::declare::{Endpoint, Reply, Request};
 use farhold_api::{Router, endpoints};
 use farhold_cli::{
-    Catalogue, Console, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, SocketCaller, execute, plan,
+    ApiCaller, Catalogue, Console, InProcessCaller, Interrupts, OutputSettings, Plan, SUCCESS, SocketCaller, execute,
+    plan,
 };
 use farhold_datastore::Datastore;
 use farhold_jobs::{App, Operation};
@@ -70,9 +71,14 @@ impl Site {
 
     /// Returns a server without any configuration that takes the time from `clock`.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::with(|parts| Parts { clock, ..parts })
+    }
+
+    /// Returns a server without any configuration, with some of its parts exchanged.
+    pub fn with(exchange: impl FnOnce(Parts) -> Parts) -> Self {
         let folder = scratch();
         let directories = Directories::below(&folder.path().join("root"));
-        let composed = compose(Parts { clock, ..parts(directories.clone()) }).unwrap();
+        let composed = compose(exchange(parts(directories.clone()))).unwrap();
         let (app, router) = (Arc::clone(&composed.app), Arc::clone(&composed.router));
         Self { app, router, directories, composed: Some(composed), running: None, folder }
     }
@@ -138,28 +144,10 @@ impl Site {
             Plan::Print(printed) => return Ran { code: printed.exit, out: printed.out, err: printed.err },
             _ => panic!("no command of this test"),
         };
-        let settings = OutputSettings::from_environment(
-            |name| (name == "LANG").then(|| "C.UTF-8".to_owned()),
-            None,
-            TimeZone::UTC,
-        );
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console {
-            out: &mut out,
-            err: &mut err,
-            settings: &settings,
-            interrupts: Interrupts::never(),
-            poll: Duration::from_millis(10),
-            progress_width: None,
-        };
-        let code = match SocketCaller::find(&self.directories.socket()).await.unwrap() {
-            Some(daemon) => execute(request, &daemon, &mut console).await,
-            None => {
-                let caller = InProcessCaller::new(Arc::clone(&self.router), Authid::root());
-                execute(request, &caller, &mut console).await
-            }
-        };
-        Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+        match SocketCaller::find(&self.directories.socket()).await.unwrap() {
+            Some(daemon) => carry_out(request, &daemon, &BTreeMap::new()).await,
+            None => carry_out(request, &self.caller("root@pam"), &BTreeMap::new()).await,
+        }
     }
 
     /// Returns a way to call the server in this process as somebody.
@@ -214,6 +202,27 @@ impl Site {
         };
         self.app.settings.acl().edit::<_, SettingsError>(None, set).unwrap();
     }
+}
+
+/// Carries a command out through `caller`, with these variables in the environment.
+pub async fn carry_out(
+    request: farhold_cli::Request,
+    caller: &dyn ApiCaller,
+    variables: &BTreeMap<String, String>,
+) -> Ran {
+    let variable = |name: &str| variables.get(name).cloned().or_else(|| (name == "LANG").then(|| "C.UTF-8".to_owned()));
+    let settings = OutputSettings::from_environment(variable, None, TimeZone::UTC);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        settings: &settings,
+        interrupts: Interrupts::never(),
+        poll: Duration::from_millis(10),
+        progress_width: None,
+    };
+    let code = execute(request, caller, &mut console).await;
+    Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
 fn parts(directories: Directories) -> Parts {
