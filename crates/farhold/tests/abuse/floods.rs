@@ -181,12 +181,7 @@ pub async fn guesses(stage: &Stage) -> Vec<String> {
         for _ in 0..ROUNDS {
             let asking = (0..STREAMS).map(async |stream| {
                 let wanted = guess(&mut dice.lock().unwrap(), number * STREAMS + stream);
-                let mut request = http::Request::builder().method(wanted.method.as_str());
-                for (name, value) in &wanted.headers {
-                    request = request.header(name, value);
-                }
-                let request = request.uri(format!("https://localhost{}", wanted.target));
-                let request = request.body(http_body_util::Full::new(Bytes::from(wanted.body))).unwrap();
+                let request = wanted.proper(Speech::Http2).unwrap();
                 let mut sender = sender.clone();
                 sender.ready().await.map_err(|error| error.to_string())?;
                 let response = sender.send_request(request).await.map_err(|error| error.to_string())?;

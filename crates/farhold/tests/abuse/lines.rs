@@ -78,7 +78,7 @@ impl Wanted {
     }
 
     /// Returns the request as a client sends it, if it follows the rules.
-    fn proper(&self, speech: Speech) -> Option<http::Request<Full<Bytes>>> {
+    pub fn proper(&self, speech: Speech) -> Option<http::Request<Full<Bytes>>> {
         let target = match speech {
             Speech::Http1 => self.target.clone(),
             Speech::Http2 => format!("https://localhost{}", self.target),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use farhold::system::{open_files_limit, raise_open_files_limit};
 use farhold_types::Role;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::site::Site;
 
@@ -45,7 +45,8 @@ pub struct Stage {
 
 impl Stage {
     pub async fn start() -> Self {
-        raise_own_limit();
+        // Inherited by nobody: servers get less.
+        raise_open_files_limit().unwrap();
         let site = Site::new();
         for store in ["honest", "fuzz1", "fuzz2"] {
             site.add_store(store);
@@ -145,16 +146,7 @@ impl Drop for Stage {
     }
 }
 
-/// Gives this program as many open files as it may have, which are inherited by nobody: servers get less.
-fn raise_own_limit() {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    }
-}
-
 /// Returns how many connections this program can hold beside what it needs, at most `wanted`.
 pub fn affordable(wanted: usize) -> usize {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    wanted.min(usize::try_from(hard.saturating_sub(600)).unwrap_or(wanted) / 3)
+    wanted.min(usize::try_from(open_files_limit().saturating_sub(600)).unwrap_or(wanted) / 3)
 }

@@ -12,6 +12,7 @@ use farhold_api::endpoints;
 use percent_encoding::percent_decode_str;
 
 use crate::exchange::Exchange;
+use crate::support::specification::{self, REST_API, Specified};
 
 /// What became of one recorded call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,19 +107,10 @@ fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Returns the endpoints of the specification's tables, in its order. `S` stands for a datastore there.
+/// Returns the endpoints of the specification's tables, in its order.
 fn specified() -> Vec<Row> {
-    let text = fs::read_to_string(root().join("docs/spec/rest-api.md")).unwrap();
-    let rows = text.lines().filter_map(|line| {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", tier @ ("M" | "U" | "O"), method @ ("GET" | "POST" | "PUT" | "DELETE"), path, ..] = cells[..] else {
-            return None;
-        };
-        let path = path.trim_matches('`');
-        let path = path.strip_prefix("S/").map_or(path.to_owned(), |rest| format!("/admin/datastore/{{store}}/{rest}"));
-        Some(Row { tier: tier.to_owned(), method: method.to_owned(), path, counts: Counts::default() })
-    });
-    rows.collect()
+    let row = |row: Specified| Row { tier: row.tier, method: row.method, path: row.path, counts: Counts::default() };
+    specification::rows(REST_API).into_iter().map(row).collect()
 }
 
 /// Returns the text of the table.

@@ -1,5 +1,7 @@
 //! Who may call what: read from the tables of `docs/spec/rest-api.md`, and written down here for our own calls.
 
+use crate::support::specification::{self, REST_API, Specified};
+
 /// What the specification says of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
@@ -32,8 +34,6 @@ pub struct Row {
     pub path: String,
     pub rule: Rule,
 }
-
-const SPECIFICATION: &str = include_str!("../../../../docs/spec/rest-api.md");
 
 /// Calls of ours that the reference does not have; the rest of the row is as in the specification.
 const OWN_CALLS: &str = include_str!("own_calls.txt");
@@ -95,23 +95,13 @@ fn rule(text: &str) -> Rule {
 
 /// Returns the rows of a text that has tables like the specification's.
 fn rows_of(text: &str) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for line in text.lines() {
-        let line = line.replace("\\|", "\u{1}");
-        let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect();
-        let [_, tier, method, path, _, permission, ..] = &cells[..] else { continue };
-        if !["M", "U", "O"].contains(&tier.as_str()) || !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
-            continue;
-        }
-        let path = path.trim_matches('`').replace("S/", "/admin/datastore/{store}/");
-        rows.push(Row { method: method.clone(), path, rule: rule(permission) });
-    }
-    rows
+    let row = |row: Specified| Row { rule: rule(&row.permission), method: row.method, path: row.path };
+    specification::rows(text).into_iter().map(row).collect()
 }
 
 /// Returns all rows.
 pub fn rows() -> Vec<Row> {
-    let mut rows = rows_of(SPECIFICATION);
+    let mut rows = rows_of(REST_API);
     assert!(150 < rows.len(), "only {} rows were read", rows.len());
     for (method, path, permission, _reason) in ON_PURPOSE {
         let row = rows.iter_mut().find(|row| row.method == *method && row.path == *path).unwrap();

@@ -3,6 +3,7 @@
 pub mod files;
 pub mod scratch;
 pub mod servers;
+pub mod specification;
 
 use std::path::{Path, PathBuf};
 
