@@ -1,4 +1,4 @@
-"""Runs clients that others wrote against servers of this tree. Usage: main.py PROGRAM FOLDER"""
+"""Runs clients that others wrote against servers of this tree. Usage: main.py PROGRAM"""
 
 import sys
 import tempfile

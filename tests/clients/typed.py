@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import cycles
 from scene import ADMIN, GOLDEN
 
-# Values for required arguments by their names; a list of (API, values) goes before them where a name means several things.
+# Values for required arguments by their names.
 BY_NAME = {
     "node": "localhost",
     "store": "golden",
@@ -25,6 +25,7 @@ BY_NAME = {
     "cf": "AVERAGE",
     "rrd_timeframe": "hour",
 }
+# The same for one API; these go first, for some names mean several things.
 BY_API = {
     ("ConfigDatastoreApi", "name"): "golden",
     ("ConfigRemoteApi", "name"): "offsite",
@@ -83,8 +84,9 @@ def baseline():
 def check_baseline(scene):
     """Makes every call of the baseline."""
     made = client(scene)
+    calls = list(baseline())
     failures, better = [], []
-    for call, expected in baseline():
+    for call, expected in calls:
         api_name, method_name = call.split(".")
         method = getattr(getattr(package, api_name)(made), method_name)
         try:
@@ -94,7 +96,7 @@ def check_baseline(scene):
         except (ApiException, ValidationError, ValueError) as error:
             if expected:
                 failures.append(f"{call}: {type(error).__name__} {short(error)}")
-    print(f"typed client: {len(list(baseline()))} calls, better than the reference: {len(better)}")
+    print(f"typed client: {len(calls)} calls, better than the reference: {len(better)}")
     assert not failures, "calls that work against the reference do not work here:\n" + "\n".join(failures)
 
 
