@@ -12,7 +12,7 @@ use xtask::{bench, check, faults, fuzz, layers, manuals, scenarios};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  check    format, lints, layers, tests, licences and sources: what CI runs
+  check    format, lints, layers, tests, licences and sources: what CI runs, before tests/clients/run
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has neither a test nor a reason
