@@ -1,14 +1,12 @@
-//! A job's turn: its lock is held from the start of its task to the end, and its state follows the task.
+//! A job's turn: its lock is held from the start of its task to the end.
 //!
 //! Source: `docs/spec/schedules-and-tasks.md` 9.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use farhold_format::task_log::TaskStatus;
 use farhold_settings::SettingsError;
+use farhold_tasks::TaskContext;
 use farhold_tasks::job_state::{JobLock, JobStateError, LOCK_WAIT};
-use farhold_tasks::{EndHook, TaskContext, TaskFailure};
 use farhold_types::JobId;
 
 use crate::app::App;
@@ -38,16 +36,6 @@ where
         return Err(StoreJobError::Unknown { kind: J::KIND, id: id.to_string() }.into());
     }
     Ok(lock)
-}
-
-/// Returns what stores how a job's task ended. A state that cannot be stored is a warning in the task's log.
-pub(crate) fn keep_state(app: &App, lock: &Arc<JobLock>) -> EndHook {
-    let (lock, clock) = (Arc::clone(lock), Arc::clone(&app.clock));
-    Box::new(move |context: &TaskContext, status: &TaskStatus| {
-        if let Err(error) = lock.finish(context.upid(), status, clock.now()) {
-            context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-        }
-    })
 }
 
 /// Tells in the log which calendar event started the task, if one did.

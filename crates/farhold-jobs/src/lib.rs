@@ -10,6 +10,7 @@ pub mod encryption_keys;
 pub mod gc;
 pub mod history;
 pub mod host;
+pub mod job_end;
 mod job_turn;
 pub mod metric_probe;
 pub mod moves;

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::encryption_keys::{KeyAccessError, decryption_keys, encryption_key};
-use crate::job_turn::{keep_state, tell_schedule};
+use crate::job_end::{JobPlace, RunDetails, at_end};
+use crate::job_turn::tell_schedule;
 use crate::permission::RunPermit;
 use crate::pull::Pull;
 use crate::push::{Push, PushPeerError};
@@ -126,7 +127,7 @@ pub async fn start_job(
     let lock = Arc::new(lock);
     let worker_id = job.worker_id();
     let kind = TaskKind::new("syncjob", Some(worker_id.clone()));
-    let at_end = keep_state(app, &lock);
+    let (at_end, slot) = at_end(app, &lock, JobPlace::sync(&job), RunDetails::Sync(None));
     let worker = {
         let app = Arc::clone(app);
         move |context: TaskContext| async move {
@@ -137,7 +138,9 @@ pub async fn start_job(
             context.log(&start);
             tell_schedule(&context, schedule.as_ref());
             context.log(&ends);
-            let report = run(&app, &request, &context).await?;
+            let outcome = run(&app, &request, &context).await;
+            slot.set(RunDetails::Sync(report_of(&outcome)));
+            let report = outcome?;
             for line in names.ending(&worker_id, &report) {
                 context.log(&line);
             }
@@ -174,6 +177,15 @@ pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: SyncRequest
         Ok::<(), TaskFailure>(())
     };
     Ok(app.tasks.spawn(kind, permit.caller(), worker).await?)
+}
+
+/// Returns the report of a run, also of one in which things failed.
+fn report_of(outcome: &Result<SyncReport, SyncRunError>) -> Option<SyncReport> {
+    match outcome {
+        Ok(report) => Some(report.clone()),
+        Err(SyncRunError::Sync(SyncError::SomeFailed(report))) => Some((**report).clone()),
+        Err(_) => None,
+    }
 }
 
 /// The two ends of a run, opened.

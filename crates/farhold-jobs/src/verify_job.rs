@@ -7,7 +7,8 @@ use farhold_tasks::{TaskContext, TaskKind};
 use farhold_types::VerifyJob;
 
 use crate::app::App;
-use crate::job_turn::{keep_state, lock_stored, tell_schedule, wait_for_turn};
+use crate::job_end::{JobPlace, RunDetails, VerifyFindings, at_end};
+use crate::job_turn::{lock_stored, tell_schedule, wait_for_turn};
 use crate::store_jobs::{JobPermit, StoreJob};
 use crate::stores::Operation;
 use crate::task_work::{blocking, in_background};
@@ -48,7 +49,8 @@ pub async fn run_verify_job(
     };
     let (handle, options, lock) = blocking(prepare).await?;
     let lock = Arc::new(lock);
-    let at_end = keep_state(app, &lock);
+    let details = RunDetails::Verify(VerifyFindings::default());
+    let (at_end, slot) = at_end(app, &lock, JobPlace::store(job.store.clone()), details);
     let kind = TaskKind::new(VerifyJob::JOB_TYPE, Some(job.worker_id()));
     let clock = Arc::clone(&app.clock);
     let worker = move |context: TaskContext| {
@@ -57,8 +59,10 @@ pub async fn run_verify_job(
             context.log(&format!("Starting datastore verify job '{}'", job.worker_id()));
             tell_schedule(&context, schedule.as_ref());
             let scope = VerifyScope::Below(job.anchor(), job.max_depth);
-            let run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context);
-            run.run(&scope, Reach::Everything, Ending::OfJob)
+            let mut run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context);
+            let result = run.run(&scope, Reach::Everything, Ending::OfJob);
+            slot.set(RunDetails::Verify(run.into_findings()));
+            result
         })
     };
     Ok(app.tasks.spawn_with_end(kind, granted.authid(), at_end, worker).await?)

@@ -93,6 +93,16 @@ impl JobKey {
         Self::new("syncjob", id.as_str())
     }
 
+    /// Returns the type, for example `syncjob`.
+    pub const fn job_type(&self) -> &'static str {
+        self.job_type
+    }
+
+    /// Returns the name: the job's id, or a datastore for garbage collection.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn file_stem(&self) -> String {
         format!("{}-{}", self.job_type, self.name)
     }
@@ -389,6 +399,11 @@ impl JobStates {
 }
 
 impl JobLock {
+    /// Returns the job.
+    pub const fn key(&self) -> &JobKey {
+        &self.key
+    }
+
     /// Writes that a run has begun. A job that was removed meanwhile leaves no trace: nothing is written.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use farhold_datastore::gc::{GcEvent, GcOptions, GcWatch};
-use farhold_datastore::{AccessTimeCheck, DatastoreError};
+use farhold_datastore::{AccessTimeCheck, DatastoreError, GcStatus};
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
 use farhold_settings::{DatastoreConfig, FieldError, SettingsError, Tuning};
@@ -27,7 +27,8 @@ pub use self::status::{GcReport, report};
 use self::log::GcLog;
 use crate::app::App;
 use crate::datastore_jobs::is_nested;
-use crate::job_turn::{keep_state, tell_schedule, wait_for_turn};
+use crate::job_end::{JobPlace, RunDetails, at_end};
+use crate::job_turn::{tell_schedule, wait_for_turn};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{ABORTED, Crashed, SHUTDOWN, blocking, in_background};
 
@@ -156,14 +157,16 @@ pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String
     };
     let (handle, options, lock) = blocking(prepare).await?;
     let lock = Arc::new(lock);
-    let at_end = keep_state(app, &lock);
+    let (at_end, slot) = at_end(app, &lock, JobPlace::store(permit.store.clone()), RunDetails::Gc(None));
     let kind = TaskKind::new("garbage_collection", Some(permit.store.to_string()));
     let worker = move |context: TaskContext| {
         in_background("garbage collection", move || {
             lock.start(context.upid())?;
             context.log(&format!("starting garbage collection on store {}", handle.name()));
             tell_schedule(&context, schedule.as_ref());
-            collect(&handle, &options, &context)
+            let status = collect(&handle, &options, &context)?;
+            slot.set(RunDetails::Gc(Some(status)));
+            Ok(())
         })
     };
     Ok(app.tasks.spawn_with_end(kind, permit.granted.authid(), at_end, worker).await?)
@@ -191,7 +194,7 @@ fn options_of(tuning: &Tuning) -> GcOptions {
     }
 }
 
-fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> Result<(), TaskFailure> {
+fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> Result<GcStatus, TaskFailure> {
     let log = GcLog::new(store.local_root(), context.clone());
     let (on_event, is_stopped) =
         (|event: &GcEvent<'_>| log.tell(event), || context.is_cancelled() || context.shutdown().is_cancelled());
@@ -199,7 +202,7 @@ fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> R
     let outcome = store.collect_garbage(options, context.upid(), &watch);
     log.end();
     match outcome {
-        Ok(_) => Ok(()),
+        Ok(status) => Ok(status),
         Err(error) if error.is_stopped() => {
             let reason = if context.is_cancelled() { ABORTED } else { SHUTDOWN };
             let place = if log.is_sweeping() { "" } else { WHILE_MARKING };

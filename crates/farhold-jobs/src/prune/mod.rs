@@ -26,7 +26,8 @@ use thiserror::Error;
 
 use self::work::{PruneRun, carry_out, run};
 use crate::app::App;
-use crate::job_turn::{keep_state, lock_stored, tell_schedule, wait_for_turn};
+use crate::job_end::{JobPlace, RunDetails, at_end};
+use crate::job_turn::{lock_stored, tell_schedule, wait_for_turn};
 use crate::store_jobs::{JobPermit, StoreJob, StoreJobError};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{Crashed, blocking, in_background};
@@ -211,7 +212,7 @@ pub async fn run_prune_job(
     let (of_app, id) = (Arc::clone(app), job.id.clone());
     let lock = Arc::new(blocking(move || lock_stored::<PruneJob, PruneError>(&of_app, &id, wait)).await?);
     let kind = TaskKind::new(PruneJob::JOB_TYPE, Some(job.worker_id()));
-    let at_end = keep_state(app, &lock);
+    let (at_end, _) = at_end(app, &lock, JobPlace::store(job.store.clone()), RunDetails::Prune);
     let (app_of_task, caller) = (Arc::clone(app), granted.authid().clone());
     let worker = move |context: TaskContext| {
         in_background("prune", move || {

@@ -9,6 +9,7 @@ use farhold_types::{Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot};
 
 use super::log::{Done, VerifyLog, chain, group_path, progress, snapshot_path};
 use super::{FAILED, VERIFY_NEEDS, VerifyScope};
+use crate::job_end::VerifyFindings;
 use crate::namespace_walk::reachable;
 use crate::task_work::{ABORTED, SHUTDOWN};
 
@@ -48,6 +49,8 @@ pub(crate) struct Run<'a> {
     log: VerifyLog,
     /// Snapshots and groups with a failure, as the end of the log lists them.
     failed: Vec<String>,
+    /// Whether it ended early because somebody asked for that.
+    is_aborted: bool,
 }
 
 impl<'a> Run<'a> {
@@ -59,18 +62,19 @@ impl<'a> Run<'a> {
     ) -> Self {
         let log = VerifyLog::new(store.name().clone(), context.clone());
         let verifier = Verifier::new(store.clone(), options);
-        Self { store, verifier, options, reverify, context, log, failed: Vec::new() }
+        Self { store, verifier, options, reverify, context, log, failed: Vec::new(), is_aborted: false }
     }
 
     /// Verifies everything in scope. What fails does not keep the rest from being verified.
-    pub(crate) fn run(mut self, scope: &VerifyScope, reach: Reach<'_>, ending: Ending) -> Result<(), TaskFailure> {
+    pub(crate) fn run(&mut self, scope: &VerifyScope, reach: Reach<'_>, ending: Ending) -> Result<(), TaskFailure> {
         let outcome = match scope {
             VerifyScope::Snapshot(ns, snapshot) => self.snapshot(ns, snapshot),
             VerifyScope::Group(ns, group) => self.group(ns, group, 0, 1),
             VerifyScope::Below(ns, max_depth) => self.below(ns, *max_depth, reach),
         };
         if outcome.is_err() {
-            let text = match (self.context.is_cancelled(), ending) {
+            self.is_aborted = self.context.is_cancelled();
+            let text = match (self.is_aborted, ending) {
                 (false, _) => SHUTDOWN,
                 (true, Ending::OfCall) => ABORTED,
                 (true, Ending::OfJob) => JOB_ABORTED,
@@ -85,6 +89,11 @@ impl<'a> Run<'a> {
             self.context.log(&format!("\t{failed}"));
         }
         Err(TaskFailure::new(FAILED))
+    }
+
+    /// Returns what was found.
+    pub(crate) fn into_findings(self) -> VerifyFindings {
+        VerifyFindings { failed: self.failed, is_aborted: self.is_aborted }
     }
 
     fn below(&mut self, anchor: &Namespace, max_depth: Option<u8>, reach: Reach<'_>) -> Result<(), VerifyStopped> {
