@@ -8,13 +8,14 @@ use farhold_access::Access;
 use farhold_rules::acl::AclTree;
 use farhold_settings::{Settings, SettingsError};
 use farhold_tasks::TaskRegistry;
-use farhold_tasks::job_state::JobStates;
+use farhold_tasks::job_state::{JobKey, JobStateError, JobStates};
 use farhold_types::{Clock, Randomness};
 use jiff::tz::TimeZone;
 
 use crate::certificate::ServerCertificate;
 use crate::history::History;
 use crate::host::HostFiles;
+use crate::job_runs::JobRuns;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::server_log::ServerLog;
@@ -41,6 +42,8 @@ pub struct App {
     pub tasks: TaskRegistry,
     /// State of jobs between runs.
     pub job_states: JobStates,
+    /// What the runs of jobs did.
+    pub job_runs: JobRuns,
     /// Datastores.
     pub stores: Stores,
     /// Progress of running syncs.
@@ -78,5 +81,17 @@ impl App {
     /// `acl.cfg` or `user.cfg` cannot be read.
     pub fn acl(&self) -> Result<Arc<AclTree>, SettingsError> {
         self.access.acl()
+    }
+
+    /// Removes what is remembered of a job that was removed. A run that goes on leaves nothing new. Blocking.
+    ///
+    /// # Errors
+    /// The state files cannot be removed. Whatever else stays is a warning in the server's log.
+    pub fn forget_job(&self, key: &JobKey) -> Result<(), JobStateError> {
+        self.job_states.remove(key)?;
+        if let Err(error) = self.job_runs.forget(key) {
+            tracing::warn!("the runs of a removed job stay: {error}: {}", error.source);
+        }
+        Ok(())
     }
 }

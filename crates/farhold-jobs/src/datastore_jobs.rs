@@ -404,7 +404,7 @@ fn remove_jobs(app: &App, jobs: &JobsOfStore) -> Result<(), DatastoreJobError> {
     let kinds = [("syncjob", &jobs.sync), (PruneJob::JOB_TYPE, &jobs.prune), (VerifyJob::JOB_TYPE, &jobs.verify)];
     for (kind, ids) in kinds {
         for id in ids {
-            app.job_states.remove(&JobKey::new(kind, id)?)?;
+            app.forget_job(&JobKey::new(kind, id)?)?;
         }
     }
     Ok(())
@@ -448,7 +448,7 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
         stores.remove(name.as_str());
         Ok(())
     })?;
-    app.job_states.remove(&gc_key(name)?)?;
+    app.forget_job(&gc_key(name)?)?;
     let is_destroyed = store.is_some();
     if let Some(store) = store {
         if config.backing_device.is_some() {

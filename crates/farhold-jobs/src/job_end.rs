@@ -16,6 +16,7 @@ use farhold_tasks::{EndHook, TaskContext, TaskFailure};
 use farhold_types::{DatastoreName, Epoch, RemoteName, SyncJob};
 
 use crate::app::App;
+use crate::job_runs::JobRun;
 
 /// The kinds of jobs that have runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,8 +173,13 @@ pub(crate) fn at_end(
 }
 
 /// Does what is to be done after a run, the most important first. Blocking.
-fn tell(_app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
+fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
     if let Err(error) = lock.finish(&ended.upid, &ended.status, ended.ended) {
         context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
+    }
+    if !lock.is_left_over()
+        && let Err(error) = app.job_runs.record(&ended.key, &JobRun::of(ended))
+    {
+        context.warn(&format!("failed to keep the figures of the run: {}", TaskFailure::from_error(&error)));
     }
 }

@@ -32,7 +32,7 @@ where
     let key = J::state_key(id)?;
     let lock = app.job_states.lock_within(&key, wait)?;
     if !J::stored(&app.settings).load()?.entries.contains(id.as_str()) {
-        app.job_states.remove(&key)?;
+        app.forget_job(&key)?;
         return Err(StoreJobError::Unknown { kind: J::KIND, id: id.to_string() }.into());
     }
     Ok(lock)

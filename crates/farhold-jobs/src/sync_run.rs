@@ -117,7 +117,7 @@ pub async fn start_job(
         blocking(move || {
             let lock = app.job_states.lock(&key)?;
             if !app.settings.sync_jobs().load()?.entries.contains(id.as_str()) {
-                app.job_states.remove(&key)?;
+                app.forget_job(&key)?;
                 return Err(SyncRunError::UnknownJob { id });
             }
             Ok(lock)

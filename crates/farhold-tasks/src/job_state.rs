@@ -103,7 +103,8 @@ impl JobKey {
         &self.name
     }
 
-    fn file_stem(&self) -> String {
+    /// Returns the name of the job's files, without extension: no path separator is in it.
+    pub fn file_stem(&self) -> String {
         format!("{}-{}", self.job_type, self.name)
     }
 }
@@ -421,12 +422,17 @@ impl JobLock {
         self.write(&JobState::Finished { upid: upid.clone(), state, updated: None })
     }
 
-    /// Removal takes the lock file away first, so a lock whose file is gone or another one belongs to a removed job.
+    /// Returns whether the job was removed, and perhaps made anew, since it was locked.
+    pub fn is_left_over(&self) -> bool {
+        // Removal takes the lock file away first, so a lock whose file is gone or another one belongs to a removed job.
+        !self.lock.is_of(&self.states.lock_path(&self.key))
+    }
+
     fn write(&self, state: &JobState) -> Result<(), JobStateError> {
-        let path = self.states.lock_path(&self.key);
-        if !self.lock.is_of(&path) {
+        if self.is_left_over() {
             return Ok(());
         }
+        let path = self.states.lock_path(&self.key);
         self.states.write(&self.key, state)?;
         if !path.exists() {
             self.states.remove(&self.key)?;

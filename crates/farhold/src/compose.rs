@@ -138,6 +138,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         access,
         tasks,
         job_states: JobStates::open(lib.join("jobstates"))?,
+        job_runs: farhold_jobs::JobRuns::new(lib.join("farhold").join("job-runs")),
         stores,
         verify_turns: farhold_jobs::verify::VerifyTurns::default(),
         progress: ProgressBoard::default(),

@@ -178,7 +178,7 @@ async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         // A run that is under way keeps its own copy of the job and ends by itself. Its state goes with the job; the
         // reference waits 10 s here and then reports a failure, although the job is gone.
         match app.job_states.lock_within(&key, std::time::Duration::ZERO) {
-            Ok(_) | Err(JobStateError::Locked { .. }) => app.job_states.remove(&key)?,
+            Ok(_) | Err(JobStateError::Locked { .. }) => app.forget_job(&key)?,
             Err(error) => return Err(error.into()),
         }
         Ok::<_, ApiError>(Reply::null())

@@ -210,7 +210,7 @@ async fn remove<J: JobBranch>(app: Arc<App>, request: Request<App>) -> Result<Re
         // A run that is under way keeps its own copy of the job and ends by itself; its state goes with the job.
         let key = J::state_key(&id)?;
         match app.job_states.lock_within(&key, Duration::ZERO) {
-            Ok(_) | Err(JobStateError::Locked { .. }) => app.job_states.remove(&key)?,
+            Ok(_) | Err(JobStateError::Locked { .. }) => app.forget_job(&key)?,
             Err(error) => return Err(error.into()),
         }
         Ok::<_, ApiError>(Reply::null())
