@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod calendar;
 pub mod daily_window;
+pub mod delivery_retry;
 pub mod encrypt_plan;
 pub mod gc_cutoff;
 pub mod history;
@@ -13,6 +14,7 @@ pub mod peer_version;
 pub mod prune_plan;
 pub mod rate;
 pub mod removal_plan;
+pub mod staleness;
 pub mod sync_plan;
 pub mod time_span;
 pub mod traffic;

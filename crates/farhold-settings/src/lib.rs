@@ -28,7 +28,8 @@ pub use entries::{ConfigFile, Entries};
 pub use error::{FieldError, SettingsError};
 pub use farhold_format::acl_file::{Acl, AclEntry, AclSubject, check_new_path};
 pub use records::datastore::{
-    ChunkOrder, DatastoreConfig, Datastores, Maintenance, MaintenanceType, NotificationMode, Tuning,
+    ChunkOrder, DatastoreConfig, Datastores, Maintenance, MaintenanceType, NotificationMode, NotifyLevels, NotifyWhen,
+    Tuning,
 };
 pub use records::encryption_key::{EncryptionKeyConfig, EncryptionKeys};
 pub use records::metric_server::{MetricServer, MetricServers};

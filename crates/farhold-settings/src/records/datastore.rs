@@ -32,6 +32,30 @@ impl NotificationMode {
     }
 }
 
+/// Which notifications of one kind are sent in mode `legacy-sendmail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyWhen {
+    /// None.
+    Never,
+    /// Those of failures.
+    Error,
+    /// All.
+    Always,
+}
+
+/// `notify` of a datastore with its defaults. Source: `docs/spec/schedules-and-tasks.md` 10.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotifyLevels {
+    /// Of garbage collections.
+    pub gc: NotifyWhen,
+    /// Of verify jobs.
+    pub verify: NotifyWhen,
+    /// Of sync jobs.
+    pub sync: NotifyWhen,
+    /// Of prune jobs.
+    pub prune: NotifyWhen,
+}
+
 /// What a datastore does not do at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaintenanceType {
@@ -223,6 +247,23 @@ impl DatastoreConfig {
         properties.is_some_and(|properties| properties.get("type") == Some("s3"))
     }
 
+    /// Returns which notifications are sent in mode `legacy-sendmail`. A word that nobody knows counts as none given.
+    pub fn notify_levels(&self) -> NotifyLevels {
+        let properties = self.notify.as_ref().and_then(|text| schemas::NOTIFY.parse(text).ok()).unwrap_or_default();
+        let level = |key: &str, default: NotifyWhen| match properties.get(key) {
+            Some("never") => NotifyWhen::Never,
+            Some("error") => NotifyWhen::Error,
+            Some("always") => NotifyWhen::Always,
+            _ => default,
+        };
+        NotifyLevels {
+            gc: level("gc", NotifyWhen::Always),
+            verify: level("verify", NotifyWhen::Always),
+            sync: level("sync", NotifyWhen::Always),
+            prune: level("prune", NotifyWhen::Error),
+        }
+    }
+
     /// Returns the user who gets notifications.
     pub fn effective_notify_user(&self) -> Userid {
         self.notify_user.clone().unwrap_or_else(Userid::root)
@@ -289,5 +330,22 @@ impl ConfigFile for Datastores {
         section.set("maintenance-mode", entry.maintenance_mode.clone());
         section.set("backing-device", entry.backing_device.clone());
         section.set("backend", entry.backend.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notify_levels_have_the_references_defaults() {
+        let mut config = DatastoreConfig::new("tank".parse().unwrap(), "/srv/tank".to_owned());
+        let all = |gc, verify, sync, prune| NotifyLevels { gc, verify, sync, prune };
+        use NotifyWhen::{Always, Error, Never};
+        assert_eq!(config.notify_levels(), all(Always, Always, Always, Error));
+        config.notify = Some("gc=never,prune=always,sync=error".to_owned());
+        assert_eq!(config.notify_levels(), all(Never, Always, Error, Always));
+        config.notify = Some("gc=sometimes,sync=never".to_owned());
+        assert_eq!(config.notify_levels(), all(Always, Always, Never, Error), "one unknown word hides no other");
     }
 }
