@@ -1,18 +1,15 @@
 //! When scheduled jobs run next, as lists show it.
 //!
-//! Source: `docs/spec/schedules-and-tasks.md` 9.3.
+//! Source: `docs/spec/schedules-and-tasks.md` 9.3; `docs/spec/sync.md` W36.
 
 use farhold_rules::calendar::CalendarEvent;
+use farhold_rules::schedule_due;
 use farhold_tasks::job_state::{JobKey, JobState, JobStateError, LastRun};
 use farhold_types::Epoch;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::app::App;
-
-/// Age that a job with an unreadable state is taken to have, as one without state has. Source:
-/// `docs/spec/schedules-and-tasks.md` 9.2.
-const UNKNOWN_AGE_S: i64 = 30;
 
 /// What lists show about the runs of a job; serialises to their fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,15 +38,17 @@ pub fn run_status(app: &App, key: &JobKey, schedule: Option<&str>) -> Result<Run
     })
 }
 
-/// Returns when a job runs next: the first time of its schedule after the end of its last run, the start of the
-/// current one, or its creation. While a job runs, or was late, that may lie in the past.
+/// Returns when a job runs next: the first time of its schedule after its last run began, or after its creation or the
+/// last change of the schedule. While a job runs, or waits for its turn, that may lie in the past.
+///
+/// The scheduler reckons in the same way; the reference tells another time after a run that outlasted its period.
 ///
 /// `None`: never, or `schedule` is no calendar event.
 ///
-/// Source: `docs/spec/schedules-and-tasks.md` 9.3.
+/// Source: `docs/spec/sync.md` W36.
 pub fn next_run(schedule: &str, state: &JobState, now: Epoch, zone: &TimeZone) -> Option<Epoch> {
-    let last = state.displayed_reference().unwrap_or(Epoch(now.0.saturating_sub(UNKNOWN_AGE_S)));
-    CalendarEvent::parse(schedule).ok()?.next_after(last, zone)
+    let event = CalendarEvent::parse(schedule).ok()?;
+    schedule_due::next_run(&event, state.schedule_reference(), now, zone)
 }
 
 #[cfg(test)]
@@ -66,17 +65,18 @@ mod tests {
     }
 
     #[test]
-    fn the_next_run_counts_from_the_end_of_the_last_one() {
+    fn the_next_run_counts_from_the_start_of_the_last_one() {
         let finished = |updated| JobState::Finished {
             upid: UPID.parse().unwrap(),
             state: RunState::Ok { endtime: Epoch(2 * 3600 + 640) },
             updated,
         };
-        assert_eq!(next("hourly", &finished(None)), Some(3 * 3600), "not 2:00, which the scheduler uses");
+        assert_eq!(next("hourly", &finished(None)), Some(2 * 3600), "not 3:00, as the end of the run has it");
         assert_eq!(next("hourly", &finished(Some(Epoch(5 * 3600 + 1)))), Some(6 * 3600));
+        assert_eq!(next("hourly", &finished(Some(Epoch(100 * 86_400)))), Some(6 * 3600), "the clock was wrong then");
         let started = JobState::Started { upid: UPID.parse().unwrap() };
         assert_eq!(next("hourly", &started), Some(2 * 3600), "in the past while it runs");
-        assert_eq!(next("*:0/15", &JobState::Created { time: Epoch(36_030) }), Some(36_900));
+        assert_eq!(next("*:0/15", &JobState::Created { time: Epoch(18_030) }), Some(18_900));
         assert_eq!(next("minutely", &JobState::Unknown), Some(19_980));
     }
 

@@ -14,6 +14,7 @@ pub mod peer_version;
 pub mod prune_plan;
 pub mod rate;
 pub mod removal_plan;
+pub mod schedule_due;
 pub mod staleness;
 pub mod sync_plan;
 pub mod time_span;

@@ -241,17 +241,6 @@ impl JobState {
             Self::Unknown => None,
         }
     }
-
-    /// Returns from when on the next event counts in what lists show: as for the scheduler, but from the end of the
-    /// last run.
-    ///
-    /// Source: `docs/spec/schedules-and-tasks.md` 9.3.
-    pub fn displayed_reference(&self) -> Option<Epoch> {
-        match self {
-            Self::Finished { state, updated, .. } => Some(updated.unwrap_or(state.end_time())),
-            other => other.schedule_reference(),
-        }
-    }
 }
 
 /// The state files of one server.
