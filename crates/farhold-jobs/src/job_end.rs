@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use farhold_datastore::GcStatus;
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
-use farhold_sync::SyncReport;
+use farhold_sync::{ProgressSnapshot, SyncReport};
 use farhold_tasks::job_state::{JobKey, JobLock};
 use farhold_tasks::{EndHook, TaskContext, TaskFailure};
 use farhold_types::{DatastoreName, Epoch, RemoteName, SyncJob};
@@ -99,7 +99,7 @@ impl JobPlace {
 }
 
 /// A run of a job that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JobEnded {
     /// The job; its name is the id, for a garbage collection the datastore.
     pub key: JobKey,
@@ -119,6 +119,8 @@ pub struct JobEnded {
     pub status: TaskStatus,
     /// What it found and did.
     pub details: RunDetails,
+    /// How far a sync came, also if it was stopped; none if it did not begin.
+    pub progress: Option<ProgressSnapshot>,
 }
 
 impl JobEnded {
@@ -130,15 +132,20 @@ impl JobEnded {
 
 /// Where the worker of a job leaves the details of its run. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct DetailsSlot(Arc<Mutex<RunDetails>>);
+pub(crate) struct DetailsSlot(Arc<Mutex<(RunDetails, Option<ProgressSnapshot>)>>);
 
 impl DetailsSlot {
     /// Replaces the details.
     pub(crate) fn set(&self, details: RunDetails) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = details;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = details;
     }
 
-    fn get(&self) -> RunDetails {
+    /// Tells how far a sync came.
+    pub(crate) fn see(&self, progress: ProgressSnapshot) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(progress);
+    }
+
+    fn get(&self) -> (RunDetails, Option<ProgressSnapshot>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -152,10 +159,11 @@ pub(crate) fn at_end(
     place: JobPlace,
     details: RunDetails,
 ) -> (EndHook, DetailsSlot) {
-    let slot = DetailsSlot(Arc::new(Mutex::new(details)));
+    let slot = DetailsSlot(Arc::new(Mutex::new((details, None))));
     let (app, lock, of_worker) = (Arc::clone(app), Arc::clone(lock), slot.clone());
     let hook = move |context: &TaskContext, status: &TaskStatus| {
         let JobPlace { store, remote, remote_store } = place;
+        let (details, progress) = slot.get();
         let ended = JobEnded {
             key: lock.key().clone(),
             store,
@@ -165,7 +173,8 @@ pub(crate) fn at_end(
             started: context.upid().start_time(),
             ended: app.clock.now(),
             status: status.clone(),
-            details: slot.get(),
+            details,
+            progress,
         };
         tell(&app, &lock, &ended, context);
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use farhold_datastore::DatastoreError;
 use farhold_format::upid::Upid;
 use farhold_settings::SettingsError;
-use farhold_sync::{EventSink, Explanation, RunPlan, SyncError, SyncOptions, SyncReport};
+use farhold_sync::{EventSink, Explanation, ProgressSnapshot, RunPlan, SyncError, SyncOptions, SyncReport};
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
 use farhold_types::{DatastoreName, JobId, Namespace, Snapshot, SyncJob};
@@ -138,7 +138,7 @@ pub async fn start_job(
             context.log(&start);
             tell_schedule(&context, schedule.as_ref());
             context.log(&ends);
-            let outcome = run(&app, &request, &context).await;
+            let outcome = run(&app, &request, &context, |progress| slot.see(progress)).await;
             slot.set(RunDetails::Sync(report_of(&outcome)));
             let report = outcome?;
             for line in names.ending(&worker_id, &report) {
@@ -170,7 +170,7 @@ pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: SyncRequest
         if let Some([begin, _]) = &frame {
             context.log(begin);
         }
-        run(&app_of_task, &request, &context).await?;
+        run(&app_of_task, &request, &context, drop).await?;
         if let Some([_, end]) = &frame {
             context.log(end);
         }
@@ -254,8 +254,13 @@ impl Prepared {
     }
 }
 
-/// Runs the engine within a task; its events become log lines and progress.
-async fn run(app: &Arc<App>, request: &SyncRequest, context: &TaskContext) -> Result<SyncReport, SyncRunError> {
+/// Runs the engine within a task; its events become log lines and progress. `see` gets how far it came.
+async fn run(
+    app: &Arc<App>,
+    request: &SyncRequest,
+    context: &TaskContext,
+    see: impl FnOnce(ProgressSnapshot),
+) -> Result<SyncReport, SyncRunError> {
     let prepared = prepare(app, request).await?;
     let entry = app.progress.enter(context.upid().clone());
     let workers = usize::from(request.worker_threads);
@@ -263,5 +268,6 @@ async fn run(app: &Arc<App>, request: &SyncRequest, context: &TaskContext) -> Re
     let moving = events.keep_moving();
     let outcome = prepared.run(events, context.cancellation().clone()).await;
     drop(moving);
+    see(entry.run().look().0);
     Ok(outcome?)
 }

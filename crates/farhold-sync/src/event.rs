@@ -298,6 +298,8 @@ pub enum GroupEvent {
     Finished {
         /// Whether any snapshot was handled.
         has_progress: bool,
+        /// Snapshots that were to be handled and are not complete on the target.
+        behind: usize,
         /// Groups of the namespace that are finished, this one included.
         groups_done: usize,
         /// Groups of the namespace.

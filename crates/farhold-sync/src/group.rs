@@ -20,7 +20,7 @@ use crate::decrypt::Decryption;
 use crate::event::{GroupEvent, NamespaceIndex, SyncEvent};
 use crate::notes::journal::Journal;
 use crate::notes::record::GroupRecord;
-use crate::outcome::{GroupFailure, chain, group_name};
+use crate::outcome::{GroupCounts, GroupFailure, chain, group_name};
 use crate::removal::groups::{SyncedGroup, remove_snapshots};
 use crate::removal::leftovers::remove_vanished_leftovers;
 use crate::scout::{chunks_ahead, plan_with_record};
@@ -114,21 +114,22 @@ pub(crate) fn tell_in_progress(plan: &GroupPlan, emit: impl Fn(GroupEvent)) {
 
 /// Syncs a group and tells how it went.
 pub(crate) async fn sync_group<S: Source, T: Target>(run: Arc<RunContext<S, T>>, mut job: GroupJob<S>) {
-    let mut done = 0;
-    let result = sync_snapshots(&run, &mut job, &mut done).await;
-    let failure = run.report().count_group(&job.source_ns, &job.group, done, result);
+    let mut counts = GroupCounts::default();
+    let result = sync_snapshots(&run, &mut job, &mut counts).await;
+    let failure = run.report().count_group(&job.source_ns, &job.group, counts, result);
     if let Some(error) = failure {
         run.emit(job.index, &job.group, GroupEvent::Failed(error));
     }
     let groups_done = job.groups_done.fetch_add(1, Ordering::Relaxed) + 1;
-    let finished = GroupEvent::Finished { has_progress: 0 < done, groups_done, groups: job.groups };
+    let GroupCounts { handled, behind } = counts;
+    let finished = GroupEvent::Finished { has_progress: 0 < handled, behind, groups_done, groups: job.groups };
     run.emit(job.index, &job.group, finished);
 }
 
 async fn sync_snapshots<S: Source, T: Target>(
     run: &Arc<RunContext<S, T>>,
     job: &mut GroupJob<S>,
-    done: &mut usize,
+    counts: &mut GroupCounts,
 ) -> Result<(), GroupFailure> {
     let target = &run.target;
     let (ns, name) = (&job.target_ns.clone(), &job.group.clone());
@@ -171,6 +172,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         state.update_record(run, move |record| record.forget_failed(|time| !listed.contains(&time))).await;
     }
     let actions: Vec<Action> = plan.taken().cloned().collect();
+    counts.behind = actions.len();
     run.emit(job.index, name, GroupEvent::Planned { snapshots: actions.len(), bytes: bytes_to_fetch(&actions) });
     let mut ahead = Ahead::new(run, &job.source_ns, &actions, peeked, job.ahead.take_sessions(), chunks_ahead(&local));
     ahead.begin();
@@ -180,7 +182,7 @@ async fn sync_snapshots<S: Source, T: Target>(
         None if actions.is_empty() => return Ok(()),
         None => target.lock_group(ns, name, &run.options.owner).await?,
     };
-    let transferred = transfer(run, job, &mut state, &target_group, &actions, ahead, done).await;
+    let transferred = transfer(run, job, &mut state, &target_group, &actions, ahead, counts).await;
     if is_new && let Err(error) = target_group.remove_if_empty().await {
         let text = format!("cannot remove the empty group - {}", chain(&error));
         run.emit(job.index, name, GroupEvent::Warning(text));
@@ -217,7 +219,7 @@ async fn transfer<S: Source, T: Target>(
     target_group: &T::Group,
     actions: &[Action],
     mut ahead: Ahead<'_, S, T>,
-    done: &mut usize,
+    counts: &mut GroupCounts,
 ) -> Result<Transferred, GroupFailure> {
     let name = &job.group;
     let mut transferred = Transferred::All;
@@ -228,10 +230,15 @@ async fn transfer<S: Source, T: Target>(
         let preparation = run.cancel.run_until_cancelled(preparation).await.ok_or(GroupFailure::Cancelled)?;
         let preparation = preparation.map_err(|_| GroupFailure::Crashed)?;
         let result = sync_snapshot(run, state, target_group, action, preparation).await;
-        *done = position + 1;
+        counts.handled = position + 1;
+        counts.behind -= usize::from(result.is_ok());
         let groups_done = job.groups_done.load(Ordering::Relaxed);
-        let progress =
-            GroupEvent::SnapshotProgress { done: *done, taken: actions.len(), groups_done, groups: job.groups };
+        let progress = GroupEvent::SnapshotProgress {
+            done: counts.handled,
+            taken: actions.len(),
+            groups_done,
+            groups: job.groups,
+        };
         if !matches!(result, Err(GroupFailure::Cancelled)) {
             run.emit(job.index, name, progress);
         }

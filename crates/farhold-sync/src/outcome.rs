@@ -49,6 +49,15 @@ pub struct RemovedCounts {
     pub namespaces: usize,
 }
 
+/// How far a group came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct GroupCounts {
+    /// Snapshots handled, the one that failed included.
+    pub(crate) handled: usize,
+    /// Snapshots that were to be handled and are not complete on the target.
+    pub(crate) behind: usize,
+}
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
@@ -58,6 +67,9 @@ pub struct SyncReport {
     pub snapshots: usize,
     /// Snapshots that were transferred or changed.
     pub changed_snapshots: usize,
+    /// Snapshots that were to be transferred and are not complete on the target: failed ones, and those that the run did
+    /// not get to. Those of groups that could not be listed are not known and not among them.
+    pub behind: usize,
     /// Chunks that were fetched, or sent by a push.
     pub chunks: u64,
     /// Their encoded size in bytes.
@@ -68,6 +80,8 @@ pub struct SyncReport {
     pub files: u64,
     /// Their size in bytes.
     pub file_bytes: u64,
+    /// Bytes of all that came or went: chunks and other files.
+    pub moved_bytes: u64,
     /// How often the run waited for another side that could not be reached.
     pub retries: u64,
     /// What was removed; none if the job does not remove.
@@ -81,16 +95,17 @@ impl SyncReport {
         count(self.removed.get_or_insert_default());
     }
 
-    /// Counts a group that is over, with so many handled snapshots. Returns the error text of a failure.
+    /// Counts a group that is over. Returns the error text of a failure.
     pub(crate) fn count_group(
         &mut self,
         source_ns: &Namespace,
         group: &Group,
-        snapshots: usize,
+        counts: GroupCounts,
         result: Result<(), GroupFailure>,
     ) -> Option<String> {
         self.groups += 1;
-        self.snapshots += snapshots;
+        self.snapshots += counts.handled;
+        self.behind += counts.behind;
         // A run that is stopped says so once, as a whole.
         let failure = result.err().filter(|error| !matches!(error, GroupFailure::Cancelled))?;
         let error = chain(&failure);

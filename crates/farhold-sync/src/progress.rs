@@ -36,6 +36,8 @@ pub struct ProgressSnapshot {
     pub snapshots: usize,
     /// Groups and snapshots that failed.
     pub failures: usize,
+    /// Snapshots of finished groups that were to be handled and are not complete on the target.
+    pub behind: usize,
     /// Pauses because the source could not be reached.
     pub retries: u64,
     /// Content bytes per second, smoothed.
@@ -143,7 +145,8 @@ impl Progress {
                 self.state.snapshots_done += 1;
             }
             GroupEvent::SnapshotFailed { .. } | GroupEvent::Failed(_) => self.state.failures += 1,
-            GroupEvent::Finished { .. } => {
+            GroupEvent::Finished { behind, .. } => {
+                self.state.behind += behind;
                 self.current.remove(&(index, group.clone()));
                 self.state.groups_done += 1;
             }
@@ -208,7 +211,7 @@ mod tests {
         }
         observe(&group("vm/1", GroupEvent::SnapshotProgress { done: 1, taken: 2, groups_done: 0, groups: 2 }));
         observe(&group("vm/2", GroupEvent::Failed("x".to_owned())));
-        observe(&group("vm/2", GroupEvent::Finished { has_progress: true, groups_done: 1, groups: 2 }));
+        observe(&group("vm/2", GroupEvent::Finished { has_progress: true, behind: 1, groups_done: 1, groups: 2 }));
         let look = progress.look();
         assert_eq!((look.namespaces_done, look.namespaces, look.groups_done, look.groups), (0, 2, 1, 2));
         assert_eq!((look.snapshots_done, look.snapshots, look.bytes_planned, look.failures), (1, 4, 100, 1));
@@ -222,10 +225,11 @@ mod tests {
         assert_eq!(look.current, [vm1]);
         let finished = SyncEvent::NamespaceFinished { index: 0, pair, groups: 2, snapshots: 1, is_reported: true };
         progress.observe(
-            &group("vm/1", GroupEvent::Finished { has_progress: true, groups_done: 2, groups: 2 }),
+            &group("vm/1", GroupEvent::Finished { has_progress: true, behind: 2, groups_done: 2, groups: 2 }),
             Duration::ZERO,
         );
         progress.observe(&finished, Duration::ZERO);
-        assert_eq!((progress.look().namespaces_done, progress.look().current), (1, vec![]));
+        let look = progress.look();
+        assert_eq!((look.namespaces_done, look.behind, look.current), (1, 3, vec![]));
     }
 }

@@ -77,7 +77,9 @@ pub async fn run<S: Source, T: Target>(
     }
     let (files, file_bytes) = context.files.look();
     let elapsed = context.phases.total();
-    let report = SyncReport { retries: context.retry.count(), files, file_bytes, elapsed, ..context.report().clone() };
+    let mut report = context.report().clone();
+    report.moved_bytes = report.bytes.saturating_add(file_bytes);
+    let report = SyncReport { retries: context.retry.count(), files, file_bytes, elapsed, ..report };
     let report = report.concluded()?;
     if let Some(journal) = context.journal.clone() {
         // Nothing is unfinished, so no note is of use. What cannot be removed does no harm.

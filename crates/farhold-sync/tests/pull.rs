@@ -193,7 +193,7 @@ async fn what_the_source_sends_wrong_fails_the_group_and_leaves_nothing_behind()
         let target = MemoryTarget::new();
         let (result, log) = sync(options(), &source, &target).await;
         let Err(SyncError::SomeFailed(report)) = result else { panic!("{what}: {result:?}\n{}", log.join("\n")) };
-        assert_eq!(report.failures.count, 1, "{what}");
+        assert_eq!((report.failures.count, report.behind), (1, 1), "{what}");
         assert!(report.failures.first[0].contains(expected), "{what}: {}", report.failures.first[0]);
         assert_eq!(target.directories(), 1, "{what}: only the good group stays");
         assert!(log.iter().any(|l| l.starts_with("[vm/1]: sync group vm/1 failed - ")), "{what}");

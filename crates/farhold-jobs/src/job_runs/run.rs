@@ -51,9 +51,9 @@ impl RunFigures {
     pub fn of_sync(report: &SyncReport) -> Self {
         let milliseconds = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
         Self {
-            bytes: Some(report.bytes.saturating_add(report.file_bytes)),
+            bytes: Some(report.moved_bytes),
             snapshots: Some(count(report.changed_snapshots)),
-            behind: None,
+            behind: Some(count(report.behind)),
             failures: Some(count(report.failures.count)),
             retries: Some(report.retries),
             rate_bytes_per_s: report.bytes.saturating_mul(1000).checked_div(milliseconds).filter(|_| 0 < report.bytes),
@@ -65,7 +65,7 @@ impl RunFigures {
         Self {
             bytes: Some(progress.bytes_received),
             snapshots: None,
-            behind: None,
+            behind: Some(count(progress.behind)),
             failures: Some(count(progress.failures)),
             retries: Some(progress.retries),
             rate_bytes_per_s: None,
@@ -112,7 +112,8 @@ impl JobRun {
             RunDetails::Sync(Some(report)) => RunFigures::of_sync(report),
             RunDetails::Gc(Some(status)) => RunFigures::of_gc(status),
             RunDetails::Verify(findings) => RunFigures::of_verify(findings.failed.len()),
-            RunDetails::Sync(None) | RunDetails::Gc(None) | RunDetails::Prune => RunFigures::default(),
+            RunDetails::Sync(None) => ended.progress.as_ref().map(RunFigures::of_progress).unwrap_or_default(),
+            RunDetails::Gc(None) | RunDetails::Prune => RunFigures::default(),
         };
         Self::new(&ended.upid, ended.ended, &ended.status, figures)
     }

@@ -165,7 +165,8 @@ fn figures_tell_what_the_reports_tell() {
     let mut report = farhold_sync::SyncReport {
         changed_snapshots: 3,
         bytes: 1_000,
-        file_bytes: 24,
+        moved_bytes: 1_024,
+        behind: 2,
         elapsed: std::time::Duration::from_millis(2_500),
         retries: 4,
         ..Default::default()
@@ -173,7 +174,7 @@ fn figures_tell_what_the_reports_tell() {
     let expected = RunFigures {
         bytes: Some(1_024),
         snapshots: Some(3),
-        behind: None,
+        behind: Some(2),
         failures: Some(0),
         retries: Some(4),
         rate_bytes_per_s: Some(400),

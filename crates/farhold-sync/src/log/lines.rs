@@ -379,7 +379,7 @@ impl LogRenderer {
                 level = LogLevel::Error;
                 format!("sync group {group} failed - {error}")
             }
-            GroupEvent::Finished { has_progress: true, groups_done, groups } if self.is_parallel => {
+            GroupEvent::Finished { has_progress: true, groups_done, groups, .. } if self.is_parallel => {
                 format!("group sync done: {}", percentage(*groups_done, *groups, 0, 0))
             }
             // Told by `push_lines`; a pull has nothing of the kind.

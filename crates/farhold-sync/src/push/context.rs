@@ -157,9 +157,11 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
     /// Returns what the run did.
     pub(crate) fn final_report(&self) -> SyncReport {
         let (files, file_bytes) = self.files.look();
+        let bytes = self.chunk_bytes.load(Ordering::Relaxed) + file_bytes;
         SyncReport {
             chunks: self.chunks.load(Ordering::Relaxed),
-            bytes: self.chunk_bytes.load(Ordering::Relaxed) + file_bytes,
+            bytes,
+            moved_bytes: bytes,
             files,
             file_bytes,
             elapsed: self.phases.total(),

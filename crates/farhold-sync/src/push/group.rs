@@ -21,7 +21,7 @@ use crate::encrypt::form::ChunkForm;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
 use crate::group::tell_in_progress;
 use crate::notes::record::GroupRecord;
-use crate::outcome::{GroupFailure, chain, group_name};
+use crate::outcome::{GroupCounts, GroupFailure, chain, group_name};
 use crate::push::context::{GroupEvents, PushRun};
 use crate::push::follow::follow;
 use crate::push::listing::TargetGroup;
@@ -151,21 +151,24 @@ pub(crate) async fn push_group<S: Source, T: PushTarget>(run: Arc<PushRun<S, T>>
         Err((group, _)) => group.clone(),
     };
     let events = GroupEvents { index, group, sink };
-    let mut done = 0;
+    let mut counts = GroupCounts::default();
     let result = match planned {
         Ok(planned) => {
-            GroupPush { run: &run, pair: &pair, place: &place, events: &events, done: &mut done }.work(planned).await
+            GroupPush { run: &run, pair: &pair, place: &place, events: &events, counts: &mut counts }
+                .work(planned)
+                .await
         }
         Err((_, failure)) => Err(failure),
     };
-    let failure = run.report().count_group(&pair.source, &events.group, done, result);
+    let failure = run.report().count_group(&pair.source, &events.group, counts, result);
     if let Some(error) = failure {
         events.emit(GroupEvent::Failed(error));
     }
     let groups_done = place.finish();
-    events.emit(GroupEvent::Finished { has_progress: 0 < done, groups_done, groups: place.groups });
+    let GroupCounts { handled, behind } = counts;
+    events.emit(GroupEvent::Finished { has_progress: 0 < handled, behind, groups_done, groups: place.groups });
     drop(permits);
-    done
+    handled
 }
 
 struct GroupPush<'a, S: Source, T: PushTarget> {
@@ -173,8 +176,7 @@ struct GroupPush<'a, S: Source, T: PushTarget> {
     pair: &'a NamespacePair,
     place: &'a GroupPlace,
     events: &'a GroupEvents,
-    /// Snapshots handled.
-    done: &'a mut usize,
+    counts: &'a mut GroupCounts,
 }
 
 impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
@@ -204,6 +206,7 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
         };
         self.tell_what_is_lost(&mut state, &plan, &target, is_complete).await;
         let actions: Vec<&Action> = plan.taken().collect();
+        self.counts.behind = actions.len();
         let bytes = actions.iter().filter_map(|action| action.item.size).fold(0, u64::saturating_add);
         events.emit(GroupEvent::Planned { snapshots: actions.len(), bytes });
         let mut is_all = true;
@@ -216,10 +219,11 @@ impl<S: Source, T: PushTarget> GroupPush<'_, S, T> {
             state.has_more = position + 1 < actions.len();
             let result = push_snapshot(run, &mut state, action).await;
             if !matches!(result, Err(GroupFailure::Cancelled)) {
-                *self.done = position + 1;
+                self.counts.handled = position + 1;
             }
             match result {
                 Ok(pushed) => {
+                    self.counts.behind -= usize::from(!matches!(pushed, Pushed::Mixed));
                     if let Pushed::Sent(newest) = pushed {
                         state.newest = newest;
                         has_pushed = true;

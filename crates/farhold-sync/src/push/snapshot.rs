@@ -45,8 +45,10 @@ const LINGERING_LOCKS: [Duration; 3] = [Duration::from_millis(500), Duration::fr
 pub(crate) enum Pushed {
     /// The target has it.
     Sent(Newest),
-    /// It vanished, does not pass the filters any more, or is only partly encrypted.
+    /// It vanished, or does not pass the filters any more.
     LeftOut,
+    /// It is encrypted only in part, so that the job must not push it.
+    Mixed,
 }
 
 /// Pushes one snapshot.
@@ -109,7 +111,7 @@ async fn try_push<S: Source, T: PushTarget>(
         PushForm::SkipMixed => {
             group.events.emit(GroupEvent::MixedSkipped(snapshot.clone()));
             group.events.emit(GroupEvent::SnapshotDone(time));
-            return Ok(Pushed::LeftOut);
+            return Ok(Pushed::Mixed);
         }
     };
     let content = Content { manifest, reader, form, has_log: lists_client_log(&action.item) };

@@ -71,6 +71,7 @@ async fn scenario_86_a_mixed_snapshot_is_skipped_with_a_warning_in_every_run_unt
             format!("[vm/1]: Encountered partially encrypted snapshot '{SECOND}', refuse to re-encrypt and skip");
         assert_eq!(warnings.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), [text]);
         assert_eq!(remote.finished(), [format!(":{FIRST}")]);
+        assert_eq!(pushed.report().behind, 1);
     }
     add(&source, "", THIRD, &[1, 4], &[11, 14]);
     push(encrypting(1, None), &source, &remote).await.result.unwrap();

@@ -68,6 +68,7 @@ async fn scenario_77_a_first_push_sends_everything_and_a_second_asks_two_questio
     assert_eq!(report.chunks, 7, "no chunk twice");
     let chunk_bytes: usize = remote.state().chunks.values().map(Bytes::len).sum();
     assert_eq!(report.bytes, chunk_bytes as u64 + report.file_bytes);
+    assert_eq!((report.moved_bytes, report.behind), (report.bytes, 0));
     // Three manifests, three blobs, one log.
     assert_eq!((report.files, report.failures.count), (7, 0));
     remote.take_requests();

@@ -119,7 +119,7 @@ pub fn lines() -> Vec<Row> {
             r"\[(?<g>{group})\]: group sync done: percentage done: \S+% \((?<d>\d+)/(?<of>\d+) groups\)",
             |found| {
                 let (groups_done, groups) = (part(found, "d"), part(found, "of"));
-                group_event_of(found, 2, GroupEvent::Finished { has_progress: true, groups_done, groups })
+                group_event_of(found, 2, GroupEvent::Finished { has_progress: true, behind: 0, groups_done, groups })
             },
         ),
         ("failed", r"\[(?<g>{group})\]: sync group {group} failed - (?<error>.*)", |found| {

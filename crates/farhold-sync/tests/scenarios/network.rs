@@ -175,7 +175,7 @@ async fn a_chunk_that_always_breaks_its_connection_fails_its_group_and_not_the_r
     source.set_chunk_fault(move |digest, _| (digest == poisoned).then(lost));
     let (result, _) = sync(options(), &source, &target).await;
     let Err(SyncError::SomeFailed(report)) = result else { panic!("{result:?}") };
-    assert_eq!(report.failures.count, 1);
+    assert_eq!((report.failures.count, report.behind), (1, 1));
     assert!(report.failures.first[0].starts_with("vm/1: "), "{:?}", report.failures);
     assert_eq!(target.finished().len(), 1);
 }

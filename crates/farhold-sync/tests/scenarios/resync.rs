@@ -117,6 +117,7 @@ async fn scenario_37_one_snapshot_comes_over_identical_and_belongs_to_the_owner_
     let others: usize = files.values().map(|file| file.len()).sum();
     assert_eq!((report.chunks, report.bytes, report.snapshots), (3, received as u64, 1));
     assert_eq!((report.files, report.file_bytes), (4, others as u64));
+    assert_eq!((report.moved_bytes, report.behind), ((received + others) as u64, 0));
     assert!(
         summary(SyncDirection::Pull, &report).ends_with(" other file(s)"),
         "{}",
