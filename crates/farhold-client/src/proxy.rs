@@ -60,6 +60,22 @@ impl HttpProxy {
         if fits && is_clean { Ok(Self { host: bare.to_owned(), port, login }) } else { Err(ProxyTextError) }
     }
 
+    /// Returns its name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns what the header `Proxy-Authorization` of a request through it says, if it wants to know who asks.
+    pub fn login(&self) -> Option<Secret> {
+        let login = self.login.as_ref()?;
+        Some(Secret::new(format!("Basic {}", BASE64.encode(login.expose()))))
+    }
+
     /// Returns a dialer that goes through the proxy.
     pub fn dialer(self) -> Arc<dyn Dialer> {
         Arc::new(ProxyDialer { proxy: Arc::new(self), tcp: Arc::new(TcpDialer) })
@@ -75,10 +91,10 @@ struct ProxyDialer {
 impl Dialer for ProxyDialer {
     fn dial<'a>(&'a self, host: &'a str, port: u16, limit: Duration) -> DialFuture<'a> {
         Box::pin(async move {
-            let HttpProxy { host: proxy_host, port: proxy_port, login } = &*self.proxy;
+            let HttpProxy { host: proxy_host, port: proxy_port, .. } = &*self.proxy;
             let mut stream = self.tcp.dial(proxy_host, *proxy_port, limit).await?;
             let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-            let asked = timeout(limit, ask(&mut *stream, &target, login.as_ref())).await;
+            let asked = timeout(limit, ask(&mut *stream, &target, self.proxy.login().as_ref())).await;
             let asked = asked.unwrap_or_else(|_| {
                 Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs())))
             });
@@ -93,11 +109,11 @@ impl Dialer for ProxyDialer {
     }
 }
 
-/// Asks the proxy to connect to the target; afterwards the stream is one to the target.
+/// Asks the proxy to connect to the target; afterwards the stream is one to the target. `login`: value of the header.
 async fn ask(stream: &mut dyn ByteStream, target: &str, login: Option<&Secret>) -> io::Result<()> {
     let mut request = zeroize::Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
     if let Some(login) = login {
-        request.push_str(&format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(login.expose())));
+        request.push_str(&format!("Proxy-Authorization: {}\r\n", login.expose()));
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -11,12 +11,23 @@
 //!
 //! Source: `docs/spec/schedules-and-tasks.md` 10.
 
+mod delivery;
+mod engine;
 mod event;
+mod mail;
 mod matcher;
+mod sendmail;
+mod smtp;
 mod target;
+mod tls;
+mod web;
+mod words;
 
+pub use delivery::{AddressOf, DeliveryError, Outside, deliver};
+pub use engine::TemplateFault;
 pub use event::{Event, EventError, EventId, MAX_EVENT_BYTES, Severity};
 pub use matcher::{Matcher, MatcherError, route};
 pub use target::{
     Configuration, Encryption, Method, NamedTemplate, Problem, Recipients, Sender, Target, TargetError, TargetKind,
 };
+pub use words::{Rendered, Templates};
