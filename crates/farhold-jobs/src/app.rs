@@ -16,6 +16,7 @@ use crate::certificate::ServerCertificate;
 use crate::history::History;
 use crate::host::HostFiles;
 use crate::job_runs::JobRuns;
+use crate::notification_ways::NotificationWays;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::server_log::ServerLog;
@@ -66,6 +67,8 @@ pub struct App {
     pub server_log: Arc<ServerLog>,
     /// What the open connections carry at the moment.
     pub traffic: TrafficMeters,
+    /// The ways that notifications leave by.
+    pub notification_ways: NotificationWays,
     /// The host's time zone: schedules and the days of pruning follow it.
     pub time_zone: TimeZone,
     /// Tells the time.

@@ -147,6 +147,10 @@ impl TestServer {
             history: History::new(at("lib/history")),
             server_log: Arc::default(),
             traffic: crate::traffic::TrafficMeters::new(clock.clone()),
+            notification_ways: crate::NotificationWays {
+                trust: farhold_client::Trust::Only(Vec::new()),
+                ..crate::NotificationWays::of_this_host(at("sendmail"), at("etc/notification-templates/default"))
+            },
             time_zone: jiff::tz::TimeZone::UTC,
             clock: clock.clone(),
             randomness,

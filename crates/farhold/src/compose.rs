@@ -3,7 +3,7 @@
 //! The daemon, commands without a daemon, and the demo all use this, so there is one code path. Nothing here listens.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,7 +12,8 @@ use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
 use farhold_jobs::traffic::TrafficMeters;
 use farhold_jobs::{
-    App, History, NodeFacts, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate, ServerLog, Stores,
+    App, History, NodeFacts, NotificationWays, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate,
+    ServerLog, Stores,
 };
 use farhold_pam::Pam;
 use farhold_settings::{ConfigDir, Settings};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub devices: Arc<dyn BackingDevices>,
     /// The latest lines of the program's log.
     pub server_log: Arc<ServerLog>,
+    /// The mail program of the host, called like sendmail.
+    pub mail_program: PathBuf,
     /// Checks passwords of realm `pam`; without it they are refused.
     pub system_accounts: Option<Arc<dyn SystemAccounts>>,
 }
@@ -66,6 +69,7 @@ impl Parts {
             host: Arc::new(SystemHost),
             devices: Arc::new(LinuxDevices),
             server_log: Arc::default(),
+            mail_program: farhold_jobs::notification_ways::MAIL_PROGRAM.into(),
             system_accounts: Some(Arc::new(HostAccounts::new(Pam::of_this_host()))),
         }
     }
@@ -133,6 +137,8 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         Arc::clone(&parts.randomness),
     );
     let open_backups = OpenBackups::new(lib.join("farhold").join("open-backups"), Arc::clone(&parts.randomness));
+    let templates = etc.join("notification-templates").join("default");
+    let notification_ways = NotificationWays::of_this_host(parts.mail_program, templates);
     let app = Arc::new(App {
         settings,
         access,
@@ -150,6 +156,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         history: History::new(lib.join("farhold").join("history")),
         server_log: parts.server_log,
         traffic: TrafficMeters::new(Arc::clone(&parts.clock)),
+        notification_ways,
         time_zone: parts.time_zone,
         clock: parts.clock,
         randomness: parts.randomness,

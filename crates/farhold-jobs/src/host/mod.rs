@@ -6,6 +6,7 @@
 
 pub mod disks;
 pub mod kernel;
+mod names;
 mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::Path;
 
 pub use farhold_storage::FileSystemSpace;
+pub use names::full_name;
 pub use status::{CpuFacts, CpuUsage, Kernel, NodeStatus, cpu_usage, node_status};
 
 use kernel::{DiskCounters, Mount, parse_disk_counters, parse_mounts};

@@ -231,6 +231,8 @@ fn parts(directories: Directories) -> Parts {
         node: "site".to_owned(),
         key_kind: KeyKind::EcdsaP256,
         time_zone: TimeZone::UTC,
+        // No mail of a test leaves the host.
+        mail_program: directories.run.join("sendmail"),
         ..Parts::of_this_host(directories)
     }
 }

@@ -82,6 +82,7 @@ pub fn server_with_devices(root: &Path, node: &str, clock: Arc<dyn Clock>, devic
         host: Arc::new(host()),
         devices,
         server_log: Arc::default(),
+        mail_program: root.join("sendmail"),
         system_accounts: Some(Arc::new(RootOnly)),
     })
     .unwrap()

@@ -1,6 +1,6 @@
 //! `/config/notifications`: where notifications go, and which. Source: `docs/spec/rest-api.md` 11.
 //!
-//! The settings are complete; delivering is a later step, and a test of a target says so.
+//! A test of a target delivers at once and says why it could not.
 
 mod fields;
 mod matchers;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use farhold_format::section_config::Section;
-use farhold_jobs::App;
+use farhold_jobs::notification_ways::notify_of_test;
+use farhold_jobs::{App, NotifyError};
 use farhold_settings::records::notification::NAMED_VALUE;
 use farhold_settings::{Entries, NotificationSecrets, Notifications, TargetSecrets};
 use farhold_types::Digest;
@@ -101,16 +102,12 @@ async fn list_all(app: Arc<App>, _: Request<App>) -> Result<Reply, ApiError> {
 
 async fn test(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let name: String = request.params.require("name")?;
-    blocking(move || {
-        let loaded = app.settings.notifications().load()?;
-        match loaded.entries.section(&name).filter(|section| section.section_type() != "matcher") {
-            None => Err(ApiError::not_found(format!("no such target '{name}'"))),
-            Some(_) => {
-                Err(ApiError::bad_request("this server does not deliver notifications yet, so nothing was sent"))
-            }
-        }
-    })
-    .await
+    match notify_of_test(&app, &name).await {
+        Ok(()) => Ok(Reply::null()),
+        Err(error @ NotifyError::Unknown { .. }) => Err(ApiError::not_found(error.to_string())),
+        Err(NotifyError::Settings(error)) => Err(error.into()),
+        Err(error) => Err(ApiError::from_chain(&error)),
+    }
 }
 
 async fn list(app: Arc<App>, kind: &'static Kind) -> Result<Reply, ApiError> {

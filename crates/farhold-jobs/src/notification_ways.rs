@@ -1,0 +1,161 @@
+//! The ways that notifications leave this server by: what the settings and the host say of them, and one attempt.
+//!
+//! Which events there are and when they are tried again is not decided here.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use farhold_client::{Dialer, HttpProxy, ProxyTextError, TcpDialer, Trust};
+use farhold_notify::{
+    Configuration, DeliveryError, Event, EventId, Outside, Problem, Severity, Target, Templates, deliver,
+};
+use farhold_settings::{SettingsError, UserEntry};
+use farhold_types::Userid;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::app::App;
+use crate::host::full_name;
+use crate::task_work::{self, Crashed};
+
+/// The mail program of a host. Source: `docs/spec/schedules-and-tasks.md` 10.2.
+pub const MAIL_PROGRAM: &str = "/usr/sbin/sendmail";
+/// Port of the web interface that links lead to. Source: `docs/spec/schedules-and-tasks.md` 10.1.
+const PORT: u16 = 8007;
+
+/// The ways out, as far as they never change.
+pub struct NotificationWays {
+    /// Opens connections.
+    pub dialer: Arc<dyn Dialer>,
+    /// Whose certificates are trusted.
+    pub trust: Trust,
+    /// The mail program.
+    pub mail_program: PathBuf,
+    /// Where the administrator's templates are; need not exist.
+    pub templates: PathBuf,
+}
+
+impl NotificationWays {
+    /// Returns the ways out of this host. `templates`: where the administrator's are.
+    pub fn of_this_host(mail_program: PathBuf, templates: PathBuf) -> Self {
+        Self { dialer: Arc::new(TcpDialer), trust: Trust::System, mail_program, templates }
+    }
+}
+
+/// Why an attempt to notify failed. The chain of texts holds no secrets.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotifyError {
+    /// Settings cannot be read.
+    #[error("settings cannot be read")]
+    Settings(#[from] SettingsError),
+    /// The node's proxy has another form.
+    #[error("http-proxy of the node")]
+    Proxy(#[from] ProxyTextError),
+    /// There is no such target.
+    #[error("no such target '{name}'")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The target's settings cannot be used.
+    #[error("it cannot be used as it is set up")]
+    Unusable(#[source] Problem),
+    /// The delivery failed.
+    #[error("the notification was not delivered")]
+    Delivery(#[from] DeliveryError),
+    /// Work of ours panicked.
+    #[error("internal error")]
+    Crashed(#[from] Crashed),
+}
+
+impl NotifyError {
+    /// Returns whether another attempt makes no sense; see [`DeliveryError::is_permanent`].
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Delivery(error) if error.is_permanent())
+    }
+}
+
+/// Returns what deliveries need to know of the settings and the host as they are now. Blocking.
+fn outside(app: &App) -> Result<Outside, NotifyError> {
+    let node = app.settings.node().load()?.entries;
+    let users = app.settings.users().load()?.entries;
+    let mut addresses: HashMap<Userid, String> = HashMap::new();
+    for entry in users.usable() {
+        if let UserEntry::User(user) = entry
+            && let Some(email) = user.email.clone().filter(|email| !email.is_empty())
+        {
+            addresses.insert(user.userid.clone(), email);
+        }
+    }
+    let ways = &app.notification_ways;
+    Ok(Outside {
+        dialer: Arc::clone(&ways.dialer),
+        http_proxy: node.http_proxy().map(HttpProxy::parse).transpose()?,
+        trust: ways.trust.clone(),
+        mail_program: ways.mail_program.clone(),
+        node: app.node.name.clone(),
+        fqdn: full_name(&*app.host, &app.node.name),
+        email_from: node.values.get("email-from").map(str::to_owned),
+        address_of: Arc::new(move |user| addresses.get(user).cloned()),
+    })
+}
+
+/// Makes one attempt to tell a target of an event, with the settings and templates as they are now.
+///
+/// # Errors
+/// [`NotifyError`]; [`NotifyError::is_permanent`] says whether to try again.
+///
+/// # Cancel safety
+/// As [`deliver`].
+pub async fn notify(app: &Arc<App>, target: &Target, event: &Event) -> Result<(), NotifyError> {
+    let (of_app, told) = (Arc::clone(app), event.clone());
+    let (outside, words) = task_work::blocking(move || {
+        let words = Templates::new(of_app.notification_ways.templates.clone()).render(&told);
+        Ok::<_, NotifyError>((outside(&of_app)?, words))
+    })
+    .await?;
+    Ok(deliver(target, event, &words, &outside).await?)
+}
+
+/// Tells a target that somebody wants to know whether it works. It may be a disabled one.
+///
+/// # Errors
+/// [`NotifyError::Unknown`], or why the notification did not get there.
+pub async fn notify_of_test(app: &Arc<App>, name: &str) -> Result<(), NotifyError> {
+    let (of_app, wanted) = (Arc::clone(app), name.to_owned());
+    let (target, event) = task_work::blocking(move || {
+        let mut configuration = Configuration::load(&of_app.settings)?;
+        let is_wanted = |problem: &Problem| matches!(problem, Problem::Target { name, .. } if *name == wanted);
+        if let Some(at) = configuration.problems.iter().position(is_wanted) {
+            return Err(NotifyError::Unusable(configuration.problems.swap_remove(at)));
+        }
+        let target = configuration.target(&wanted).cloned();
+        let target = target.ok_or_else(|| NotifyError::Unknown { name: wanted.clone() })?;
+        Ok((target, test_event(&of_app, &wanted)))
+    })
+    .await?;
+    notify(app, &target, &event).await
+}
+
+fn test_event(app: &App, target: &str) -> Event {
+    let fqdn = full_name(&*app.host, &app.node.name);
+    let data: Map<String, Value> = [
+        ("hostname", json!(app.node.name)),
+        ("base-url", json!(format!("https://{fqdn}:{PORT}"))),
+        ("fqdn", json!(fqdn)),
+        ("target", json!(target)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect();
+    Event {
+        id: EventId::random(&*app.randomness),
+        severity: Severity::Info,
+        timestamp: app.clock.now(),
+        fields: [("hostname".to_owned(), app.node.name.clone())].into(),
+        template: "test".to_owned(),
+        data,
+    }
+}
