@@ -10,6 +10,7 @@ mod acl_check;
 mod backup;
 mod dry_run;
 mod examples;
+mod job_options;
 mod jobs;
 mod keys;
 mod node;
@@ -148,6 +149,7 @@ impl Catalogue {
         let commands = [
             remotes::commands(),
             jobs::commands(),
+            job_options::commands(),
             keys::commands(),
             backup::commands(),
             access::commands(),

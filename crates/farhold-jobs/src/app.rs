@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use crate::certificate::ServerCertificate;
 use crate::history::History;
 use crate::host::HostFiles;
+use crate::job_options::JobOptionsStore;
 use crate::job_runs::JobRuns;
 use crate::notification_ways::NotificationWays;
 use crate::open_backups::OpenBackups;
@@ -45,6 +46,8 @@ pub struct App {
     pub job_states: JobStates,
     /// What the runs of jobs did.
     pub job_runs: JobRuns,
+    /// Options of jobs that only we have.
+    pub job_options: JobOptionsStore,
     /// Datastores.
     pub stores: Stores,
     /// Progress of running syncs.
@@ -94,6 +97,9 @@ impl App {
         self.job_states.remove(key)?;
         if let Err(error) = self.job_runs.forget(key) {
             tracing::warn!("the runs of a removed job stay: {error}: {}", error.source);
+        }
+        if let Err(error) = self.job_options.remove(key) {
+            tracing::warn!("the options of a removed job stay: {error}");
         }
         Ok(())
     }

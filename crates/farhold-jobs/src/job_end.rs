@@ -13,35 +13,11 @@ use farhold_format::upid::Upid;
 use farhold_sync::{ProgressSnapshot, SyncReport};
 use farhold_tasks::job_state::{JobKey, JobLock};
 use farhold_tasks::{EndHook, TaskContext, TaskFailure};
+pub use farhold_types::JobKind;
 use farhold_types::{DatastoreName, Epoch, RemoteName, SyncJob};
 
 use crate::app::App;
 use crate::job_runs::JobRun;
-
-/// The kinds of jobs that have runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum JobKind {
-    /// A sync job, in either direction.
-    Sync,
-    /// A prune job.
-    Prune,
-    /// A verify job.
-    Verify,
-    /// The garbage collection of a datastore.
-    Gc,
-}
-
-impl JobKind {
-    /// Returns the word for it: `sync`, `prune`, `verify` or `gc`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sync => "sync",
-            Self::Prune => "prune",
-            Self::Verify => "verify",
-            Self::Gc => "gc",
-        }
-    }
-}
 
 /// What a run found and did, as far as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub mod gc;
 pub mod history;
 pub mod host;
 pub mod job_end;
+pub mod job_options;
 pub mod job_runs;
 mod job_turn;
 pub mod metric_probe;

@@ -23,6 +23,7 @@ use crate::certificate::NoCertificate;
 use crate::history::History;
 use crate::host::HostFiles;
 use crate::host::testing::FakeHost;
+use crate::job_options::JobOptionsStore;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::{RemovablePlaces, Stores};
@@ -139,6 +140,7 @@ impl TestServer {
             tasks: tasks.unwrap(),
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
             job_runs: crate::job_runs::JobRuns::new(at("lib/job-runs")),
+            job_options: JobOptionsStore::new(at("lib/farhold"), Arc::clone(&randomness)),
             open_backups: OpenBackups::new(at("lib/open-backups"), Arc::clone(&randomness)),
             sync_state_directory: at("lib/sync"),
             node: NodeFacts { name: "test".to_owned(), instance_id: "0123456789abcdef0123456789abcdef".to_owned() },

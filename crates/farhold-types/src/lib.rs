@@ -15,6 +15,7 @@ mod enums;
 mod epoch;
 mod group_filter;
 mod identity;
+mod job_options;
 mod listing;
 mod name;
 mod namespace;
@@ -34,6 +35,7 @@ pub use enums::{CryptMode, SyncDirection, SyncLevel, VerifyState};
 pub use epoch::Epoch;
 pub use group_filter::{FilterAction, FilterKind, GroupFilter};
 pub use identity::{Authid, Realm, TokenName, Userid};
+pub use job_options::{JobKind, JobOptions, PingUrl, PingUrlError, UnknownJobKind};
 pub use listing::{
     DeleteStatistics, GroupItem, NamespaceItem, SnapshotFileItem, SnapshotItem, VerificationItem, VersionItem,
 };

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
+use farhold_jobs::job_options::JobOptionsStore;
 use farhold_jobs::traffic::TrafficMeters;
 use farhold_jobs::{
     App, History, NodeFacts, NotificationWays, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate,
@@ -145,6 +146,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         tasks,
         job_states: JobStates::open(lib.join("jobstates"))?,
         job_runs: farhold_jobs::JobRuns::new(lib.join("farhold").join("job-runs")),
+        job_options: JobOptionsStore::new(lib.join("farhold"), Arc::clone(&parts.randomness)),
         stores,
         verify_turns: farhold_jobs::verify::VerifyTurns::default(),
         progress: ProgressBoard::default(),

@@ -22,6 +22,7 @@ mod config_traffic_control;
 mod config_verify;
 pub mod errors;
 mod farhold;
+mod farhold_job_options;
 mod farhold_probe;
 mod farhold_sync;
 mod gc;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_traffic_control::endpoints());
     all.extend(config_verify::endpoints());
     all.extend(farhold::endpoints());
+    all.extend(farhold_job_options::endpoints());
     all.extend(farhold_probe::endpoints());
     all.extend(farhold_sync::endpoints());
     all.extend(gc::endpoints());

@@ -3,6 +3,7 @@
 
 mod desk;
 mod downloads;
+mod job_options;
 mod jobs;
 mod permissions;
 mod remotes;

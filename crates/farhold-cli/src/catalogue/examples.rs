@@ -57,6 +57,16 @@ pub(super) const EXAMPLES: &[Examples] = &[
     (&["garbage-collection", "start"], &["farhold garbage-collection start store1"]),
     (&["garbage-collection", "status"], &["farhold garbage-collection status store1"]),
     (&["help"], &["farhold help sync-job create"]),
+    (&["job-options", "list"], &["farhold job-options list"]),
+    (&["job-options", "show"], &["farhold job-options show sync in1"]),
+    (
+        &["job-options", "update"],
+        &[
+            "farhold job-options update sync in1 --stale-after 26h --verify-after",
+            "farhold job-options update sync in1 --ping-success-file address.txt",
+            "farhold job-options update gc store1 --delete stale-after",
+        ],
+    ),
     (&["node", "server-identity"], &["farhold node server-identity"]),
     (&["node", "show"], &["farhold node show"]),
     (&["node", "update"], &["farhold node update --task-log-max-days 30"]),
