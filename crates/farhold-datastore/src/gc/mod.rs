@@ -44,7 +44,7 @@ pub struct GcOptions {
     pub cache_capacity: usize,
     /// Whether it is checked first that access times are kept.
     pub access_time_check: AccessTimeCheck,
-    /// Threads that touch and remove chunks.
+    /// Threads that touch and remove chunks. With one, everything happens on the caller's own, in the same order each time.
     pub threads: NonZero<usize>,
 }
 

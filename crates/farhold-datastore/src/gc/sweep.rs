@@ -1,7 +1,7 @@
 //! Sweeping: chunks that nobody touched for long enough are removed.
 //!
 //! Several threads take folders in turn. What they found is added up in the order of the folders, so that a log reads the
-//! same however many they are. A chunk that is to go is looked at a last time under the lock that insertions take.
+//! same however many they are; one thread is the caller's own. A chunk that is to go is looked at a last time under the lock that insertions take.
 //!
 //! Source: `docs/spec/datastore-format.md` 17, phase 2.
 
@@ -116,12 +116,33 @@ pub(super) fn sweep(
     watch: &GcWatch<'_>,
 ) -> Result<Swept, SweepError> {
     let folders = folders(store)?;
+    let mut total = Total { sum: Swept::default(), percent: 0, watch };
+    if threads.get() == 1 {
+        for folder in &folders {
+            total.add(folder.number, &sweep_folder(store, folder, cutoff, watch)?);
+        }
+    } else {
+        sweep_with_threads(store, &folders, cutoff, threads, &mut total)?;
+    }
+    if 0 < total.sum.leftovers {
+        watch.tell(&GcEvent::LeftoversRemoved { count: total.sum.leftovers });
+    }
+    Ok(total.sum)
+}
+
+fn sweep_with_threads(
+    store: &Datastore,
+    folders: &[Folder],
+    cutoff: &Cutoff,
+    threads: NonZero<usize>,
+    total: &mut Total<'_>,
+) -> Result<(), SweepError> {
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
-    let mut total = Total { sum: Swept::default(), percent: 0, watch };
+    let watch = total.watch;
     std::thread::scope(|scope| {
         for _ in 0..threads.get() {
-            let (sender, folders, next, is_over) = (sender.clone(), &folders, &next, &is_over);
+            let (sender, next, is_over) = (sender.clone(), &next, &is_over);
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let position = next.fetch_add(1, Ordering::Relaxed);
@@ -156,11 +177,7 @@ pub(super) fn sweep(
             Some(error) => Err(error),
             None => Ok(()),
         }
-    })?;
-    if 0 < total.sum.leftovers {
-        watch.tell(&GcEvent::LeftoversRemoved { count: total.sum.leftovers });
-    }
-    Ok(total.sum)
+    })
 }
 
 /// Returns the folders of chunks that exist, in order.

@@ -1,4 +1,4 @@
-//! Touching chunks: some threads set access times while one reads indexes.
+//! Touching chunks: some threads set access times while one reads indexes, or that one does both.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,21 +37,45 @@ struct State {
     failure: Mutex<Option<StorageError>>,
 }
 
-/// Gives work to the threads.
+impl State {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Who does the work.
+enum Hands<'a> {
+    /// Threads that wait for it.
+    Threads(SyncSender<Work>),
+    /// Whoever has it.
+    Own(&'a Datastore, &'a GcWatch<'a>),
+}
+
+/// Gives work to the threads, or does it.
 pub(super) struct Touchers<'a> {
-    sender: SyncSender<Work>,
+    hands: Hands<'a>,
     state: &'a State,
 }
 
 impl Touchers<'_> {
     /// Hands over work, waiting for a free thread. Returns whether there is any use in going on.
     pub(super) fn touch(&self, work: Work) -> bool {
-        // Sending fails only if all threads panicked.
-        !self.state.is_over.load(Ordering::Relaxed) && self.sender.send(work).is_ok()
+        if self.state.is_over() {
+            return false;
+        }
+        match &self.hands {
+            // Sending fails only if all threads panicked.
+            Hands::Threads(sender) => sender.send(work).is_ok(),
+            Hands::Own(store, watch) => {
+                do_work(store, &work, self.state, watch);
+                !self.state.is_over()
+            }
+        }
     }
 }
 
-/// Runs `read` with threads that touch chunks for it. Returns when all of them are done.
+/// Runs `read` with threads that touch chunks for it. Returns when all of them are done. With one thread there is only the
+/// caller's, so that all happens in one order, the same each time.
 ///
 /// # Errors
 /// The first chunk that could not be touched.
@@ -62,37 +86,54 @@ pub(super) fn touching<T>(
     read: impl FnOnce(Touchers<'_>) -> T,
 ) -> Result<T, StorageError> {
     let state = State::default();
-    let (sender, receiver) = sync_channel::<Work>(threads.get());
-    // Owned by the threads alone: should all of them panic, nobody waits for ever.
-    let receiver = Arc::new(Mutex::new(receiver));
-    let outcome = std::thread::scope(|scope| {
-        for _ in 0..threads.get() {
-            let (receiver, state) = (Arc::clone(&receiver), &state);
-            scope.spawn(move || run(store, &receiver, state, watch));
-        }
-        drop(receiver);
-        read(Touchers { sender, state: &state })
-    });
+    let outcome = if threads.get() == 1 {
+        read(Touchers { hands: Hands::Own(store, watch), state: &state })
+    } else {
+        with_threads(store, threads, watch, &state, read)
+    };
     match state.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(failure),
         None => Ok(outcome),
     }
 }
 
+fn with_threads<T>(
+    store: &Datastore,
+    threads: NonZero<usize>,
+    watch: &GcWatch<'_>,
+    state: &State,
+    read: impl FnOnce(Touchers<'_>) -> T,
+) -> T {
+    let (sender, receiver) = sync_channel::<Work>(threads.get());
+    // Owned by the threads alone: should all of them panic, nobody waits for ever.
+    let receiver = Arc::new(Mutex::new(receiver));
+    std::thread::scope(|scope| {
+        for _ in 0..threads.get() {
+            let receiver = Arc::clone(&receiver);
+            scope.spawn(move || run(store, &receiver, state, watch));
+        }
+        drop(receiver);
+        read(Touchers { hands: Hands::Threads(sender), state })
+    })
+}
+
 fn run(store: &Datastore, receiver: &Mutex<Receiver<Work>>, state: &State, watch: &GcWatch<'_>) {
     loop {
         let received = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(work) = received else { return };
-        if state.is_over.load(Ordering::Relaxed) {
-            continue;
+        if !state.is_over() {
+            do_work(store, &work, state, watch);
         }
-        match touch_all(store, &work, watch) {
-            Ok(Done::All) => {}
-            Ok(Done::Stopped) => state.is_over.store(true, Ordering::Relaxed),
-            Err(error) => {
-                state.is_over.store(true, Ordering::Relaxed);
-                state.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
+    }
+}
+
+fn do_work(store: &Datastore, work: &Work, state: &State, watch: &GcWatch<'_>) {
+    match touch_all(store, work, watch) {
+        Ok(Done::All) => {}
+        Ok(Done::Stopped) => state.is_over.store(true, Ordering::Relaxed),
+        Err(error) => {
+            state.is_over.store(true, Ordering::Relaxed);
+            state.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     }
 }

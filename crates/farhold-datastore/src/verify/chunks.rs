@@ -105,6 +105,16 @@ impl Verifier {
     ) -> Result<(), VerifyStopped> {
         let readers = self.options.readers.get().min(unread.len());
         let workers = self.options.workers.get().min(unread.len());
+        if self.options.readers.get() == 1 && self.options.workers.get() == 1 {
+            let mut examiner = Examiner::new();
+            for chunk in unread {
+                watch.check()?;
+                if let Some(encoded) = self.read_one(file, chunk, amounts, watch) {
+                    self.examine_one(&mut examiner, file, chunk, &encoded, amounts, watch);
+                }
+            }
+            return Ok(());
+        }
         let (next, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
         // As many chunks may wait as are being worked on.
         let (sender, receiver) = mpsc::sync_channel::<(&Unread, Bytes)>(workers);
@@ -120,15 +130,11 @@ impl Verifier {
                             is_stopped.store(true, Ordering::Relaxed);
                             return;
                         }
-                        match self.store.read_chunk(&chunk.digest) {
-                            Ok(encoded) => {
-                                amounts.read_bytes.fetch_add(encoded.len() as u64, Ordering::Relaxed);
-                                // Fails only if all workers panicked.
-                                if sender.send((chunk, encoded)).is_err() {
-                                    return;
-                                }
-                            }
-                            Err(error) => self.condemn(file, chunk.digest, error.into(), amounts, watch),
+                        // Sending fails only if all workers panicked.
+                        if let Some(encoded) = self.read_one(file, chunk, amounts, watch)
+                            && sender.send((chunk, encoded)).is_err()
+                        {
+                            return;
                         }
                     }
                 });
@@ -141,19 +147,52 @@ impl Verifier {
                     loop {
                         let received = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((chunk, encoded)) = received else { return };
-                        amounts.plain_bytes.fetch_add(chunk.size_bytes, Ordering::Relaxed);
-                        match examiner.examine(&chunk.digest, &encoded) {
-                            Ok(known) => {
-                                self.known().insert(chunk.digest, known);
-                            }
-                            Err(problem) => self.condemn(file, chunk.digest, problem, amounts, watch),
-                        }
+                        self.examine_one(&mut examiner, file, chunk, &encoded, amounts, watch);
                     }
                 });
             }
             drop(receiver);
         });
         if is_stopped.into_inner() { Err(VerifyStopped) } else { Ok(()) }
+    }
+
+    /// Reads a chunk; one that cannot be read is condemned.
+    fn read_one(
+        &self,
+        file: &ManifestFile,
+        chunk: &Unread,
+        amounts: &Amounts,
+        watch: &VerifyWatch<'_>,
+    ) -> Option<Bytes> {
+        match self.store.read_chunk(&chunk.digest) {
+            Ok(encoded) => {
+                amounts.read_bytes.fetch_add(encoded.len() as u64, Ordering::Relaxed);
+                Some(encoded)
+            }
+            Err(error) => {
+                self.condemn(file, chunk.digest, error.into(), amounts, watch);
+                None
+            }
+        }
+    }
+
+    /// Remembers what the content of a chunk is like.
+    fn examine_one(
+        &self,
+        examiner: &mut Examiner,
+        file: &ManifestFile,
+        chunk: &Unread,
+        encoded: &[u8],
+        amounts: &Amounts,
+        watch: &VerifyWatch<'_>,
+    ) {
+        amounts.plain_bytes.fetch_add(chunk.size_bytes, Ordering::Relaxed);
+        match examiner.examine(&chunk.digest, encoded) {
+            Ok(known) => {
+                self.known().insert(chunk.digest, known);
+            }
+            Err(problem) => self.condemn(file, chunk.digest, problem, amounts, watch),
+        }
     }
 
     /// Remembers a chunk as bad, tells it, and sets its file aside if that is damaged.

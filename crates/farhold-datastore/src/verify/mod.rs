@@ -42,7 +42,8 @@ pub enum ReadOrder {
     Index,
 }
 
-/// How a verification works.
+/// How a verification works. With one reader and one worker everything happens on the caller's own thread, in the order of
+/// reading.
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyOptions {
     /// Threads that read chunks.
