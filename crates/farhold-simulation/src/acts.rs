@@ -7,12 +7,16 @@ use farhold_types::{BackupType, Clock, Group, Namespace, Snapshot, VerifyState};
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::Backup;
+use crate::collection::collect_garbage;
+use crate::damage::{damage_chunk, damage_source_chunk};
 use crate::disk::Crash;
 use crate::ledger::Place;
 use crate::network::Weather;
+use crate::pruning::prune_all;
 use crate::rng::Rng;
 use crate::server::{BackupJob, groups, mark_verified, snapshots};
-use crate::upkeep::{collect_garbage, damage_chunk, damage_source_chunk, verify_all};
+use crate::turns::Rhythm;
+use crate::verification::verify_all;
 use crate::world::World;
 
 /// Something that happens once.
@@ -44,6 +48,10 @@ pub enum Act {
     TargetProtect,
     /// Notes of a snapshot of the target change.
     TargetNotes,
+    /// The target is pruned by rules.
+    TargetPruneByRules,
+    /// A group of the target is moved to another namespace.
+    TargetMove,
     /// Garbage is collected on the target.
     TargetGarbage,
     /// A chunk of the target goes bad.
@@ -68,7 +76,7 @@ pub enum Act {
 
 /// How often each act is chosen, relative to the others.
 const WEIGHTS: &[(Act, u64)] = &[
-    (Act::SourceBackup, 30),
+    (Act::SourceBackup, 26),
     (Act::SourcePrune, 12),
     (Act::SourceForget, 3),
     (Act::SourceNamespace, 3),
@@ -77,13 +85,15 @@ const WEIGHTS: &[(Act, u64)] = &[
     (Act::SourceVerify, 6),
     (Act::SourceRestart, 3),
     (Act::SourceDamage, 2),
-    (Act::TargetBackup, 5),
+    (Act::TargetBackup, 8),
     (Act::TargetPrune, 6),
-    (Act::TargetProtect, 6),
+    (Act::TargetProtect, 8),
     (Act::TargetNotes, 4),
-    (Act::TargetGarbage, 8),
+    (Act::TargetPruneByRules, 7),
+    (Act::TargetMove, 6),
+    (Act::TargetGarbage, 16),
     (Act::TargetDamage, 3),
-    (Act::TargetVerify, 4),
+    (Act::TargetVerify, 6),
     (Act::TargetLock, 3),
     (Act::TargetFull, 3),
     (Act::TargetKill, 4),
@@ -120,9 +130,14 @@ impl World {
     /// Does one thing. Refusals are part of life and end in the trace only.
     pub async fn perform(&self, act: Act, rng: Rng, cancel: CancellationToken) {
         let outcome = self.try_perform(act, &rng, &cancel).await;
+        self.note_outcome(&format!("{act:?}"), outcome);
+    }
+
+    /// Tells in the trace what became of something.
+    pub(crate) fn note_outcome(&self, what: &str, outcome: anyhow::Result<String>) {
         match outcome {
-            Ok(what) => self.book.note(|| format!("{act:?}: {what}")),
-            Err(error) => self.book.note(|| format!("{act:?}: refused, {error:#}")),
+            Ok(done) => self.book.note(|| format!("{what}: {done}")),
+            Err(error) => self.book.note(|| format!("{what}: refused, {error:#}")),
         }
     }
 
@@ -145,9 +160,15 @@ impl World {
             }
             Act::SourceDamage => damage_source_chunk(self, rng),
             Act::TargetProtect => self.protect(rng),
-            Act::TargetGarbage => collect_garbage(self, rng).await,
+            Act::TargetPruneByRules => {
+                // What the rules would remove is worth protecting.
+                let _ = self.protect(rng);
+                prune_all(self, rng, Rhythm::random(rng)).await
+            }
+            Act::TargetMove => self.move_group(rng).await,
+            Act::TargetGarbage => self.collect_beside_a_backup(rng).await,
             Act::TargetDamage => damage_chunk(self, rng),
-            Act::TargetVerify => verify_all(self),
+            Act::TargetVerify => verify_all(self, rng, Rhythm::random(rng)).await,
             Act::TargetLock => self.lock_group(rng).await,
             Act::TargetFull => {
                 self.target.disk().limit_space(Some(rng.below(10)));
@@ -174,6 +195,22 @@ impl World {
                 Ok(String::new())
             }
         }
+    }
+
+    /// Collects garbage; often a client backs up meanwhile and before.
+    async fn collect_beside_a_backup(&self, rng: &Rng) -> anyhow::Result<String> {
+        let (of_backup, is_alone) = (rng.fork(), rng.chance(40));
+        let backup = async {
+            if !is_alone {
+                let outcome = self.back_up(Side::Target, &of_backup).await;
+                self.note_outcome("a backup beside a collection", outcome);
+            }
+        };
+        let collection = async {
+            tokio::time::sleep(rng.millis(0, 3 * self.tempo.longest_pause_ms)).await;
+            collect_garbage(self, rng, Rhythm::random(rng)).await
+        };
+        tokio::join!(backup, collection).1
     }
 
     fn plan_death(&self, how: Crash, rng: &Rng) -> String {
@@ -208,7 +245,7 @@ impl World {
             return Ok(format!("{snapshot} in {} is taken", ns.log_name()));
         }
         let verified = rng.chance(50).then(|| if rng.chance(85) { VerifyState::Ok } else { VerifyState::Failed });
-        let pause = if rng.chance(50) { Duration::ZERO } else { rng.millis(1, 2500) };
+        let pause = if rng.chance(50) { Duration::ZERO } else { rng.millis(1, self.tempo.longest_pause_ms) };
         let gives_up_after = rng.chance(12).then_some(1);
         let job = BackupJob { ns: ns.clone(), snapshot, owner, backup, verified, pause, gives_up_after };
         let what = format!("{} in {}", job.snapshot, ns.log_name());

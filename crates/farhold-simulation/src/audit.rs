@@ -49,7 +49,7 @@ impl Before {
 /// The target cannot be listed.
 pub fn audit(world: &World, before: &Before, options: &SyncOptions) -> anyhow::Result<Vec<String>> {
     let now = read(&world.target.store())?;
-    let mut wrong = Vec::new();
+    let mut wrong = std::mem::take(&mut world.book.ledger().wrong);
     check_content(world, &now, &mut wrong);
     check_removals(world, before, &now, options, &mut wrong);
     check_scope(world, before, options, &mut wrong);

@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) plant: Plant,
     /// Draws for planted faults only, so that a world with one begins like the world without.
     pub(crate) plant_chance: Rng,
+    /// What damaged files held before.
+    pub(crate) undamaged: BTreeMap<StorePath, Bytes>,
 }
 
 /// The disk of one server. Clones are the same disk.
@@ -114,6 +116,7 @@ impl Disk {
             plant_chance: Rng::new(chance.below(u64::MAX)),
             chance,
             plant: Plant::Nothing,
+            undamaged: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), clock }
     }
@@ -152,6 +155,11 @@ impl Disk {
         self.lock().plant = plant;
     }
 
+    /// Returns the planted fault.
+    pub fn planted(&self) -> Plant {
+        self.lock().plant
+    }
+
     /// Ends the process now.
     pub fn crash(&self, how: Crash) {
         self.lock().crash(how);
@@ -181,11 +189,28 @@ impl Disk {
         found
     }
 
+    /// Returns the chunk files, damaged ones that were set aside too, with the second in which they were last accessed.
+    pub fn chunk_files(&self) -> Vec<(String, i64)> {
+        let state = self.lock();
+        let mut found = Vec::new();
+        let Some(chunks) = state.entry(ROOT, ".chunks").and_then(|number| state.now.get(&number)) else { return found };
+        for folder in chunks.iter().filter(|(name, _)| !name.starts_with('.')).map(|(_, number)| number) {
+            for (name, number) in state.now.get(folder).into_iter().flatten() {
+                let accessed = state.nodes.get(number).map_or(0, |node| node.accessed);
+                found.push((name.clone(), i64::try_from(accessed / 1_000_000_000).unwrap_or(i64::MAX)));
+            }
+        }
+        found
+    }
+
     /// Replaces the content of a file behind the program's back, or removes it with `None`. Durable at once.
     pub fn damage(&self, path: &str, content: Option<Bytes>) {
         let mut state = self.lock();
         let Ok(path) = path.parse::<StorePath>() else { return };
         let Ok((directory, name)) = state.place(&path) else { return };
+        if let Ok(old) = state.file(&path).cloned() {
+            state.undamaged.entry(path).or_insert(old);
+        }
         match content {
             None => state.change(Change::Remove { directory, name }),
             Some(content) => {

@@ -7,7 +7,7 @@ use farhold_datastore::{ChunkError, Datastore, DatastoreError};
 use farhold_format::blob::BlobDecoder;
 use farhold_format::index::Index;
 use farhold_format::manifest::Manifest;
-use farhold_types::{ArchiveKind, Authid, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, VerifyState};
+use farhold_types::{ArchiveKind, Authid, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, VerifyState};
 
 use crate::backup::{Backup, key};
 
@@ -105,9 +105,9 @@ pub fn finished(facts: &StoreFacts) -> BTreeMap<(Namespace, Snapshot), &Snapshot
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// A chunk of it is missing.
-    ChunkMissing(farhold_types::Digest),
+    ChunkMissing(Digest),
     /// A chunk of it cannot be decoded or has other content than its digest says.
-    ChunkDamaged(farhold_types::Digest),
+    ChunkDamaged(Digest),
     /// The file itself is missing, damaged or has other content.
     File(String),
 }
@@ -183,9 +183,7 @@ impl Reader {
                 }
             };
             let plain = self.decode(&encoded, is_encrypted);
-            let computed = plain
-                .as_ref()
-                .map(|plain| if is_encrypted { key().chunk_digest(plain) } else { farhold_crypto::sha256(plain) });
+            let computed = plain.as_ref().map(|plain| digest_of(plain, is_encrypted));
             match plain {
                 Some(plain) if computed == Some(digest) => whole.extend(plain),
                 _ => faults.push(Fault::ChunkDamaged(digest)),
@@ -193,4 +191,17 @@ impl Reader {
         }
         whole
     }
+}
+
+/// Returns whether a store has a chunk with the right content.
+pub fn is_sound(store: &Datastore, digest: &Digest) -> bool {
+    let Ok(encoded) = store.read_chunk(digest) else { return false };
+    let mut reader = Reader::default();
+    [false, true].into_iter().any(|is_encrypted| {
+        reader.decode(&encoded, is_encrypted).is_some_and(|plain| digest_of(&plain, is_encrypted) == *digest)
+    })
+}
+
+fn digest_of(plain: &[u8], is_encrypted: bool) -> Digest {
+    if is_encrypted { key().chunk_digest(plain) } else { farhold_crypto::sha256(plain) }
 }

@@ -36,12 +36,47 @@ pub struct Ledger {
     pub taken_away: BTreeMap<Digest, BTreeSet<Place>>,
     /// Chunks that were taken away since the round began. A run that had stored one before cannot know it.
     pub taken_now: BTreeSet<Digest>,
+    /// Every chunk of the target that went bad or vanished through a fault, in order.
+    pub damage_log: Vec<Digest>,
+    /// What was seen to be wrong while it happened, for the next audit.
+    pub wrong: Vec<String>,
+    /// What was done so far.
+    pub done: Done,
     /// Original bytes of damaged files of the source.
     pub source_damage: BTreeMap<String, Bytes>,
     /// Whether the target's disk ever lost power.
     pub had_power_failure: bool,
     /// Whether a process of the target ever died.
     pub had_death: bool,
+}
+
+/// Counts of what upkeep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Garbage collections that were completed.
+    pub collections: u64,
+    /// Chunks that they removed.
+    pub collected_chunks: u64,
+    /// Snapshots that were verified.
+    pub verified: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Snapshots that were pruned by rules.
+    pub pruned: u64,
+    /// Groups that were moved.
+    pub moves: u64,
+}
+
+impl Done {
+    /// Adds those of another world.
+    pub const fn add(&mut self, other: &Self) {
+        self.collections += other.collections;
+        self.collected_chunks += other.collected_chunks;
+        self.verified += other.verified;
+        self.failed += other.failed;
+        self.pruned += other.pruned;
+        self.moves += other.moves;
+    }
 }
 
 /// A ledger that everybody in a world shares, with a trace for people.

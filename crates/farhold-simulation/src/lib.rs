@@ -11,17 +11,22 @@
 pub mod acts;
 pub mod audit;
 pub mod backup;
+pub mod collection;
+pub mod damage;
 pub mod disk;
 pub mod facts;
 mod last_runs;
 pub mod ledger;
 pub mod model;
 pub mod mount;
+pub mod moving;
 pub mod network;
 pub mod plant;
+pub mod pruning;
 pub mod rng;
 pub mod server;
-pub mod upkeep;
+pub mod turns;
+pub mod verification;
 pub mod world;
 
 use std::path::Path;

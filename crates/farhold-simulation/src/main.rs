@@ -14,6 +14,7 @@ const USAGE: &str = "\
 usage: simulate [--seeds N] [--from S]    live through the worlds of N seeds (default 1000) from S on (default 1)
        simulate --seed S [--trace]        live through one and tell what happens
        --keep-going                       do not stop at the first world that ends badly
+       --plant FAULT                      plant a fault, for example WritersIgnored
 ";
 
 fn main() -> ExitCode {
@@ -35,8 +36,15 @@ fn scratch() -> anyhow::Result<tempfile::TempDir> {
     made.context("cannot make a folder for lock files")
 }
 
+fn planted(name: Option<&String>) -> anyhow::Result<Plant> {
+    let is_meant = |plant: &&Plant| name.is_some_and(|name| *name == format!("{plant:?}"));
+    let plant = Plant::ALL.iter().find(is_meant).copied();
+    plant.with_context(|| format!("--plant needs one of {:?}", Plant::ALL))
+}
+
 fn run(arguments: &[String]) -> anyhow::Result<bool> {
     let (mut seeds, mut from, mut traces, mut keeps_going) = (1000u64, 1u64, false, false);
+    let mut plant = Plant::Nothing;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || -> anyhow::Result<u64> {
@@ -47,6 +55,7 @@ fn run(arguments: &[String]) -> anyhow::Result<bool> {
             "--seeds" => seeds = number()?,
             "--from" => from = number()?,
             "--seed" => (from, seeds) = (number()?, 1),
+            "--plant" => plant = planted(arguments.next())?,
             "--trace" => traces = true,
             "--keep-going" => keeps_going = true,
             _ => bail!("unknown option {argument}\n\n{USAGE}"),
@@ -67,7 +76,7 @@ fn run(arguments: &[String]) -> anyhow::Result<bool> {
                     }
                     let seed = from + number;
                     let own = folder.path().join(seed.to_string());
-                    let ending = simulate(seed, &own, traces, Plant::Nothing);
+                    let ending = simulate(seed, &own, traces, plant);
                     let _ = std::fs::remove_dir_all(&own);
                     if traces {
                         println!("{}", ending.trace);

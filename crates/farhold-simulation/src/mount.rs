@@ -14,6 +14,7 @@ use farhold_storage::{
 
 use crate::disk::{Change, Crash, Disk, State};
 use crate::plant::Plant;
+use crate::turns::{breathe, glasses};
 
 /// The disk as one process sees it.
 #[derive(Clone)]
@@ -93,6 +94,15 @@ impl Mount {
 impl Storage for Mount {
     fn read(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
         let state = self.look(Operation::Read, path)?;
+        let glasses = glasses();
+        if glasses.is_blind_to_damage
+            && let Some(content) = state.undamaged.get(path)
+        {
+            return Ok(content.clone());
+        }
+        if glasses.invents_damage && path.as_str().starts_with(".chunks/") && state.plant_chance.chance(3) {
+            return Ok(state.file(path)?.iter().rev().copied().collect());
+        }
         let content = state.file(path)?;
         if max_bytes < content.len() as u64 {
             return Err(StorageError::TooLarge { path: path.to_string(), max_bytes });
@@ -112,7 +122,9 @@ impl Storage for Mount {
 
     fn stat(&self, path: &StorePath) -> Result<Stat, StorageError> {
         let state = self.look(Operation::Stat, path)?;
-        if state.plant == Plant::ProtectionIgnored && path.file_name() == Some(".protected") {
+        let glasses = glasses();
+        let is_blind = state.plant == Plant::ProtectionIgnored || glasses.is_blind_to_protection;
+        if is_blind && path.file_name() == Some(".protected") {
             return Err(State::missing(path));
         }
         let number = state.find(path)?;
@@ -126,16 +138,20 @@ impl Storage for Mount {
             size_bytes: node.content.as_ref().map_or(0, |content| content.len() as u64),
             mode: node.mode,
             inode: number,
-            accessed: time(node.accessed),
+            accessed: glasses.accessed(time(node.accessed)),
             modified: time(node.modified),
         })
     }
 
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
+        // Nobody lists directories of snapshots while holding a lock that others wait for.
+        breathe();
         let state = self.look(Operation::List, path)?;
         let number = state.directory(path)?;
         let kind = |number: &u64| if state.now.contains_key(number) { EntryKind::Directory } else { EntryKind::File };
-        let entries = state.now.get(&number).into_iter().flatten();
+        let is_blind = glasses().is_blind_to_protection;
+        let is_seen = |name: &String| !is_blind || name != ".protected";
+        let entries = state.now.get(&number).into_iter().flatten().filter(|(name, _)| is_seen(name));
         Ok(entries.map(|(name, number)| Entry { name: name.clone(), kind: kind(number) }).collect())
     }
 
@@ -260,6 +276,10 @@ impl Storage for Mount {
     fn remove_file(&self, path: &StorePath) -> Result<(), StorageError> {
         let mut state = self.change(Operation::RemoveFile, path)?;
         state.file(path)?;
+        let is_left = state.plant == Plant::GarbageLeft && path.as_str().starts_with(".chunks/");
+        if is_left && state.plant_chance.chance(20) {
+            return Ok(());
+        }
         let (directory, name) = state.place(path)?;
         state.change(Change::Remove { directory, name });
         Ok(())

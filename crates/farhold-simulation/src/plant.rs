@@ -1,8 +1,9 @@
-//! Faults planted below the engine, to show that the simulation finds such faults.
+//! Faults planted below the engine and the datastore, to show that the simulation finds such faults.
 //!
-//! Each makes the pulling server's disk or the line break one promise silently, with the same effect as an error in the
-//! engine or the datastore: a commit before its chunks, a skipped check, a forgotten mark of use, an owner that nobody
-//! compares, a listing taken for complete. A simulation that did not notice would prove nothing about the real ones.
+//! Each makes the pulling server's disk or the line break one promise silently, or lets a job of the datastore see
+//! something else than what is there, with the same effect as an error in the engine or the datastore: a commit before
+//! its chunks, a skipped check, a forgotten mark of use, an owner that nobody compares, a listing taken for complete, a
+//! collection that knows of no writers. A simulation that did not notice would prove nothing about the real ones.
 
 /// A planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,11 +29,27 @@ pub enum Plant {
     NotAtomic,
     /// Listings of the source miss a snapshot now and then and are taken for complete.
     ListingShortened,
+    /// Garbage collection knows of no writers of its own process.
+    WritersIgnored,
+    /// Garbage collection has no grace for what was used a little before the oldest writer began.
+    GraceIgnored,
+    /// Garbage collection finds the journal of moves empty.
+    MovesIgnored,
+    /// Garbage collection leaves some chunks alone that nobody uses.
+    GarbageLeft,
+    /// Verification does not see damage.
+    DamageOverlooked,
+    /// Verification calls good chunks bad.
+    DamageInvented,
+    /// Pruning does not see what is protected.
+    PruneBlind,
+    /// Pruning keeps one less than it was told.
+    PruneGreedy,
 }
 
 impl Plant {
     /// All faults.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::ChunkLost,
         Self::ChunkUnchecked,
         Self::NeverFlushed,
@@ -42,5 +59,13 @@ impl Plant {
         Self::LeftBehind,
         Self::NotAtomic,
         Self::ListingShortened,
+        Self::WritersIgnored,
+        Self::GraceIgnored,
+        Self::MovesIgnored,
+        Self::GarbageLeft,
+        Self::DamageOverlooked,
+        Self::DamageInvented,
+        Self::PruneBlind,
+        Self::PruneGreedy,
     ];
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use farhold_datastore::{Datastore, DatastoreError, OpenOptions};
 use farhold_format::manifest::Manifest;
+use farhold_format::upid::Upid;
 use farhold_storage::Storage;
 use farhold_types::{Authid, Clock, Epoch, Group, Namespace, Snapshot, SyncLevel, VerificationItem, VerifyState};
 use tokio::time::Instant;
@@ -67,6 +68,8 @@ pub struct ServerOptions {
     pub clock: WorldClock,
     /// Chance of this server.
     pub rng: Rng,
+    /// By how much the clock of the file system is behind the server's.
+    pub lag: Duration,
 }
 
 struct Process {
@@ -103,7 +106,8 @@ impl Server {
     /// A bug.
     pub fn new(options: ServerOptions) -> anyhow::Result<Self> {
         let clock = options.clock;
-        let disk = Disk::new(Arc::new(move || clock.nanos()), options.rng.fork());
+        let lag = u64::try_from(options.lag.as_nanos()).unwrap_or(0);
+        let disk = Disk::new(Arc::new(move || clock.nanos().saturating_sub(lag)), options.rng.fork());
         let mount = disk.mount();
         mount.create_dir(&".chunks".parse()?, 0o750)?;
         mount.sync_all()?;
@@ -124,6 +128,20 @@ impl Server {
     /// Returns the disk.
     pub const fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    /// Returns another handle on the store that knows nothing of the writers that use the first.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub fn ignorant_store(&self) -> anyhow::Result<Datastore> {
+        let process = Process { mount: self.mount(), ..open(&self.options, &self.disk)? };
+        Ok(process.store)
+    }
+
+    /// Returns the path of the journal of moves.
+    pub fn journal(&self) -> PathBuf {
+        self.options.locks.join(self.options.name).join("move-journal")
     }
 
     /// Returns whether the present process died.
@@ -214,10 +232,15 @@ impl BackupJob {
     }
 }
 
+/// Returns the name of a task that begins now.
+pub fn task(worker_type: &str, now: Epoch) -> Upid {
+    let text = format!("UPID:sim:00000001:00000002:00000003:{:08X}:{worker_type}:store:root@pam:", now.0);
+    text.parse().expect("the parts are well-formed")
+}
+
 /// Returns a verification result by some task.
 pub fn verification(state: VerifyState) -> VerificationItem {
-    let upid = "UPID:sim:00000001:00000002:00000003:69560000:verify:store:root@pam:".to_owned();
-    VerificationItem { upid, state }
+    VerificationItem { upid: task("verify", Epoch(1_767_225_600)).to_string(), state }
 }
 
 /// Marks a snapshot as verified with this result.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acts::{Act, Side, random_group};
 use crate::audit::{Before, audit, leftovers};
 use crate::backup::Backup;
-use crate::ledger::Book;
+use crate::ledger::{Book, Done};
 use crate::network::{Network, SimulatedSource, Weather};
 use crate::plant::Plant;
 use crate::rng::Rng;
@@ -41,9 +41,31 @@ pub struct World {
     pub book: Book,
     /// Who owns the backups of the source, and some that are made on the target.
     pub owners: (Authid, Authid),
+    /// Seconds for which garbage collection keeps what nobody uses.
+    pub cutoff_seconds: i64,
+    /// How fast things go in this world.
+    pub tempo: Tempo,
     rng: Rng,
     base: SyncOptions,
     pace: Arc<Pace>,
+}
+
+/// How fast things go in a world.
+#[derive(Debug, Clone, Copy)]
+pub struct Tempo {
+    /// Longest pause of a client between two steps of a backup, in milliseconds.
+    pub longest_pause_ms: u64,
+    /// Time after the beginning of a round within which most things happen, in milliseconds.
+    pub dense_ms: u64,
+    /// Time after the beginning of a round within which everything happens, in milliseconds.
+    pub longest_ms: u64,
+}
+
+impl Tempo {
+    /// Everything happens within seconds.
+    const BRISK: Self = Self { longest_pause_ms: 2500, dense_ms: 4000, longest_ms: 30_000 };
+    /// Clients take longer than garbage is kept.
+    const SLUGGISH: Self = Self { longest_pause_ms: 200_000, dense_ms: 200_000, longest_ms: 600_000 };
 }
 
 /// How long pieces of blocking work last in this world.
@@ -74,6 +96,8 @@ pub struct Statistics {
     pub chunks: u64,
     /// Times at which the target's process died.
     pub deaths: u64,
+    /// What upkeep did.
+    pub done: Done,
 }
 
 impl Statistics {
@@ -84,6 +108,7 @@ impl Statistics {
         self.changed_snapshots += other.changed_snapshots;
         self.chunks += other.chunks;
         self.deaths += other.deaths;
+        self.done.add(&other.done);
     }
 }
 
@@ -100,15 +125,21 @@ impl World {
         let rng = Rng::new(seed);
         let clock = WorldClock::new();
         let sync_level = if rng.chance(70) { SyncLevel::Filesystem } else { SyncLevel::File };
-        let server = |name, rng: &Rng| {
-            Server::new(ServerOptions { name, locks: folder.join("locks"), sync_level, clock, rng: rng.fork() })
+        // Without any cut-off the clocks must agree.
+        let is_strict = rng.chance(60);
+        let cutoff_seconds = if is_strict { 0 } else { 60 };
+        let tempo = if is_strict || rng.chance(30) { Tempo::BRISK } else { Tempo::SLUGGISH };
+        let lag = if is_strict { Duration::ZERO } else { rng.millis(0, 4000) };
+        let server = |name, lag, rng: &Rng| {
+            let (locks, rng) = (folder.join("locks"), rng.fork());
+            Server::new(ServerOptions { name, locks, sync_level, clock, rng, lag })
         };
         let weather = Weather { delay_ms: rng.below(120), ..Weather::default() };
         let network = Network::new(rng.fork());
         network.set_weather(weather);
         let longest_us = if rng.chance(30) { 0 } else { rng.below(8000) };
         let pace = Arc::new(Pace { rng: rng.fork(), longest_us, begun: AtomicU64::new(0) });
-        let (source, target) = (server("src", &rng)?, server("dst", &rng)?);
+        let (source, target) = (server("src", Duration::ZERO, &rng)?, server("dst", lag, &rng)?);
         target.disk().plant(plant);
         network.plant(plant);
         let base = Self::base_options(&rng, folder, pace.clone())?;
@@ -119,6 +150,8 @@ impl World {
             weather,
             book: Book::new(clock, traces),
             owners: ("client@pbs".parse()?, "other@pbs".parse()?),
+            cutoff_seconds,
+            tempo,
             rng,
             base,
             pace,
@@ -231,6 +264,11 @@ impl World {
         }
         self.calm_down()?;
         self.last_runs(&options, &mut statistics).await.context("after the last round")?;
+        let before = Before::read(self)?;
+        self.last_collection().await.context("after the last run")?;
+        let wrong = audit(self, &before, &options)?;
+        anyhow::ensure!(wrong.is_empty(), "after the last collection: {}", wrong.join("\n"));
+        statistics.done = self.book.ledger().done;
         statistics.deaths = self.target.disk().deaths();
         Ok(statistics)
     }
@@ -265,6 +303,9 @@ impl World {
     }
 
     async fn round(&self, number: u64, options: &SyncOptions, statistics: &mut Statistics) -> anyhow::Result<()> {
+        // What is relied on without being touched must look old some time.
+        let idle = *self.rng.pick(&[0, 0, 400, 7200]).unwrap_or(&0);
+        tokio::time::sleep(Duration::from_secs(idle)).await;
         self.begin_round();
         self.target.disk().flush();
         let before = Before::read(self)?;
@@ -273,7 +314,8 @@ impl World {
         for _ in 0..self.rng.below(12) {
             let (world, act, rng, cancel) = (self.clone(), Act::random(&self.rng), self.rng.fork(), cancel.clone());
             // Dense around the run, which takes seconds, and some later.
-            let begin = if rng.chance(80) { rng.millis(0, 4000) } else { rng.millis(0, 30_000) };
+            let limit = if rng.chance(80) { self.tempo.dense_ms } else { self.tempo.longest_ms };
+            let begin = rng.millis(0, limit);
             acts.spawn(async move {
                 tokio::time::sleep(begin).await;
                 world.perform(act, rng, cancel).await;

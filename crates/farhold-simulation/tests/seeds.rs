@@ -63,6 +63,9 @@ fn every_world_ends_well() {
     let total = total.into_inner().unwrap();
     assert!(WORLDS * 3 < total.runs && WORLDS * 3 < total.changed_snapshots, "{total:?}");
     assert!(WORLDS * 20 < total.chunks && WORLDS / 10 < total.deaths, "{total:?}");
+    let done = total.done;
+    assert!(WORLDS / 2 < done.collections && WORLDS / 2 < done.collected_chunks && WORLDS / 2 < done.moves, "{done:?}");
+    assert!(WORLDS < done.verified && WORLDS / 20 < done.failed && WORLDS / 20 < done.pruned, "{done:?}");
     assert!(total.runs / 2 < total.good_runs && total.good_runs < total.runs, "{total:?}");
 }
 

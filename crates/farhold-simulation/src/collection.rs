@@ -1,0 +1,206 @@
+//! Garbage collection in a world: the product's own, in turns with whatever else happens.
+//!
+//! Its cut-off is a minute, the shortest that can be configured, or none at all, which is stricter than the rules ask: then
+//! a chunk that a writer relies on without having touched it is removed. That nothing is removed that anything refers to is
+//! seen by the audits; that nothing stays longer than it may is checked here.
+//!
+//! Source: `docs/spec/datastore-format.md` 17.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::ensure;
+use farhold_datastore::gc::{GcError, GcEvent, GcOptions, GcWatch, MarkError};
+use farhold_datastore::{AccessTimeCheck, Datastore, GcStatus};
+use farhold_format::index::Index;
+use farhold_storage::StorageError;
+use farhold_types::{ArchiveKind, Digest, Epoch};
+
+use crate::plant::Plant;
+use crate::rng::Rng;
+use crate::server::task;
+use crate::turns::{Glasses, Rhythm, breathe, in_turns, put_on};
+use crate::world::World;
+
+/// The chunk of the access time check, to which no index refers.
+const ZEROS: &str = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
+
+/// How a collection ended, and from which second of access on it spared chunks.
+type Ending = (Result<GcStatus, GcError>, Option<Epoch>);
+
+/// Collects garbage on the target. `rhythm`: how the collection takes turns with the rest.
+///
+/// # Errors
+/// It was refused for a reason that the world has.
+pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow::Result<String> {
+    let plant = world.target.disk().planted();
+    let store = if plant == Plant::WritersIgnored {
+        // It would not know of another collection either; that is not the fault that is meant.
+        ensure!(!world.is_journal_busy() && world.target.store().lock_process_exclusive().is_ok(), "another runs");
+        world.target.ignorant_store()?
+    } else {
+        world.target.store()
+    };
+    let options = GcOptions {
+        cutoff_seconds: world.cutoff_seconds,
+        cache_capacity: *rng.pick(&[0, 16, 4096]).unwrap_or(&0),
+        access_time_check: if rng.chance(3) { AccessTimeCheck::Run } else { AccessTimeCheck::Skip },
+        threads: NonZero::<usize>::MIN,
+    };
+    world.book.note(|| format!("garbage collection begins, {options:?}, {rhythm:?}"));
+    let (of_work, of_pauses) = (world.clone(), world.clone());
+    let chance = rng.fork();
+    let meanwhile = move || {
+        if chance.chance(15) {
+            of_pauses.disturb(&chance);
+        }
+    };
+    let work = move || {
+        let _known = (plant == Plant::WritersIgnored).then(|| of_work.target.store().lock_process_exclusive());
+        collect(&of_work, &store, &options, plant)
+    };
+    let (outcome, min_access) = in_turns(rhythm, work, meanwhile).await?;
+    match outcome {
+        Ok(status) => {
+            // A power failure in its last step may have turned back times of access.
+            if !world.target.is_dead() {
+                world.judge_collection(min_access);
+            }
+            let mut ledger = world.book.ledger();
+            ledger.done.collections += 1;
+            ledger.done.collected_chunks += status.removed_chunks;
+            Ok(format!("{status:?}"))
+        }
+        Err(error) => {
+            if !world.excuses(&error) {
+                world.book.ledger().wrong.push(format!("garbage was not collected: {:#}", anyhow::anyhow!(error)));
+                return Ok("it must not fail".to_owned());
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Blocking.
+fn collect(world: &World, store: &Datastore, options: &GcOptions, plant: Plant) -> Ending {
+    let start = store.clock().now();
+    match (plant, store.oldest_writer()) {
+        (Plant::GraceIgnored, Some(oldest)) if options.cutoff_seconds < start.seconds_since(oldest) => {
+            put_on(Glasses { old_before: Some(oldest.0), ..Glasses::default() });
+        }
+        _ => {}
+    }
+    let min_access = Mutex::new(None);
+    let on_event = |event: &GcEvent<'_>| {
+        if let GcEvent::Cutoff { cutoff, .. } = event {
+            *min_access.lock().unwrap_or_else(PoisonError::into_inner) = Some(cutoff.min_access());
+        }
+        if !matches!(event, GcEvent::Marked { .. } | GcEvent::Swept { .. }) {
+            world.book.note(|| format!("    {event:?}"));
+        }
+    };
+    let is_stopped = || {
+        let is_stopped = breathe();
+        if plant == Plant::MovesIgnored && world.target.journal().exists() {
+            let _ = std::fs::write(world.target.journal(), "");
+        }
+        is_stopped
+    };
+    let watch = GcWatch { on_event: &on_event, is_stopped: &is_stopped };
+    let outcome = store.collect_garbage(options, &task("garbage_collection", start), &watch);
+    (outcome, min_access.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl World {
+    /// Nothing is left that was not accessed since the cut-off.
+    fn judge_collection(&self, min_access: Option<Epoch>) {
+        let min_access = min_access.map_or(i64::MAX, |time| time.0);
+        let left = self.target.disk().chunk_files().into_iter().filter(|(_, accessed)| *accessed < min_access);
+        let mut ledger = self.book.ledger();
+        for (name, accessed) in left {
+            ledger.wrong.push(format!("{name} was last accessed at {accessed} and survived the collection"));
+        }
+        // What is gone is not damaged any more.
+        let files: BTreeSet<String> = self.target.disk().chunk_files().into_iter().map(|(name, _)| name).collect();
+        ledger.damaged.retain(|digest| files.contains(&digest.to_string()));
+    }
+
+    /// Whether something that happened in this world is a reason for a collection to fail.
+    fn excuses(&self, error: &GcError) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let mut has_space = true;
+        while let Some(error) = cause {
+            has_space &= !matches!(error.downcast_ref(), Some(StorageError::NoSpace { .. }));
+            cause = error.source();
+        }
+        let is_torn = matches!(error, GcError::Mark(MarkError::Index { .. } | MarkError::List(_)));
+        matches!(error, GcError::Busy(_))
+            || self.target.is_dead()
+            || !has_space
+            || (is_torn && self.book.ledger().had_power_failure)
+    }
+
+    /// Collects garbage when nobody else is there and everything is old. Afterwards exactly the chunks are left to which
+    /// indexes refer, and of damaged ones only those for which there is nothing better.
+    pub(crate) async fn last_collection(&self) -> anyhow::Result<()> {
+        tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
+        let store = self.target.store();
+        let options = GcOptions {
+            cutoff_seconds: 60,
+            cache_capacity: 64,
+            access_time_check: AccessTimeCheck::Skip,
+            threads: NonZero::<usize>::MIN,
+        };
+        let (outcome, _) = collect(self, &store, &options, self.target.disk().planted());
+        let status = match outcome {
+            Err(error) if self.excuses(&error) => return Ok(()),
+            outcome => outcome?,
+        };
+        self.book.note(|| format!("the last collection, {status:?}"));
+        let (used, indexes) = self.used_chunks();
+        let files: BTreeSet<String> = store_names(self.target.disk().chunk_files());
+        let is_there = |digest: &Digest| files.contains(&digest.to_string());
+        let wrong: Vec<&String> = files
+            .iter()
+            .filter(|name| match name.get(..64).and_then(|digest| digest.parse::<Digest>().ok()) {
+                Some(digest) if name.len() == 64 => !used.contains(&digest) && name.as_str() != ZEROS,
+                Some(digest) => !used.contains(&digest) || is_there(&digest),
+                None => true,
+            })
+            .collect();
+        ensure!(wrong.is_empty(), "nobody uses {wrong:?}, and they survived the last collection");
+        let there = used.iter().filter(|digest| is_there(digest)).count() as u64;
+        // To a file system whose clock is behind they look as if they had been used before the collection.
+        let reported = status.disk_chunks + status.pending_chunks;
+        ensure!(reported == there, "{there} chunks are in use, reported were {status:?}");
+        // What was moved since the last collection is marked, and counted, twice.
+        let may_be_more = 0 < self.book.ledger().done.moves;
+        let is_right = status.index_file_count == indexes || (may_be_more && indexes < status.index_file_count);
+        ensure!(is_right, "there are {indexes} indexes, reported were {status:?}");
+        Ok(())
+    }
+
+    /// Returns the chunks that the index files on the target's disk name, and the number of those files.
+    fn used_chunks(&self) -> (BTreeSet<Digest>, u64) {
+        let (mut used, mut indexes) = (BTreeSet::new(), 0);
+        for (path, content) in self.target.disk().contents() {
+            let kind = match path.rsplit('.').next() {
+                Some("fidx") => ArchiveKind::FixedIndex,
+                Some("didx") => ArchiveKind::DynamicIndex,
+                _ => continue,
+            };
+            if let Some(index) =
+                content.filter(|_| !path.starts_with('.')).and_then(|bytes| Index::parse(kind, bytes).ok())
+            {
+                used.extend(index.digests());
+                indexes += 1;
+            }
+        }
+        (used, indexes)
+    }
+}
+
+fn store_names(files: Vec<(String, i64)>) -> BTreeSet<String> {
+    files.into_iter().map(|(name, _)| name).collect()
+}
