@@ -18,6 +18,7 @@ use crate::host::HostFiles;
 use crate::job_options::JobOptionsStore;
 use crate::job_runs::JobRuns;
 use crate::notification_ways::NotificationWays;
+use crate::notifications::Notifications;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::server_log::ServerLog;
@@ -48,6 +49,8 @@ pub struct App {
     pub job_runs: JobRuns,
     /// Options of jobs that only we have.
     pub job_options: JobOptionsStore,
+    /// What somebody is to be told.
+    pub notifications: Notifications,
     /// Datastores.
     pub stores: Stores,
     /// Progress of running syncs.

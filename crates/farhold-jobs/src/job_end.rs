@@ -18,6 +18,7 @@ use farhold_types::{DatastoreName, Epoch, RemoteName, SyncJob};
 
 use crate::app::App;
 use crate::job_runs::JobRun;
+use crate::notifications;
 
 /// What a run found and did, as far as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,4 +168,5 @@ fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
     {
         context.warn(&format!("failed to keep the figures of the run: {}", TaskFailure::from_error(&error)));
     }
+    notifications::tell(app, ended, context);
 }

@@ -141,6 +141,7 @@ impl TestServer {
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
             job_runs: crate::job_runs::JobRuns::new(at("lib/job-runs")),
             job_options: JobOptionsStore::new(at("lib/farhold"), Arc::clone(&randomness)),
+            notifications: crate::notifications::Notifications::new(&at("lib")),
             open_backups: OpenBackups::new(at("lib/open-backups"), Arc::clone(&randomness)),
             sync_state_directory: at("lib/sync"),
             node: NodeFacts { name: "test".to_owned(), instance_id: "0123456789abcdef0123456789abcdef".to_owned() },

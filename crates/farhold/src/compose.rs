@@ -13,8 +13,8 @@ use farhold_jobs::host::HostFiles;
 use farhold_jobs::job_options::JobOptionsStore;
 use farhold_jobs::traffic::TrafficMeters;
 use farhold_jobs::{
-    App, History, NodeFacts, NotificationWays, OpenBackups, ProgressBoard, RemovablePlaces, ServerCertificate,
-    ServerLog, Stores,
+    App, History, NodeFacts, NotificationWays, Notifications, OpenBackups, ProgressBoard, RemovablePlaces,
+    ServerCertificate, ServerLog, Stores,
 };
 use farhold_pam::Pam;
 use farhold_settings::{ConfigDir, Settings};
@@ -147,6 +147,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         job_states: JobStates::open(lib.join("jobstates"))?,
         job_runs: farhold_jobs::JobRuns::new(lib.join("farhold").join("job-runs")),
         job_options: JobOptionsStore::new(lib.join("farhold"), Arc::clone(&parts.randomness)),
+        notifications: Notifications::new(lib),
         stores,
         verify_turns: farhold_jobs::verify::VerifyTurns::default(),
         progress: ProgressBoard::default(),

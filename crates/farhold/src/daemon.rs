@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use farhold_jobs::App;
 use farhold_jobs::history::{SAMPLE_INTERVAL, Watch};
+use farhold_jobs::notifications::{Dispatcher, HostCourier, watch_stale_jobs};
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -109,6 +110,8 @@ pub struct Running {
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
     sampling: JoinHandle<()>,
+    dispatching: JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 impl Running {
@@ -136,7 +139,11 @@ impl Running {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(server.run(shutdown.clone()));
         let sampling = tokio::spawn(keep_history(Arc::clone(&composed.app), shutdown.clone()));
-        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling })
+        let courier = HostCourier::new(Arc::clone(&composed.app));
+        let dispatcher = Dispatcher::new(Arc::clone(&composed.app), Arc::new(courier));
+        let dispatching = tokio::spawn(dispatcher.run(shutdown.clone(), || {}));
+        let watching = tokio::spawn(watch_stale_jobs(Arc::clone(&composed.app), shutdown.clone()));
+        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling, dispatching, watching })
     }
 
     /// Returns the addresses with their real ports.
@@ -157,13 +164,15 @@ impl Running {
     /// Stops listening, lets requests and tasks end for a while, then cuts the rest.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        let (report, sessions, serving, sampling) = tokio::join!(
+        let (report, sessions, serving, sampling, dispatching, watching) = tokio::join!(
             self.composed.app.tasks.shutdown(DRAIN_LIMIT),
             self.composed.router.shut_down(DRAIN_LIMIT),
             self.serving,
-            self.sampling
+            self.sampling,
+            self.dispatching,
+            self.watching
         );
-        drop((sessions, serving, sampling));
+        drop((sessions, serving, sampling, dispatching, watching));
         if report.cut_off != 0 {
             tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
         }
