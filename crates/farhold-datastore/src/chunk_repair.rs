@@ -37,9 +37,9 @@ impl Datastore {
         let _guard = self.insertion_guard(digest);
         match self.read_chunk(digest) {
             Ok(stored) if is_sound(&stored) => {}
-            // What an insertion replaces or refuses by itself.
-            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. } | ChunkError::NotAFile { .. }) => {}
-            // What cannot be read is damaged, as verification sees it.
+            // What an insertion replaces by itself.
+            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. }) => {}
+            // What cannot be read is damaged, as verification sees it. So is a directory or a link in the place of a chunk.
             Ok(_) | Err(_) => {
                 self.set_aside(digest)?;
             }

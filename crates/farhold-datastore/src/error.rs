@@ -28,8 +28,9 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    pub(crate) const fn of_storage(error: &StorageError) -> Self {
+    pub(crate) fn of_storage(error: &StorageError) -> Self {
         match error {
+            error if error.is_device_fault() => Self::Corrupt,
             StorageError::NotFound { .. } => Self::NotFound,
             StorageError::NoSpace { .. } => Self::NoSpace,
             StorageError::AlreadyExists { .. } | StorageError::NotEmpty { .. } => Self::Conflict,
@@ -134,7 +135,7 @@ pub enum DatastoreError {
 
 impl DatastoreError {
     /// Returns what kind of failure it is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NamespaceMissing { .. }
             | Self::GroupMissing { .. }
@@ -210,7 +211,7 @@ pub enum ChunkError {
 
 impl ChunkError {
     /// Returns what kind of failure it is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Missing { .. } => ErrorKind::NotFound,
             Self::Empty { .. } | Self::TooLarge { .. } | Self::NotAFile { .. } | Self::NotAChunk { .. } => {

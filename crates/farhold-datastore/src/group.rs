@@ -44,7 +44,9 @@ impl Datastore {
                 }
                 return Err(DatastoreError::GroupMissing { namespace: namespace.clone(), group: group.clone() });
             }
-            Err(error @ StorageError::NotAFile { .. }) => return Err(unreadable(error.to_string())),
+            Err(error) if matches!(error, StorageError::NotAFile { .. }) || error.is_device_fault() => {
+                return Err(unreadable(error.to_string()));
+            }
             Err(error) => return Err(error.into()),
         };
         let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -60,6 +62,7 @@ impl Datastore {
         self.check_alive(lock)?;
         let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), OWNER);
         let content = format!("{owner}\n");
+        self.make_way(&path)?;
         self.storage().write_atomic(&path, content.as_bytes(), self.small_file_durability(), Staging::Beside)?;
         Ok(())
     }
@@ -164,6 +167,7 @@ impl Datastore {
     pub fn set_group_notes(&self, lock: &GroupLock, notes: &str) -> Result<(), DatastoreError> {
         self.check_alive(lock)?;
         let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), NOTES);
+        self.make_way(&path)?;
         self.storage().write_atomic(&path, notes.as_bytes(), self.small_file_durability(), Staging::Beside)?;
         Ok(())
     }

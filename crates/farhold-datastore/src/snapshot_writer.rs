@@ -173,6 +173,7 @@ impl SnapshotWriter {
         let is_waiting = self.origin == SnapshotOrigin::Finished && !self.is_committed;
         let path = if is_waiting { self.waiting_path(archive) } else { self.path(archive.as_str()) };
         let durability = self.store.small_file_durability();
+        self.store.make_way(&path)?;
         self.store.storage().write_atomic(&path, content, durability, Staging::Beside)?;
         if is_waiting {
             self.waiting.insert(archive.clone());
@@ -231,6 +232,7 @@ impl SnapshotWriter {
             let stored = self.stored_manifest()?;
             let made = make(stored.as_ref())?;
             if stored.as_ref() != Some(&made) {
+                store.make_way(&target)?;
                 store.storage().write_atomic(&target, &made, durability, Staging::Beside)?;
             }
         } else {
@@ -245,7 +247,9 @@ impl SnapshotWriter {
             let others: Vec<ArchiveName> =
                 self.waiting.iter().filter(|archive| **archive != manifest).cloned().collect();
             for archive in others.into_iter().chain([manifest]) {
-                store.storage().rename(&self.waiting_path(&archive), &self.path(archive.as_str()))?;
+                let path = self.path(archive.as_str());
+                store.make_way(&path)?;
+                store.storage().rename(&self.waiting_path(&archive), &path)?;
                 self.waiting.remove(&archive);
             }
             if store.sync_level() == SyncLevel::File {
@@ -271,11 +275,7 @@ impl SnapshotWriter {
     /// # Errors
     /// [`DatastoreError::Storage`].
     pub fn file_bytes(&self, archive: &ArchiveName) -> Result<Option<u64>, DatastoreError> {
-        match self.store.storage().stat(&self.path(archive.as_str())) {
-            Ok(stat) => Ok((stat.kind == EntryKind::File).then_some(stat.size_bytes)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.store.file_bytes(self.namespace(), &self.snapshot, archive)
     }
 
     /// Removes files that `manifest` does not name, after the commit. Returns their names.

@@ -166,6 +166,17 @@ impl StorageError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// Returns whether the device could not give back what it holds. Other failures of the system may pass, e.g. too many
+    /// open files.
+    pub fn is_device_fault(&self) -> bool {
+        match self {
+            Self::Io { operation: Operation::Read | Operation::Stat | Operation::List, source, .. } => {
+                source.raw_os_error() == Some(nix::libc::EIO)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns whether space ran out.
     pub const fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })

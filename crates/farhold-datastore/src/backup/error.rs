@@ -121,7 +121,7 @@ impl From<StorageError> for BackupError {
 
 impl BackupError {
     /// Returns what kind of failure it is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoBase | Self::BaseVanished { .. } | Self::ManifestMissing => ErrorKind::NotFound,
             Self::NotABlob { .. } | Self::Checksum { .. } => ErrorKind::Corrupt,

@@ -101,7 +101,7 @@ pub enum MoveError {
 
 impl MoveError {
     /// Returns what kind of failure it is.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::SameNamespace | Self::Exists { .. } | Self::OwnerDiffers { .. } | Self::NotOlder { .. } => {
                 ErrorKind::Conflict

@@ -10,11 +10,10 @@ use farhold_crypto::sha256;
 use farhold_format::blob::{self, BlobDecoder, MAX_CHUNK_BYTES};
 use farhold_format::index::Index;
 use farhold_format::manifest::ManifestFile;
-use farhold_storage::StorageError;
 use farhold_types::{CryptMode, Digest, Namespace, Snapshot};
 
 use super::check_facts;
-use super::{ChunkProblem, FileProblem, Known, ReadOrder, Verifier, VerifyEvent, VerifyStopped, VerifyWatch};
+use super::{Changes, ChunkProblem, FileProblem, Known, ReadOrder, Verifier, VerifyEvent, VerifyStopped, VerifyWatch};
 use crate::error::ChunkError;
 use crate::layout;
 
@@ -207,7 +206,7 @@ impl Verifier {
         amounts.told().insert(digest);
         watch.tell(&VerifyEvent::Chunk { archive: &file.name, digest, problem: &problem });
         self.known().insert(digest, Known::Bad);
-        if !is_damage(&problem) {
+        if self.changes == Changes::None || !is_damage(&problem) {
             return;
         }
         let mut examiner = Examiner::new();
@@ -265,10 +264,7 @@ fn is_damage(problem: &ChunkProblem) -> bool {
 fn is_unreadable(error: &ChunkError) -> bool {
     match error {
         ChunkError::Empty { .. } | ChunkError::TooLarge { .. } => true,
-        ChunkError::Storage { source: StorageError::Io { source, .. }, .. } => {
-            // The device cannot give back what it holds. Other failures may pass, e.g. too many open files.
-            source.raw_os_error() == Some(nix::libc::EIO)
-        }
+        ChunkError::Storage { source, .. } => source.is_device_fault(),
         _ => false,
     }
 }

@@ -119,10 +119,20 @@ enum Known {
     Bad,
 }
 
+/// What a verification changes in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    /// It notes the result in manifests and sets damaged chunks aside.
+    Made,
+    /// Nothing.
+    None,
+}
+
 /// Verifies snapshots of one store. Remembers all chunks it has seen, about 50 bytes each.
 pub struct Verifier {
     store: Datastore,
     options: VerifyOptions,
+    changes: Changes,
     known: Mutex<HashMap<Digest, Known>>,
 }
 
@@ -135,7 +145,18 @@ impl std::fmt::Debug for Verifier {
 impl Verifier {
     /// Returns a verifier that has seen nothing yet.
     pub fn new(store: Datastore, options: VerifyOptions) -> Self {
-        Self { store, options, known: Mutex::default() }
+        Self { store, options, changes: Changes::Made, known: Mutex::default() }
+    }
+
+    /// Returns a verifier that only looks: it neither notes results nor sets damaged chunks aside.
+    #[must_use]
+    pub fn looking_only(self) -> Self {
+        Self { changes: Changes::None, ..self }
+    }
+
+    /// Forgets what was found of a chunk that has been replaced since: the next index that refers to it has it read again.
+    pub fn forget(&self, digest: &Digest) {
+        self.known().remove(digest);
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Digest, Known>> {
@@ -196,6 +217,10 @@ impl Verifier {
                 watch.tell(&VerifyEvent::FileFailed { namespace, snapshot, archive: &file.name, problem: &problem });
             }
         }
+        let verdict = if is_whole { SnapshotVerdict::Ok } else { SnapshotVerdict::Failed };
+        if self.changes == Changes::None {
+            return Ok(verdict);
+        }
         let state = if is_whole { VerifyState::Ok } else { VerifyState::Failed };
         let noted = self.store.update_manifest(namespace, snapshot, |unprotected| {
             unprotected.insert(VERIFY_STATE.to_owned(), json!({ "state": state, "upid": upid.as_str() }));
@@ -204,7 +229,7 @@ impl Verifier {
             watch.tell(&VerifyEvent::NotNoted { namespace, snapshot, error: &error });
             return Ok(SnapshotVerdict::Failed);
         }
-        Ok(if is_whole { SnapshotVerdict::Ok } else { SnapshotVerdict::Failed })
+        Ok(verdict)
     }
 
     fn verify_blob(&self, ns: &Namespace, snapshot: &Snapshot, file: &ManifestFile) -> Result<(), FileProblem> {
