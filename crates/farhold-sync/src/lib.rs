@@ -17,6 +17,8 @@
 //! `remote_source` are the ends, `log` and `progress` the readers of events. `push` has the same parts for a push,
 //! `encrypt` what it needs for encrypting on the way.
 //!
+//! [`repair`] mends a datastore from a [`Source`]: it fetches nothing but the chunks and files that are missing or bad.
+//!
 //! Absent on purpose: configuration, permissions beyond the questions asked of [`OwnerRights`] and
 //! [`PushRights`], and the wall clock.
 //! A pull passes stored bytes on unchanged, unless it has the key of a fully encrypted snapshot: then it decrypts. So does
@@ -45,6 +47,7 @@ mod readers;
 mod received;
 mod remote_source;
 mod removal;
+pub mod repair;
 mod resync;
 mod retry;
 mod rights;

@@ -43,7 +43,17 @@ pub(crate) struct SnapshotReader<S: Source> {
 impl<S: Source> SnapshotReader<S> {
     /// Returns a reader that opens the snapshot at the first request.
     pub(crate) fn new<T: Target>(run: &RunContext<S, T>, ns: Namespace, snapshot: Snapshot, retry: Arc<Retry>) -> Self {
-        let (source, received) = (run.source.clone(), run.files.clone());
+        Self::over(run.source.clone(), run.files.clone(), ns, snapshot, retry)
+    }
+
+    /// As [`Self::new`], outside of a sync.
+    pub(crate) fn over(
+        source: Arc<S>,
+        received: Arc<ReceivedFiles>,
+        ns: Namespace,
+        snapshot: Snapshot,
+        retry: Arc<Retry>,
+    ) -> Self {
         let (session, fastest_answer) = (tokio::sync::Mutex::new(None), AtomicU64::new(u64::MAX));
         Self { source, ns, snapshot, retry, received, session, ahead: Mutex::new(None), fastest_answer }
     }

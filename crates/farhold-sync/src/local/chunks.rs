@@ -89,7 +89,7 @@ pub(crate) fn looks_whole(writer: &SnapshotWriter, manifest: &Manifest) -> Resul
     Ok(true)
 }
 
-fn is_likely_length(file: &ManifestFile, length: u64) -> bool {
+pub(crate) fn is_likely_length(file: &ManifestFile, length: u64) -> bool {
     match file.name.kind() {
         ArchiveKind::Blob => length == file.size_bytes,
         // The chunk size stands only in the file; it is a power of two.
