@@ -29,6 +29,7 @@ mod pull;
 mod push;
 pub mod remotes;
 pub mod removable;
+pub mod repair;
 pub mod report;
 pub mod rights;
 pub mod schedule;

@@ -11,7 +11,7 @@ use farhold_settings::SettingsError;
 use farhold_sync::{EventSink, Explanation, ProgressSnapshot, RunPlan, SyncError, SyncOptions, SyncReport};
 use farhold_tasks::job_state::{JobKey, JobStateError};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
-use farhold_types::{DatastoreName, JobId, Namespace, Snapshot, SyncJob};
+use farhold_types::{DatastoreName, JobId, Namespace, Snapshot, SyncDirection, SyncJob};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ use crate::stores::StoreAccessError;
 use crate::sync_log::SyncLog;
 use crate::sync_request::{RequestError, RunKeys, SyncRequest, SyncWork};
 use crate::task_work::{Crashed, blocking};
+use crate::verify::{Arrivals, verify_after};
 
 /// Why a run cannot be started, or failed as a whole.
 #[derive(Debug, Error)]
@@ -132,14 +133,24 @@ pub async fn start_job(
         let app = Arc::clone(app);
         move |context: TaskContext| async move {
             let upid = context.upid().clone();
-            blocking(move || Ok::<_, SyncRunError>(lock.start(&upid)?)).await?;
+            let of_app = Arc::clone(&app);
+            let begin = move || {
+                lock.start(&upid)?;
+                Ok::<_, SyncRunError>(of_app.job_options.of(lock.key()))
+            };
+            let options = blocking(begin).await?;
+            let is_pull = request.direction() == SyncDirection::Pull;
+            let arrivals = (is_pull && options.verifies_after()).then(Arc::<Arrivals>::default);
             let names = request.log_names();
             let [start, ends] = names.opening(&worker_id);
             context.log(&start);
             tell_schedule(&context, schedule.as_ref());
             context.log(&ends);
-            let outcome = run(&app, &request, &context, |progress| slot.see(progress)).await;
+            let outcome = run(&app, &request, &context, arrivals.as_ref(), |progress| slot.see(progress)).await;
             slot.set(RunDetails::Sync(report_of(&outcome)));
+            if let Some(arrivals) = &arrivals {
+                verify_after(&app, &context, &job.id, &request.store, arrivals).await;
+            }
             let report = outcome?;
             for line in names.ending(&worker_id, &report) {
                 context.log(&line);
@@ -170,7 +181,7 @@ pub async fn start_once(app: &Arc<App>, permit: &RunPermit, request: SyncRequest
         if let Some([begin, _]) = &frame {
             context.log(begin);
         }
-        run(&app_of_task, &request, &context, drop).await?;
+        run(&app_of_task, &request, &context, None, drop).await?;
         if let Some([_, end]) = &frame {
             context.log(end);
         }
@@ -259,6 +270,7 @@ async fn run(
     app: &Arc<App>,
     request: &SyncRequest,
     context: &TaskContext,
+    arrivals: Option<&Arc<Arrivals>>,
     see: impl FnOnce(ProgressSnapshot),
 ) -> Result<SyncReport, SyncRunError> {
     let prepared = prepare(app, request).await?;
@@ -266,7 +278,11 @@ async fn run(
     let workers = usize::from(request.worker_threads);
     let events = SyncLog::new(request.log_names(), workers, context.clone(), entry.run());
     let moving = events.keep_moving();
-    let outcome = prepared.run(events, context.cancellation().clone()).await;
+    let sink: Arc<dyn EventSink> = match arrivals {
+        Some(arrivals) => arrivals.beside(events),
+        None => events,
+    };
+    let outcome = prepared.run(sink, context.cancellation().clone()).await;
     drop(moving);
     see(entry.run().look().0);
     Ok(outcome?)

@@ -38,6 +38,14 @@ pub(super) fn commands() -> Vec<Command> {
             .positional(&["name"])
             .output(Output::Task(TaskMode::Wait)),
         Command::call(
+            &["datastore", "repair"],
+            Method::POST,
+            "/farhold/repair/{store}",
+            "Mend a datastore from a copy and follow the task's log",
+        )
+        .positional(&["store"])
+        .output(Output::Task(TaskMode::Follow)),
+        Command::call(
             &["datastore", "mount"],
             Method::POST,
             "/admin/datastore/{store}/mount",

@@ -35,6 +35,13 @@ pub(super) const EXAMPLES: &[Examples] = &[
     (&["datastore", "list"], &["farhold datastore list"]),
     (&["datastore", "mount"], &["farhold datastore mount usb1"]),
     (&["datastore", "remove"], &["farhold datastore remove store1 --keep-job-configs"]),
+    (
+        &["datastore", "repair"],
+        &[
+            "farhold datastore repair store1 --from pbs2:store1",
+            "farhold datastore repair store1 --from :store2 --verify --dry-run",
+        ],
+    ),
     (&["datastore", "show"], &["farhold datastore show store1"]),
     (&["datastore", "unmount"], &["farhold datastore unmount usb1"]),
     (

@@ -16,17 +16,17 @@ fn namespace_path(namespace: &Namespace) -> String {
 }
 
 /// Returns the path of a group below the datastore: `ns/a/vm/100`.
-pub(super) fn group_path(namespace: &Namespace, group: &Group) -> String {
+pub(crate) fn group_path(namespace: &Namespace, group: &Group) -> String {
     format!("{}{group}", namespace_path(namespace))
 }
 
 /// Returns the path of a snapshot below the datastore: `ns/a/vm/100/2026-01-01T10:00:00Z`.
-pub(super) fn snapshot_path(namespace: &Namespace, snapshot: &Snapshot) -> String {
+pub(crate) fn snapshot_path(namespace: &Namespace, snapshot: &Snapshot) -> String {
     format!("{}{snapshot}", namespace_path(namespace))
 }
 
 /// Writes what a verification tells into the log of its task.
-pub(super) struct VerifyLog {
+pub(crate) struct VerifyLog {
     store: DatastoreName,
     context: TaskContext,
     /// When the file being checked began.
@@ -34,7 +34,7 @@ pub(super) struct VerifyLog {
 }
 
 impl VerifyLog {
-    pub(super) fn new(store: DatastoreName, context: TaskContext) -> Self {
+    pub(crate) fn new(store: DatastoreName, context: TaskContext) -> Self {
         Self { store, context, file_start: Mutex::new(Instant::now()) }
     }
 
@@ -46,7 +46,7 @@ impl VerifyLog {
         format!("{}:{}", self.store, snapshot_path(namespace, snapshot))
     }
 
-    pub(super) fn tell(&self, event: &VerifyEvent<'_>) {
+    pub(crate) fn tell(&self, event: &VerifyEvent<'_>) {
         let context = &self.context;
         match event {
             VerifyEvent::Snapshot { namespace, snapshot } => {

@@ -3,6 +3,7 @@
 //! Source: `docs/spec/datastore-format.md` 18, `docs/spec/rest-api.md` 12.8, `docs/spec/schedules-and-tasks.md` 6.2 and
 //! 6.4, lines of `tests/golden/tasks.tar.zst`.
 
+mod after;
 mod log;
 mod new;
 mod run;
@@ -20,11 +21,13 @@ use farhold_rules::acl::GroupAccess;
 use farhold_settings::{ChunkOrder, DatastoreConfig, FieldError, SettingsError};
 use farhold_tasks::job_state::JobStateError;
 use farhold_tasks::{TaskContext, TaskError, TaskKind};
-use farhold_types::{DatastoreName, Epoch, Group, Namespace, Privileges, Snapshot};
+use farhold_types::{DatastoreName, Epoch, Group, JobId, Namespace, Privileges, Snapshot};
 use thiserror::Error;
 
 pub use self::new::{VerifyTurns, verify_new};
 
+pub(crate) use self::after::{Arrivals, verify_after};
+pub(crate) use self::log::{VerifyLog, snapshot_path};
 pub(crate) use self::run::{Ending, Reach, Run};
 
 use crate::app::App;
@@ -89,6 +92,13 @@ pub enum VerifyScope {
     Group(Namespace, Group),
     /// All groups of a namespace and of those below it, down to so many levels; `None` means all.
     Below(Namespace, Option<u8>),
+    /// What a run of a sync job brought.
+    Arrived {
+        /// The job.
+        job: JobId,
+        /// The snapshots, in the order in which they are verified.
+        snapshots: Vec<(Namespace, Snapshot)>,
+    },
 }
 
 impl VerifyScope {
@@ -102,6 +112,7 @@ impl VerifyScope {
             Self::Group(ns, group) => ("verify_group", format!("{store}:{}/{group}", namespace_id(ns))),
             Self::Below(ns, _) if ns.is_root() => ("verify", store.to_string()),
             Self::Below(ns, _) => ("verify", format!("{store}:{}", namespace_id(ns))),
+            Self::Arrived { job, .. } => ("verify", format!("{store}:after-{job}")),
         };
         TaskKind::new(kind, Some(id))
     }

@@ -29,7 +29,7 @@ impl Default for VerifyTurns {
 
 impl VerifyTurns {
     /// Waits for a turn of this task; it ends when the result is dropped.
-    async fn take(&self, context: &TaskContext) -> Result<OwnedSemaphorePermit, TaskFailure> {
+    pub(super) async fn take(&self, context: &TaskContext) -> Result<OwnedSemaphorePermit, TaskFailure> {
         if let Ok(turn) = Arc::clone(&self.0).try_acquire_owned() {
             return Ok(turn);
         }

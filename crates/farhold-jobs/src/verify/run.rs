@@ -71,6 +71,9 @@ impl<'a> Run<'a> {
             VerifyScope::Snapshot(ns, snapshot) => self.snapshot(ns, snapshot),
             VerifyScope::Group(ns, group) => self.group(ns, group, 0, 1),
             VerifyScope::Below(ns, max_depth) => self.below(ns, *max_depth, reach),
+            VerifyScope::Arrived { snapshots, .. } => {
+                snapshots.iter().try_for_each(|(ns, snapshot)| self.snapshot(ns, snapshot))
+            }
         };
         if outcome.is_err() {
             self.is_aborted = self.context.is_cancelled();
@@ -157,6 +160,16 @@ impl<'a> Run<'a> {
         found
     }
 
+    /// Tells what cannot be read beside a group's snapshots. Without an owner the group has failed; notes are no backup.
+    fn check_group(&mut self, ns: &Namespace, group: &Group, path: &str) {
+        for problem in self.store.group_problems(ns, group) {
+            self.context.warn(&format!("group {path}: {}: {}", problem.advice(), chain(&problem.error)));
+            if problem.is_owner {
+                self.failed.push(group_path(ns, group));
+            }
+        }
+    }
+
     fn fail_namespace(&mut self, ns: &Namespace, error: &DatastoreError) {
         self.context.warn(&format!("groups of {} cannot be listed: {}", ns.log_name(), chain(error)));
         self.failed.push(ns.log_name());
@@ -165,6 +178,7 @@ impl<'a> Run<'a> {
     /// Verifies a group, newest snapshots first; it is number `number` of `count`.
     fn group(&mut self, ns: &Namespace, group: &Group, number: usize, count: usize) -> Result<(), VerifyStopped> {
         let path = format!("{}:{}", self.store.name(), group_path(ns, group));
+        self.check_group(ns, group, &path);
         let mut snapshots = match self.store.snapshots(ns, group) {
             Ok(snapshots) => snapshots,
             Err(DatastoreError::GroupMissing { .. }) => {

@@ -72,6 +72,7 @@ impl Bench {
     async fn start(&self, caller: &str, scope: VerifyScope, age: VerifyAge) -> String {
         let at = match &scope {
             VerifyScope::Snapshot(ns, _) | VerifyScope::Group(ns, _) | VerifyScope::Below(ns, _) => ns.to_string(),
+            VerifyScope::Arrived { .. } => String::new(),
         };
         let store = self.server.app.stores.open(self.store.name(), Operation::Read).expect("opened");
         let request = VerifyRequest { store, scope, age, threads: VerifyThreads { read: Some(2), verify: None } };

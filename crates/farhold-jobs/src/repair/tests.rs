@@ -1,0 +1,170 @@
+//! Repairs as tasks, between two datastores of one server.
+
+use std::fs;
+use std::path::PathBuf;
+
+use farhold_crypto::sha256;
+use farhold_datastore::Datastore;
+use farhold_datastore::backup::{BackupKind, UploadStatistics};
+use farhold_format::blob::{BlobEncoder, Compression};
+use farhold_format::manifest::{Manifest, ManifestFile};
+use farhold_types::{Authid, CryptMode, Digest, Namespace, Role, Snapshot, VerifyState};
+
+use super::{RepairOrigin, RepairRequest, may_repair, start_repair};
+use crate::permission::JobDenied;
+use crate::testing::TestServer;
+
+fn snapshot() -> Snapshot {
+    "vm/100/2026-01-01T10:00:00Z".parse().expect("valid")
+}
+
+fn request(from: &str) -> RepairRequest {
+    RepairRequest {
+        store: "tank".parse().expect("valid"),
+        ns: Namespace::root(),
+        max_depth: None,
+        from: from.parse().expect("valid"),
+        remote_ns: Namespace::root(),
+        verifies_all: false,
+        is_dry: false,
+    }
+}
+
+/// Writes a snapshot with a fixed index of one chunk; returns the chunk's digest.
+fn back_up(store: &Datastore) -> Digest {
+    let owner: Authid = "root@pam".parse().expect("valid");
+    let writer = store.begin_backup(&Namespace::root(), &snapshot(), &owner, BackupKind::Normal).expect("begun");
+    let content = vec![7_u8; 65_536];
+    let digest = sha256(&content);
+    let encoded = BlobEncoder::new().encode(&content, Compression::Off, None).expect("encoded");
+    writer.insert_chunk(&digest, &encoded).expect("inserted");
+    let index = writer.create_fixed(&"disk.img.fidx".parse().expect("valid"), Some(65_536), None).expect("created");
+    index.set(0, &digest).expect("set");
+    let finished = index.finish(&sha256(&digest.0)).expect("finished");
+    let mut manifest = Manifest::new(&snapshot());
+    manifest.files.push(ManifestFile {
+        name: "disk.img.fidx".parse().expect("valid"),
+        crypt_mode: CryptMode::None,
+        size_bytes: 65_536,
+        checksum: finished.checksum,
+    });
+    let manifest = manifest.to_blob(&mut BlobEncoder::new()).expect("encoded");
+    writer.put_blob(&"index.json.blob".parse().expect("valid"), &manifest).expect("put");
+    writer.finish(&UploadStatistics::default()).expect("finished");
+    digest
+}
+
+struct Bench {
+    server: TestServer,
+    store: Datastore,
+    chunk: PathBuf,
+}
+
+impl Bench {
+    /// Two datastores with the same snapshot.
+    fn new() -> Self {
+        let server = TestServer::new();
+        let stores = ["tank", "copy"].map(|name| server.add_datastore_without_chunks(name));
+        let digest = stores.each_ref().map(back_up)[0].to_string();
+        let chunk = server.store_path("tank").join(".chunks").join(&digest[..4]).join(&digest);
+        let [store, _] = stores;
+        Self { server, store, chunk }
+    }
+
+    fn permit(&self, caller: &str, request: RepairRequest) -> Result<super::RepairPermit, JobDenied> {
+        may_repair(&self.server.app.acl().unwrap(), &caller.parse().unwrap(), request)
+    }
+
+    async fn log(&self, request: RepairRequest) -> Vec<String> {
+        let permit = self.permit("root@pam", request).unwrap();
+        let upid = start_repair(&self.server.app, permit).await.unwrap();
+        let _ = self.server.ended(upid.as_str()).await;
+        let lines = self.server.app.tasks.log_lines(&upid, 0, 0).unwrap().lines;
+        let text = |line: &str| line.split_once(": ").map_or(line, |(_, text)| text).to_owned();
+        lines.iter().map(|line| text(&line.t)).filter(|line| !line.starts_with("  verified")).collect()
+    }
+}
+
+#[test]
+fn an_origin_is_a_remote_or_another_store_of_this_server() {
+    for (text, shown) in [("pbs2", "pbs2"), ("pbs2:tank", "pbs2:tank"), (":copy", ":copy"), ("-:copy", ":copy")] {
+        assert_eq!(text.parse::<RepairOrigin>().unwrap().to_string(), shown);
+    }
+    for text in ["", "-", ":", "a:", "a:b:c", "a b", "pbs2:../x"] {
+        let error = text.parse::<RepairOrigin>().unwrap_err().to_string();
+        assert!(error.contains("is neither 'remote'"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_chunk_comes_from_the_other_store_and_the_log_tells_it() {
+    let bench = Bench::new();
+    fs::remove_file(&bench.chunk).unwrap();
+    let dry = RepairRequest { verifies_all: true, is_dry: true, ..request(":copy") };
+    let log = bench.log(dry).await;
+    assert_eq!(log[0], "repair datastore 'tank' from ':copy' (dry run)");
+    assert!(log.contains(&"  would fetch 1 chunk(s) of 'disk.img.fidx' of vm/100/2026-01-01T10:00:00Z".to_owned()));
+    assert!(!bench.chunk.exists());
+    assert_eq!(bench.log(request(":copy")).await[1], "found 1 snapshot(s), 0 of them to be examined");
+
+    let log = bench.log(RepairRequest { verifies_all: true, ..request(":copy") }).await;
+    let digest = bench.chunk.file_name().unwrap().to_str().unwrap();
+    let missing = format!("chunk {digest} of 'disk.img.fidx' is bad: chunk {digest} is missing");
+    let failed = "verify tank:vm/100/2026-01-01T10:00:00Z/disk.img.fidx failed: chunks could not be verified";
+    let expected = [
+        "repair datastore 'tank' from ':copy'",
+        "found 1 snapshot(s), 1 of them to be examined",
+        "verify tank:vm/100/2026-01-01T10:00:00Z",
+        "  check disk.img.fidx",
+        &missing,
+        failed,
+        "  fetched 1 chunk(s) (64.012 KiB) of 'disk.img.fidx' of vm/100/2026-01-01T10:00:00Z",
+        "verify tank:vm/100/2026-01-01T10:00:00Z",
+        "  check disk.img.fidx",
+        "vm/100/2026-01-01T10:00:00Z is whole again",
+        "summary: 1 snapshot(s) examined, 1 damaged, 1 of them mended; 1 chunk(s) (64.012 KiB) and 0 file(s) put in place",
+    ];
+    assert_eq!(log[..expected.len()], expected.map(|line| line.replace("WARN: ", "")), "{log:#?}");
+    assert!(bench.chunk.exists());
+    let (manifest, _) = bench.store.read_manifest(&Namespace::root(), &snapshot()).unwrap();
+    assert_eq!(manifest.verify_state().unwrap().state, VerifyState::Ok);
+}
+
+#[tokio::test]
+async fn what_the_other_store_lacks_too_fails_the_task() {
+    let bench = Bench::new();
+    fs::remove_file(&bench.chunk).unwrap();
+    let copy = bench.server.store_path("copy");
+    fs::remove_file(copy.join(bench.chunk.strip_prefix(bench.server.store_path("tank")).unwrap())).unwrap();
+    let log = bench.log(RepairRequest { verifies_all: true, ..request(":copy") }).await;
+    assert!(log.iter().any(|line| line == "still damaged:"), "{log:#?}");
+    assert_eq!(log.last().unwrap(), "TASK ERROR: repair left something damaged - please check the log for details");
+}
+
+#[tokio::test]
+async fn a_store_cannot_mend_itself_and_unknown_places_are_told_at_once() {
+    let bench = Bench::new();
+    for (from, text) in [
+        (":tank", "a datastore cannot be repaired from itself"),
+        (":gone", "gone"),
+        ("nobody", "no such remote 'nobody'"),
+    ] {
+        let permit = bench.permit("root@pam", request(from)).unwrap();
+        let error = start_repair(&bench.server.app, permit).await.unwrap_err().to_string();
+        assert!(error.contains(text), "{from}: {error}");
+    }
+}
+
+#[test]
+fn who_may_repair_may_verify_and_change_the_store_and_read_the_copy() {
+    let bench = Bench::new();
+    let server = &bench.server;
+    server.grant("/datastore/tank", "admin@pbs", Role::DatastoreAdmin);
+    server.grant("/datastore/tank", "power@pbs", Role::DatastorePowerUser);
+    server.grant("/datastore/copy", "power@pbs", Role::DatastoreAdmin);
+    let may = |caller: &str, from: &str| bench.permit(caller, request(from)).is_ok();
+    assert!(!may("admin@pbs", ":copy") && !may("admin@pbs", "pbs2") && !may("power@pbs", ":copy"));
+    server.grant("/datastore/copy", "admin@pbs", Role::DatastoreReader);
+    server.grant("/remote/pbs2/tank", "admin@pbs", Role::RemoteSyncOperator);
+    assert!(may("admin@pbs", ":copy") && may("admin@pbs", "pbs2") && !may("admin@pbs", "pbs2:other"));
+}
