@@ -68,7 +68,9 @@ impl Datastore {
     /// [`ChunkError::Storage`].
     pub fn touch_chunk(&self, digest: &Digest) -> Result<bool, ChunkError> {
         let _guard = self.insertion_guard(digest);
-        match self.storage().touch_atime(&layout::chunk(digest)) {
+        let touched = self.storage().touch_atime(&layout::chunk(digest));
+        self.inner.process_lock.note_use(self.clock().now());
+        match touched {
             Ok(()) => self.has_chunk(digest),
             Err(error) if error.is_not_found() => Ok(false),
             Err(source) => Err(ChunkError::Storage { digest: *digest, source }),
@@ -105,6 +107,12 @@ impl Datastore {
         kind: blob::BlobKind,
         encoded: &[u8],
     ) -> Result<Inserted, ChunkError> {
+        let inserted = self.insert_or_touch(digest, kind, encoded);
+        self.inner.process_lock.note_use(self.clock().now());
+        inserted
+    }
+
+    fn insert_or_touch(&self, digest: &Digest, kind: blob::BlobKind, encoded: &[u8]) -> Result<Inserted, ChunkError> {
         let digest = *digest;
         let failed = |source| ChunkError::Storage { digest, source };
         let path = layout::chunk(&digest);

@@ -6,6 +6,7 @@
 //! Source: `docs/spec/datastore-format.md` 14.1.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use farhold_storage::RecordLock;
@@ -20,15 +21,38 @@ struct Holders {
     exclusive: bool,
 }
 
+impl Holders {
+    /// Returns the latest start of a shared holder, in seconds since 1970; the earliest time there is if nobody holds it.
+    fn latest_start(&self) -> i64 {
+        self.shared.values().max().map_or(i64::MIN, |start| start.0)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ProcessLock {
     record: Box<dyn RecordLock>,
     holders: Mutex<Holders>,
+    /// [`Holders::latest_start`], to be seen without the lock.
+    latest_start: AtomicI64,
 }
 
 impl ProcessLock {
     pub(crate) fn new(record: Box<dyn RecordLock>) -> Self {
-        Self { record, holders: Mutex::default() }
+        Self { record, holders: Mutex::default(), latest_start: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Notes that a chunk was used at `now`: every shared holder may have done it. Call it after the use.
+    ///
+    /// A clock that was set back shows times before the start of a holder. What it uses from then on is dated so, and must
+    /// not look as if it was used before the holder began.
+    pub(crate) fn note_use(&self, now: Epoch) {
+        if now.0 < self.latest_start.load(Ordering::SeqCst) {
+            let mut holders = self.holders();
+            for start in holders.shared.values_mut() {
+                *start = now.min(*start);
+            }
+            self.latest_start.store(holders.latest_start(), Ordering::SeqCst);
+        }
     }
 
     fn holders(&self) -> MutexGuard<'_, Holders> {
@@ -49,6 +73,7 @@ impl ProcessLock {
         let number = holders.next;
         holders.next += 1;
         holders.shared.insert(number, start);
+        self.latest_start.store(holders.latest_start(), Ordering::SeqCst);
         Ok((number, is_first))
     }
 
@@ -56,6 +81,7 @@ impl ProcessLock {
     pub(crate) fn remove_shared(&self, number: u64) -> bool {
         let mut holders = self.holders();
         holders.shared.remove(&number);
+        self.latest_start.store(holders.latest_start(), Ordering::SeqCst);
         let is_last = holders.shared.is_empty();
         if is_last && !holders.exclusive {
             self.give_back();
@@ -92,7 +118,8 @@ impl ProcessLock {
         }
     }
 
-    /// Returns the start of the shared holder that runs longest in this process.
+    /// Returns since when the shared holder of this process that runs longest may have used chunks: its start, or an earlier
+    /// time that the clock showed after it.
     pub(crate) fn oldest_writer(&self) -> Option<Epoch> {
         self.holders().shared.values().min().copied()
     }

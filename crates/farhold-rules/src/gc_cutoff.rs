@@ -16,7 +16,8 @@ pub const WRITER_GAP_SECONDS: i64 = 300;
 pub struct CutoffFacts {
     /// When the collection began, before anything was touched.
     pub start: Epoch,
-    /// Since when the oldest writer runs, if any does.
+    /// Since when the oldest writer may have used chunks, if any does: its start, or an earlier time that a clock showed
+    /// later, after it was set back.
     pub oldest_writer: Option<Epoch>,
     /// Seconds that an unused chunk is kept after its last access.
     pub cutoff_seconds: i64,
@@ -46,7 +47,8 @@ impl Cutoff {
     ///
     /// A writer that runs for longer than the cut-off moves it to [`WRITER_GAP_SECONDS`] before the writer's start.
     pub fn new(facts: CutoffFacts) -> Self {
-        // A start in the future is a clock that was turned back; the present is the later safe answer.
+        // A writer that began in the future, as a clock that was set back since makes it look, has not used anything before
+        // the present: the caller takes it for as old as the earliest time that the clock has shown since it began.
         let oldest_writer = facts.oldest_writer.map_or(facts.start, |oldest| oldest.min(facts.start));
         let by_age = facts.start.0.saturating_sub(facts.cutoff_seconds.max(0));
         let is_extended = oldest_writer.0 < by_age;

@@ -58,6 +58,7 @@ impl Datastore {
     pub fn collect_garbage(&self, options: &GcOptions, upid: &Upid, watch: &GcWatch<'_>) -> Result<GcStatus, GcError> {
         let _lock = self.lock_process_exclusive()?;
         let start = self.clock().now();
+        self.inner.process_lock.note_use(start);
         let oldest_writer = self.oldest_writer();
         let behind_seconds = match options.access_time_check {
             AccessTimeCheck::Run => {

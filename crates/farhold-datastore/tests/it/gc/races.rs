@@ -194,3 +194,29 @@ fn insertions_and_touches_of_other_threads_meet_no_half_removed_chunk() {
         });
     }
 }
+
+/// The clock was an hour ahead, or right, when the writer began, and is set back while it works. What it used since then is
+/// dated before its start.
+#[test]
+fn what_a_running_writer_used_after_the_clock_was_set_back_stays() {
+    for is_back_later in [false, true] {
+        let mut bench = Bench::new();
+        bench.options.cutoff_seconds = 60;
+        bench.backup(A, &[1]);
+        bench.advance(3600);
+        let writer = bench.store.lock_process_shared().unwrap();
+        bench.advance(-3600);
+        bench.insert_all(&[2]);
+        assert!(bench.store.touch_chunk(&chunk(1).0).unwrap());
+        // The writer works on for longer than unused chunks are kept, with or without the clock being right again.
+        bench.advance(if is_back_later { 2 * 3600 } else { 600 });
+        bench.remove(A);
+        bench.collect();
+        assert!(bench.has(1) && bench.has(2), "{is_back_later}");
+        bench.finish(&snapshot(B), &[1, 2]);
+        drop(writer);
+        bench.advance(2 * 3600);
+        bench.collect();
+        check_whole(&bench.store, &root(), &snapshot(B));
+    }
+}
