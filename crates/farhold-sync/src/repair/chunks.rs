@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::{Bytes, BytesMut};
 use farhold_format::index::Index;
 use farhold_format::manifest::ManifestFile;
 use farhold_types::{ArchiveKind, ArchiveName, CryptMode};
 use futures::StreamExt;
 use futures::stream;
+use tokio::sync::Mutex;
 
 use crate::ahead::prepare::max_file_bytes;
 use crate::chunks::check_pool::ExpectedChunk;
@@ -22,7 +25,7 @@ use crate::source::{Source, SourceSnapshot};
 const CHUNKS_AT_ONCE: usize = 8;
 
 /// Parses an index and checks that it is the one that the manifest lists.
-pub(super) fn checked_index(file: &ManifestFile, content: bytes::Bytes) -> Result<Index, String> {
+pub(super) fn checked_index(file: &ManifestFile, content: Bytes) -> Result<Index, String> {
     let index = Index::parse(file.name.kind(), content).map_err(|error| chain(&error))?;
     if (index.size_bytes(), index.checksum()) != (file.size_bytes, file.checksum) {
         return Err("it is not the index that the manifest lists".to_owned());
@@ -64,7 +67,7 @@ impl<S: Source> Run<S> {
     async fn listed_here(
         &self,
         file: &ManifestFile,
-        content: bytes::Bytes,
+        content: Bytes,
         wanted: &Wanted,
     ) -> Result<Result<Vec<ExpectedChunk>, String>, RepairError> {
         let checked = file.clone();
@@ -132,19 +135,36 @@ impl<S: Source> Run<S> {
         max_index_bytes: u64,
         chunk: ExpectedChunk,
     ) -> Result<u64, String> {
+        let begun = Mutex::new(BytesMut::new());
+        let came_in_parts = AtomicBool::new(false);
         let fetch = || async {
             let session = reader.session_for(archive, max_index_bytes).await?;
-            let outcome = session.chunk(&chunk.digest, chunk.max_encoded_bytes()).await;
+            let mut begun = begun.lock().await;
+            came_in_parts.fetch_or(!begun.is_empty(), Ordering::Relaxed);
+            let outcome = session.resume_chunk(&chunk.digest, chunk.max_encoded_bytes(), &mut begun).await;
+            drop(begun);
             if outcome.as_ref().is_err_and(|error| error.fault == RequestFault::ConnectionLost) {
                 reader.forget(&session).await;
             }
             outcome
         };
         let encoded = reader.retry().run(fetch).await.map_err(|error| chain(&error))?;
+        match self.put_chunk(chunk, encoded).await {
+            // Its parts may be those of different files. The second time it comes as a whole, or is bad.
+            Err(_) if came_in_parts.swap(false, Ordering::Relaxed) => {
+                begun.lock().await.clear();
+                let encoded = reader.retry().run(fetch).await.map_err(|error| chain(&error))?;
+                self.put_chunk(chunk, encoded).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_chunk(&self, chunk: ExpectedChunk, encoded: Bytes) -> Result<u64, String> {
         let store = self.store.clone();
         let stored = self.pool.run(move |bench| {
             chunk.check(bench, &encoded).map_err(|error| format!("what came is bad: {}", chain(&error)))?;
-            let mut is_sound = |stored: &bytes::Bytes| chunk.is_sound_in_store(bench, stored);
+            let mut is_sound = |stored: &Bytes| chunk.is_sound_in_store(bench, stored);
             let outcome = store.replace_damaged_chunk(&chunk.digest, &encoded, &mut is_sound);
             outcome.map(|_| encoded.len() as u64).map_err(|error| chain(&error))
         });

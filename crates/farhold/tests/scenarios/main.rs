@@ -4,7 +4,7 @@
 //! [`pair`]: the two servers. [`decrypt`]: keys. [`faults`]: lines that break, servers that die, tickets that end.
 //! [`remotes`]: accounts and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_encrypt`],
 //! [`push_removal`], [`push_faults`], [`push_logs`]: what it pushes, encrypts, removes and tells, and what may happen
-//! meanwhile. [`removal`]: what vanished. [`runs`]: what a whole run does and tells.
+//! meanwhile. [`removal`]: what vanished. [`repair`]: mending a store. [`runs`]: what a whole run does and tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
@@ -33,6 +33,7 @@ mod push_removal;
 mod recordings;
 mod remotes;
 mod removal;
+mod repair;
 mod runs;
 #[path = "../support/scratch.rs"]
 mod scratch;
