@@ -16,6 +16,7 @@ mod engine;
 mod event;
 mod mail;
 mod matcher;
+mod patience;
 mod sendmail;
 mod smtp;
 mod target;

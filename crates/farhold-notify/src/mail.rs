@@ -34,7 +34,7 @@ pub(crate) struct Mail {
     pub from: Person,
     /// Who gets it; at least one, each once.
     pub to: Vec<Person>,
-    /// Head and body, in ASCII, lines ending with CR LF.
+    /// Head and body, in ASCII, CR LF between the lines and none after the last.
     pub bytes: Vec<u8>,
 }
 
@@ -84,6 +84,10 @@ pub(crate) fn compose(
         None => SinglePart::builder().header(ContentType::TEXT_PLAIN).body(text).formatted(),
         Some(html) => MultiPart::alternative_plain_html(text, html.clone()).formatted(),
     });
+    // Whoever takes the mail ends its last line; more would be empty lines.
+    while matches!(bytes.last(), Some(b'\r' | b'\n')) {
+        bytes.pop();
+    }
     Ok(Mail { from, to, bytes })
 }
 

@@ -40,7 +40,8 @@ async fn run(program: &Path, mail: &Mail) -> Result<(), DeliveryError> {
     let mut input = child.stdin.take().expect("it was asked for");
     let mut errors = child.stderr.take().expect("it was asked for");
     // Programs of the host expect the host's ends of lines.
-    let text: Vec<u8> = mail.bytes.iter().copied().filter(|byte| *byte != b'\r').collect();
+    let lines = mail.bytes.iter().copied().filter(|byte| *byte != b'\r');
+    let text: Vec<u8> = lines.chain([b'\n']).collect();
     let write = async {
         // A program may end without reading everything; its exit code then says whether that was well.
         let _ = input.write_all(&text).await;

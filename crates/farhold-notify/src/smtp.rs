@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use farhold_client::ByteStream;
@@ -21,10 +21,11 @@ use lettre::transport::smtp::client::{
 use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::delivery::{DeliveryError, GREETING, LOGIN, MESSAGE, Outside, RECIPIENT, SENDER, shown};
 use crate::mail::Mail;
+use crate::patience::Patient;
 use crate::target::Encryption;
 use crate::tls;
 
@@ -32,6 +33,9 @@ use crate::tls;
 const STEP: Duration = Duration::from_secs(5);
 /// How long all steps may take: a server that answers with a byte every few seconds does not hold us for ever.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The change to TLS, as a step and as what a server offers.
+const START_TLS: &str = "STARTTLS";
 
 /// Where the mail server is, and how we come in.
 pub(crate) struct Server<'t> {
@@ -50,7 +54,7 @@ pub(crate) async fn send(server: &Server<'_>, mail: &Mail, outside: &Outside) ->
 async fn converse(server: &Server<'_>, mail: &Mail, outside: &Outside) -> Result<(), DeliveryError> {
     let bare = server.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(server.host);
     let stream = outside.dialer.dial(bare, server.port, STEP).await.map_err(DeliveryError::Dial)?;
-    let stream: Box<dyn ByteStream> = Box::new(Patient::new(stream));
+    let stream: Box<dyn ByteStream> = Box::new(Patient::new(stream, STEP));
     let stream = match server.encryption {
         Encryption::Tls => tls::connect(stream, bare, &outside.trust).await?,
         Encryption::StartTls | Encryption::None => stream,
@@ -60,8 +64,16 @@ async fn converse(server: &Server<'_>, mail: &Mail, outside: &Outside) -> Result
     let mut connection =
         AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(|error| refusal(GREETING, error))?;
     let outcome = transfer(&mut connection, server, mail, bare, &hello, outside).await;
-    // The mail is taken or not, whatever the server says to our leave.
-    let _ = timeout(Duration::from_secs(1), connection.abort()).await;
+    // The mail is taken or not, whatever the server says to our leave. After a failed change to TLS nothing may be said any
+    // more: the library has no stream left for it and would panic.
+    let can_speak = !matches!(
+        outcome,
+        Err(DeliveryError::Tls(_) | DeliveryError::Broken(_) | DeliveryError::TimedOut { .. })
+            | Err(DeliveryError::Refused { step: START_TLS, .. })
+    );
+    if can_speak {
+        let _ = timeout(Duration::from_secs(1), connection.abort()).await;
+    }
     outcome
 }
 
@@ -75,10 +87,10 @@ async fn transfer(
 ) -> Result<(), DeliveryError> {
     if server.encryption == Encryption::StartTls {
         if !connection.can_starttls() {
-            return Err(DeliveryError::NotOffered { what: "STARTTLS" });
+            return Err(DeliveryError::NotOffered { what: START_TLS });
         }
         let parameters = parameters(host, outside).await?;
-        connection.starttls(parameters, hello).await.map_err(|error| refusal("STARTTLS", error))?;
+        connection.starttls(parameters, hello).await.map_err(|error| refusal(START_TLS, error))?;
     }
     if let Some((name, password)) = server.login {
         let mechanisms = [Mechanism::Plain, Mechanism::Login];
@@ -151,55 +163,6 @@ fn refusal(step: &'static str, error: SmtpError) -> DeliveryError {
     }
     let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| source.to_string());
     DeliveryError::Broken(io::Error::other(format!("{step}: {}", shown(&text))))
-}
-
-/// A stream on which each read and write ends after [`STEP`].
-struct Patient {
-    inner: Box<dyn ByteStream>,
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn new(inner: Box<dyn ByteStream>) -> Self {
-        Self { inner, waiting: None }
-    }
-
-    /// Returns what an operation gives, or an error once it has waited too long.
-    fn limit<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut Box<dyn ByteStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(done) = poll(Pin::new(&mut self.inner), cx) {
-            self.waiting = None;
-            return Poll::Ready(done);
-        }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(STEP)));
-        ready!(waiting.as_mut().poll(cx));
-        // Whoever tries again waits again.
-        waiting.as_mut().reset(Instant::now() + STEP);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Patient {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().limit(cx, |inner, cx| inner.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Patient {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().limit(cx, |inner, cx| inner.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().limit(cx, |inner, cx| inner.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().limit(cx, |inner, cx| inner.poll_shutdown(cx))
-    }
 }
 
 /// A stream in the form that the mail library takes: it wants to share it, though it never does.

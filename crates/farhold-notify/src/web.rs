@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use crate::delivery::{DeliveryError, Outside};
 use crate::engine::{self, Escape, TooMuch};
 use crate::event::{Event, Severity};
+use crate::patience::Patient;
 use crate::target::{Method, NamedTemplate};
 use crate::tls;
 use crate::words::Rendered;
@@ -246,10 +247,11 @@ async fn open(
                 headers.insert(PROXY_AUTHORIZATION, secret_header("proxy-authorization", login.expose())?);
             }
             let stream = TcpDialer.dial(proxy.host(), proxy.port(), LIMIT).await.map_err(DeliveryError::Dial)?;
+            let stream = Box::new(Patient::new(stream, LIMIT));
             return Ok((stream, format!("http://{}{}", place.authority, place.path)));
         }
     };
-    let stream = stream.map_err(DeliveryError::Dial)?;
+    let stream: Box<dyn ByteStream> = Box::new(Patient::new(stream.map_err(DeliveryError::Dial)?, LIMIT));
     let stream = if place.is_https { tls::connect(stream, host, &outside.trust).await? } else { stream };
     Ok((stream, place.path.clone()))
 }
