@@ -26,6 +26,9 @@ impl<S: Source> Run<S> {
         let mut wanted = std::mem::take(&mut self.wanted);
         let mut searched = 0;
         for ((ns, group), near) in places {
+            if wanted.is_empty() || MAX_SEARCHED <= searched {
+                break;
+            }
             let Ok(mut items) = self.listed(&ns, &group).await? else { continue };
             match near {
                 Some(near) => items.sort_by_key(|item| item.backup_time.0.abs_diff(near.0)),
