@@ -12,12 +12,15 @@
 //! "unknown"
 //! ```
 //!
-//! All calls are blocking. Source: `docs/spec/schedules-and-tasks.md` 9.1, `docs/spec/sync.md` 15.
+//! What was read is remembered as long as the file stays the same, so that a scheduler may look at a thousand jobs each
+//! minute. All calls are blocking. Source: `docs/spec/schedules-and-tasks.md` 9.1, `docs/spec/sync.md` 15.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::collections::HashMap;
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use farhold_format::task_log::TaskStatus;
@@ -247,6 +250,24 @@ impl JobState {
 #[derive(Debug, Clone)]
 pub struct JobStates {
     directory: PathBuf,
+    /// What the files said, by their paths. Never more than there are jobs.
+    known: Arc<Mutex<HashMap<PathBuf, (Stamp, JobState)>>>,
+}
+
+/// What tells one content of a state file from another: files are replaced, never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let changed = (metadata.mtime(), metadata.mtime_nsec());
+        Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), changed }
+    }
 }
 
 /// The lock of a job, held for a whole run. Dropping it releases it.
@@ -264,7 +285,7 @@ impl JobStates {
     /// The directory cannot be made.
     pub fn open(directory: PathBuf) -> Result<Self, JobStateError> {
         match create_directory(&directory) {
-            Ok(()) => Ok(Self { directory }),
+            Ok(()) => Ok(Self { directory, known: Arc::default() }),
             Err(source) => Err(JobStateError::Io { action: "create directory for", path: directory, source }),
         }
     }
@@ -284,15 +305,78 @@ impl JobStates {
     /// The file exists and cannot be read.
     pub fn read_stored(&self, key: &JobKey, now: Epoch) -> Result<JobState, JobStateError> {
         let path = self.state_path(key);
-        let mut text = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MAX_STATE_BYTES).read_to_end(&mut text));
-        match read {
-            Ok(_) => Ok(serde_json::from_slice(&text).unwrap_or(JobState::Unknown)),
+        match self.read_file(&path) {
+            Ok(state) => Ok(state),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.known().remove(&path);
                 Ok(JobState::Created { time: Epoch(now.0.saturating_sub(MISSING_AGE_S)) })
             }
             Err(source) => Err(JobStateError::Io { action: "read", path, source }),
         }
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<JobState> {
+        let found = Stamp::of(&std::fs::metadata(path)?);
+        if let Some((stamp, state)) = self.known().get(path)
+            && *stamp == found
+        {
+            return Ok(state.clone());
+        }
+        let file = File::open(path)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        let mut text = Vec::new();
+        file.take(MAX_STATE_BYTES).read_to_end(&mut text)?;
+        let state = serde_json::from_slice(&text).unwrap_or(JobState::Unknown);
+        self.known().insert(path.to_owned(), (stamp, state.clone()));
+        Ok(state)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<PathBuf, (Stamp, JobState)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether anything was ever stored for the job.
+    pub fn is_stored(&self, key: &JobKey) -> bool {
+        self.state_path(key).exists()
+    }
+
+    /// Stores the end of runs whose process is gone, as their logs tell it, and returns their tasks; for the start of a
+    /// server, after which nobody else would. A job whose lock is held is left alone: its process lives.
+    ///
+    /// # Errors
+    /// The directory cannot be listed. What cannot be written is left as it is, and logged.
+    pub fn finish_left_over(&self, tasks: &TaskRegistry) -> Result<Vec<Upid>, JobStateError> {
+        let fail = |source| JobStateError::Io { action: "list", path: self.directory.clone(), source };
+        let mut finished = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match self.finish_if_gone(&path, tasks) {
+                Ok(upid) => finished.extend(upid),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "cannot store the end of a job's run"),
+            }
+        }
+        Ok(finished)
+    }
+
+    fn finish_if_gone(&self, path: &Path, tasks: &TaskRegistry) -> io::Result<Option<Upid>> {
+        let gone = |state: JobState| match state {
+            JobState::Started { upid } => tasks.ended(&upid).map(|end| (upid, end)),
+            _ => None,
+        };
+        if gone(self.read_file(path)?).is_none() {
+            return Ok(None);
+        }
+        let Some(_lock) = lock(&path.with_extension("lck"), LockKind::Exclusive, Duration::ZERO)? else {
+            return Ok(None);
+        };
+        // Only what is found under the lock is what is replaced.
+        let Some((upid, (status, end_time))) = gone(self.read_file(path)?) else { return Ok(None) };
+        let state = RunState::new(status, end_time.unwrap_or(upid.start_time()));
+        self.replace(path, &JobState::Finished { upid: upid.clone(), state, updated: None })?;
+        Ok(Some(upid))
     }
 
     /// Returns the state with a run that has vanished taken as finished, as its log says. The file is not changed.
@@ -338,7 +422,7 @@ impl JobStates {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(JobStateError::Io { action: "remove", path, source });
                 }
-                _ => {}
+                _ => drop(self.known().remove(&path)),
             }
         }
         Ok(())
@@ -384,7 +468,24 @@ impl JobStates {
 
     fn write(&self, key: &JobKey, state: &JobState) -> Result<(), JobStateError> {
         let path = self.state_path(key);
-        replace(&path, state).map_err(|source| JobStateError::Io { action: "write", path, source })
+        self.replace(&path, state).map_err(|source| JobStateError::Io { action: "write", path, source })
+    }
+
+    /// Replaces a state file: temporary file, mode 0644, rename.
+    fn replace(&self, path: &Path, state: &JobState) -> io::Result<()> {
+        let text = serde_json::to_vec(state)?;
+        // Writers of one job exclude each other by its lock; creation may meet one of them, hence names that differ.
+        let temporary = path.with_extension(match state {
+            JobState::Created { .. } => "created.tmp",
+            _ => "tmp",
+        });
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(&text)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        std::fs::rename(&temporary, path)?;
+        self.known().insert(path.to_owned(), (stamp, state.clone()));
+        Ok(())
     }
 }
 
@@ -428,18 +529,4 @@ impl JobLock {
         }
         Ok(())
     }
-}
-
-/// Replaces a state file: temporary file, mode 0644, rename.
-fn replace(path: &Path, state: &JobState) -> io::Result<()> {
-    let text = serde_json::to_vec(state)?;
-    // Writers of one job exclude each other by its lock; creation may meet one of them, hence names that differ.
-    let temporary = path.with_extension(match state {
-        JobState::Created { .. } => "created.tmp",
-        _ => "tmp",
-    });
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    file.write_all(&text)?;
-    std::fs::rename(&temporary, path)
 }

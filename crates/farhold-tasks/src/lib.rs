@@ -28,6 +28,7 @@ mod log_reader;
 mod log_writer;
 mod process;
 mod registry;
+pub mod rotation;
 mod task_list;
 mod worker;
 
@@ -36,4 +37,5 @@ pub use filter::{StatusKind, TaskFilter};
 pub use listing::{LogLine, LogPage, TaskItem, TaskPage, TaskStatusItem};
 pub use process::{LiveProcesses, ProcFs, parse_process_start};
 pub use registry::{AbortRequest, ShutdownReport, TaskOptions, TaskRegistry};
+pub use rotation::RotatedTasks;
 pub use worker::{AbortMode, EndHook, TaskContext, TaskKind};

@@ -25,6 +25,7 @@ use crate::listing::{LogPage, TaskItem, TaskPage, TaskStatusItem};
 use crate::log_reader::{LogRange, read_lines, read_status};
 use crate::log_writer::{Echo, LogWriter, create_directory};
 use crate::process::LiveProcesses;
+use crate::rotation::{MAX_ARCHIVE_BYTES, RotatedTasks};
 use crate::task_list::{ListChange, TaskDirectory};
 use crate::worker::{EndHook, TaskContext, TaskKind, run, run_hook};
 
@@ -274,6 +275,11 @@ impl TaskRegistry {
         self.inner.end_of(upid)
     }
 
+    /// Returns whether this registry runs the task now. Reads no file.
+    pub fn runs_here(&self, upid: &Upid) -> bool {
+        self.inner.workers().running.contains_key(upid)
+    }
+
     /// Returns the names of the tasks that this registry runs, in no particular order.
     pub fn running_here(&self) -> Vec<Upid> {
         self.inner.workers().running.keys().cloned().collect()
@@ -340,6 +346,22 @@ impl TaskRegistry {
     /// Returns where the log of a task lies.
     pub fn log_path(&self, upid: &Upid) -> PathBuf {
         self.inner.directory.log_path(upid)
+    }
+
+    /// Puts the list of finished tasks aside if it is larger than [`MAX_ARCHIVE_BYTES`], removes old lists, and then the
+    /// logs of tasks that no list names any more. Blocking.
+    ///
+    /// `max_days`: lists are kept up to the first whose oldest task ended longer ago than that; `None` keeps 19 of them.
+    ///
+    /// # Errors
+    /// A list cannot be read, renamed or removed, or its lock is not free within 15 s.
+    ///
+    /// Source: `docs/spec/schedules-and-tasks.md` 7.3.
+    pub fn rotate(&self, max_days: Option<u64>) -> Result<RotatedTasks, TaskError> {
+        let now = self.inner.options.clock.now();
+        let seconds = |days: u64| i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(24 * 60 * 60);
+        let cut_off = max_days.map(|days| Epoch(now.0.saturating_sub(seconds(days))));
+        self.inner.directory.rotate(MAX_ARCHIVE_BYTES, cut_off)
     }
 
     /// Starts no more tasks, waits up to `grace` for those that run, then stops the rest.

@@ -57,11 +57,15 @@ impl TaskDirectory {
         self.path.join(upid.log_directory()).join(upid.as_str())
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn active_path(&self) -> PathBuf {
         self.path.join("active")
     }
 
-    fn lock(&self, kind: LockKind) -> Result<FileLock, TaskError> {
+    pub(crate) fn lock(&self, kind: LockKind) -> Result<FileLock, TaskError> {
         let path = self.path.join(".active.lock");
         match lock(&path, kind, LOCK_WAIT) {
             Ok(Some(held)) => Ok(held),
@@ -168,7 +172,7 @@ impl TaskDirectory {
         TaskListEntry { upid: entry.upid, end: Some(end) }
     }
 
-    fn read_active(&self) -> Result<Vec<TaskListEntry>, TaskError> {
+    pub(crate) fn read_active(&self) -> Result<Vec<TaskListEntry>, TaskError> {
         read_list(&self.active_path())
     }
 
@@ -205,12 +209,12 @@ impl TaskDirectory {
     }
 
     /// Returns the archives, newest first.
-    fn archives(&self) -> Result<Vec<PathBuf>, TaskError> {
+    pub(crate) fn archives(&self) -> Result<Vec<PathBuf>, TaskError> {
         let listing = std::fs::read_dir(&self.path).map_err(TaskError::io("list", &self.path))?;
         let mut archives = Vec::new();
         for item in listing {
             let item = item.map_err(TaskError::io("list", &self.path))?;
-            if let Some(number) = item.file_name().to_str().and_then(archive_number) {
+            if let Some(number) = item.file_name().to_str().and_then(|name| archive_number("archive", name)) {
                 archives.push((number, item.path()));
             }
         }
@@ -243,9 +247,9 @@ impl TaskDirectory {
     }
 }
 
-/// Returns the age number of an archive: 0 for `archive`, n for `archive.n` and `archive.n.zst`.
-fn archive_number(name: &str) -> Option<u32> {
-    match name.strip_prefix("archive")? {
+/// Returns the age number of a file of the log called `log`: 0 for the log, n for `<log>.n` and `<log>.n.zst`.
+pub(crate) fn archive_number(log: &str, name: &str) -> Option<u32> {
+    match name.strip_prefix(log)? {
         "" => Some(0),
         rest => {
             let number = rest.strip_prefix('.')?;

@@ -156,3 +156,50 @@ fn another_schedule_makes_earlier_events_not_count_unless_the_job_runs() {
     let updated = states.read_stored(&key, NOW).unwrap();
     assert_eq!(updated.schedule_reference(), Some(NOW));
 }
+
+#[test]
+fn a_run_whose_process_is_gone_is_finished_when_a_server_starts() {
+    let world = World::new();
+    let (states, key) = states(&world);
+    let tasks = world.registry();
+    let log = tasks.log_path(&upid());
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    let told = "2026-11-22T03:00:00+01:00: starting\n2026-11-22T03:00:07+01:00: TASK ERROR: no space left\n";
+    std::fs::write(log, told).unwrap();
+    let job = states.lock(&key).unwrap();
+    job.start(&upid()).unwrap();
+    assert_eq!(states.finish_left_over(&tasks).unwrap(), [], "its lock is held");
+    drop(job);
+    let never_told: Upid = "UPID:vm:0000AAAA:00005678:00000008:6B024500:prunejob::root@pam:".parse().unwrap();
+    let other = JobKey::new("prunejob", "other").unwrap();
+    states.lock(&other).unwrap().start(&never_told).unwrap();
+    let idle = JobKey::new("prunejob", "idle").unwrap();
+    states.create(&idle, NOW).unwrap();
+
+    let mut finished = states.finish_left_over(&tasks).unwrap();
+    finished.sort_by_key(ToString::to_string);
+    assert_eq!(finished, [never_told.clone(), upid()]);
+    // Another process reads the files.
+    let (states, _) = self::states(&world);
+    let (message, endtime) = ("no space left".to_owned(), Epoch(1_795_312_807));
+    let state = RunState::Error { message, endtime };
+    assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Finished { upid: upid(), state, updated: None });
+    let state = RunState::Unknown { endtime: never_told.start_time() };
+    assert_eq!(states.read_stored(&other, NOW).unwrap(), JobState::Finished { upid: never_told, state, updated: None });
+    assert_eq!(states.read_stored(&idle, NOW).unwrap(), JobState::Created { time: NOW });
+    assert_eq!(states.finish_left_over(&tasks).unwrap(), []);
+}
+
+#[test]
+fn what_other_processes_write_is_seen() {
+    let world = World::new();
+    let (states, key) = states(&world);
+    states.create(&key, NOW).unwrap();
+    assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Created { time: NOW });
+    let (other, _) = self::states(&world);
+    other.create(&key, Epoch(12)).unwrap();
+    assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Created { time: Epoch(12) });
+    other.remove(&key).unwrap();
+    assert!(!states.is_stored(&key));
+    assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Created { time: Epoch(NOW.0 - 30) });
+}
