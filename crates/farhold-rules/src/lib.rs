@@ -11,6 +11,7 @@ pub mod mount_jobs;
 pub mod namespace_map;
 pub mod notification_match;
 pub mod peer_version;
+pub mod plug_in;
 pub mod prune_plan;
 pub mod rate;
 pub mod removal_plan;

@@ -29,7 +29,7 @@ pub use backend::{
     DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Listing, RecordLock, Staging, Stat,
     Storage,
 };
-pub use devices::{BackingDevices, DeviceError, FileSystemUuid, FileSystemUuidError, LinuxDevices};
+pub use devices::{BackingDevices, BlockDevice, DeviceError, FileSystemUuid, FileSystemUuidError, LinuxDevices};
 pub use error::{Operation, StorageError};
 pub use local::LocalStorage;
 pub use path::{PathError, StorePath};

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use farhold_storage::{BackingDevices, DeviceError, FileSystemUuid, LinuxDevices};
+use farhold_storage::{BackingDevices, BlockDevice, DeviceError, FileSystemUuid, LinuxDevices};
 
 const UUID: &str = "5e1f0000-feed-4000-8000-0000000f00d1";
 
@@ -19,10 +19,10 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
 struct LoopDevice(String);
 
 impl LoopDevice {
-    fn new(image: &Path) -> Option<Self> {
+    fn new(image: &Path, uuid: &str) -> Option<Self> {
         let path = image.to_str().unwrap();
         File::create(image).unwrap().set_len(16 << 20).unwrap();
-        output_of("mkfs.ext4", &["-q", "-F", "-U", UUID, path])?;
+        output_of("mkfs.ext4", &["-q", "-F", "-U", uuid, path])?;
         output_of("losetup", &["--find", "--show", path]).map(Self)
     }
 }
@@ -42,11 +42,39 @@ impl Drop for Mounted<'_> {
     }
 }
 
+/// Returns the devices that hold the file system, as somebody finds who looks for what was plugged in.
+fn found(uuid: &FileSystemUuid) -> Vec<BlockDevice> {
+    // Other tests attach and detach loop devices at the same time: one that is gone when it is read holds nothing.
+    let holds = |device: &BlockDevice| LinuxDevices.read_uuid(device).is_ok_and(|held| held.as_ref() == Some(uuid));
+    LinuxDevices.present().unwrap().into_iter().filter(holds).collect()
+}
+
+#[test]
+fn a_device_that_is_plugged_in_anew_is_told_from_what_it_was_before() {
+    const UUID: &str = "5e1f0000-feed-4000-8000-0000000f00d2";
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image");
+    let uuid: FileSystemUuid = UUID.parse().unwrap();
+    let Some(device) = LoopDevice::new(&image, UUID) else {
+        eprintln!("not run: no loop device can be made here");
+        return;
+    };
+    let first = found(&uuid);
+    assert_eq!(first.iter().map(|found| found.path.to_str().unwrap()).collect::<Vec<_>>(), [device.0.as_str()]);
+    assert_eq!(found(&uuid), first);
+    drop(device);
+    assert_eq!(found(&uuid), []);
+    let _again = LoopDevice::new(&image, UUID).unwrap();
+    let second = found(&uuid);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first);
+}
+
 #[test]
 fn a_file_system_is_found_by_its_uuid_and_shown_in_another_place() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let Some(device) = LoopDevice::new(&at("image")) else {
+    let Some(device) = LoopDevice::new(&at("image"), UUID) else {
         eprintln!("not run: no loop device can be made here");
         return;
     };

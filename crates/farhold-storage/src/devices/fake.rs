@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{BackingDevices, DeviceError, FileSystemUuid};
+use super::{BackingDevices, BlockDevice, DeviceError, FileSystemUuid};
 
 /// Folders that stand for devices.
 #[derive(Debug, Default)]
@@ -53,6 +53,18 @@ impl BackingDevices for FakeDevices {
         let state = self.state();
         let shown = fs::read_link(mount_point);
         state.plugged.get(uuid).is_some_and(|folder| shown.is_ok_and(|shown| shown.starts_with(folder)))
+    }
+
+    fn present(&self) -> Result<Vec<BlockDevice>, DeviceError> {
+        let device = |(uuid, folder): (&FileSystemUuid, &PathBuf)| BlockDevice {
+            path: folder.clone(),
+            incarnation: uuid.to_string(),
+        };
+        Ok(self.state().plugged.iter().map(device).collect())
+    }
+
+    fn read_uuid(&self, device: &BlockDevice) -> io::Result<Option<FileSystemUuid>> {
+        Ok(device.incarnation.parse().ok())
     }
 
     fn mount(&self, uuid: &FileSystemUuid, directory: &Path) -> Result<(), DeviceError> {

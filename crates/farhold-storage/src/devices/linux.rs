@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::superblock::{SUPERBLOCK_BYTES, Superblock, recognise};
-use super::{BackingDevices, DeviceError, FileSystemUuid, mount_table};
+use super::{BackingDevices, BlockDevice, DeviceError, FileSystemUuid, mount_table};
 
 /// Links to block devices by UUID, kept by udev where there is one.
 const LINKS: &str = "/dev/disk/by-uuid";
@@ -66,6 +66,38 @@ impl BackingDevices for LinuxDevices {
         }
     }
 
+    fn present(&self) -> Result<Vec<BlockDevice>, DeviceError> {
+        let mut devices = Vec::new();
+        for entry in fs::read_dir(BLOCK_DEVICES).map_err(DeviceError::Look)? {
+            let entry = entry.map_err(DeviceError::Look)?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| is_searched(name)) else { continue };
+            let fact = |file: &str| {
+                let text = fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+                text.trim().to_owned()
+            };
+            // A loop device or card reader without medium has no size. Partitions share the number of their disk.
+            if ["", "0"].contains(&fact("size").as_str()) {
+                continue;
+            }
+            let sequence = [fact("diskseq"), fact("../diskseq")].into_iter().find(|text| !text.is_empty());
+            let incarnation = format!("{} {}", fact("dev"), sequence.unwrap_or_default());
+            devices.push(BlockDevice { path: Path::new("/dev").join(name.replace('!', "/")), incarnation });
+        }
+        Ok(devices)
+    }
+
+    fn read_uuid(&self, device: &BlockDevice) -> io::Result<Option<FileSystemUuid>> {
+        if let Some(superblock) = recognise(&beginning(&device.path)?) {
+            return Ok(Some(superblock.uuid));
+        }
+        // A kind of file system that only udev knows.
+        Ok(fs::read_dir(LINKS).into_iter().flatten().flatten().find_map(|link| {
+            let leads_here = fs::canonicalize(link.path()).is_ok_and(|target| target == device.path);
+            link.file_name().to_str().filter(|_| leads_here)?.parse().ok()
+        }))
+    }
+
     fn mount(&self, uuid: &FileSystemUuid, directory: &Path) -> Result<(), DeviceError> {
         let device = self.find(uuid)?;
         let drivers = match superblock(&device) {
@@ -115,9 +147,14 @@ fn is_searched(name: &str) -> bool {
 
 /// Returns what a device holds; `None` also if it cannot be read.
 fn superblock(device: &Path) -> Option<Superblock> {
+    recognise(&beginning(device).ok()?)
+}
+
+/// Returns as much of a device as superblocks need.
+fn beginning(device: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(SUPERBLOCK_BYTES);
-    File::open(device).ok()?.take(SUPERBLOCK_BYTES as u64).read_to_end(&mut start).ok()?;
-    recognise(&start)
+    File::open(device)?.take(SUPERBLOCK_BYTES as u64).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Returns the kernel's file systems that live on devices.

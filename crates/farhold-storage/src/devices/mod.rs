@@ -109,6 +109,21 @@ pub enum DeviceError {
     Look(#[source] io::Error),
 }
 
+/// A block device as it is plugged in now.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockDevice {
+    /// Where it is found.
+    pub path: PathBuf,
+    /// Another one each time that a device is plugged in, as far as the system tells.
+    pub incarnation: String,
+}
+
+impl fmt::Display for BlockDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path.display(), self.incarnation)
+    }
+}
+
 /// The file systems of one host that can be mounted by their UUID.
 ///
 /// What this promises: [`mount`](Self::mount) and [`bind`](Self::bind) end with the content visible at the place, or
@@ -117,6 +132,18 @@ pub trait BackingDevices: Send + Sync {
     /// Returns whether this file system, or a directory of it, is mounted exactly at `mount_point`. What cannot be found
     /// out counts as not mounted.
     fn is_mounted(&self, uuid: &FileSystemUuid, mount_point: &Path) -> bool;
+
+    /// Returns the devices that are plugged in and may hold a file system. Reads none of them: disks at rest stay so.
+    ///
+    /// # Errors
+    /// [`DeviceError::Look`].
+    fn present(&self) -> Result<Vec<BlockDevice>, DeviceError>;
+
+    /// Returns which file system a device holds; `None` if none that is known.
+    ///
+    /// # Errors
+    /// The device cannot be read, now.
+    fn read_uuid(&self, device: &BlockDevice) -> io::Result<Option<FileSystemUuid>>;
 
     /// Mounts the file system to a directory that exists and is empty.
     ///
