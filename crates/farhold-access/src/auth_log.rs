@@ -20,8 +20,9 @@ use jiff::tz::TimeZone;
 use crate::Access;
 use crate::failure::AuthFailure;
 
-/// Size at which the file is put aside, in bytes: some 80,000 lines.
-const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
+/// Size at which the file is put aside at once, in bytes. The daily rotation does so at half the size and keeps older
+/// files; this bounds what can be written in between.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most characters of a name or reason, both of which a caller can influence.
 const MAX_FIELD_LENGTH: usize = 256;
 /// Administrators of the group may read it.

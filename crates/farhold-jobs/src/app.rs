@@ -61,6 +61,8 @@ pub struct App {
     pub verify_turns: VerifyTurns,
     /// Private state of unfinished syncs (below `lib/`).
     pub sync_state_directory: PathBuf,
+    /// Where the access log and the authentication log lie.
+    pub api_log_directory: PathBuf,
     /// The host, as far as it never changes.
     pub node: NodeFacts,
     /// The TLS certificate that peers see.

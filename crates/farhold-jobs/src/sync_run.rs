@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::encryption_keys::{KeyAccessError, decryption_keys, encryption_key};
 use crate::job_end::{JobPlace, RunDetails, at_end};
-use crate::job_turn::tell_schedule;
+use crate::job_turn::{tell_schedule, wait_for_turn};
 use crate::permission::RunPermit;
 use crate::pull::Pull;
 use crate::push::{Push, PushPeerError};
@@ -99,7 +99,8 @@ impl From<StoreAccessError> for SyncRunError {
 
 /// Starts a stored job as a task and returns the task's name.
 ///
-/// Waits up to 10 s for a run of the same job that is about to end. What is wrong with the remote, the datastore or a key
+/// `schedule`: the calendar event that started it; such a start does not wait. One by hand, without, waits up to 10 s for a
+/// run of the same job that is about to end. What is wrong with the remote, the datastore or a key
 /// is the task's error.
 ///
 /// # Errors
@@ -114,9 +115,9 @@ pub async fn start_job(
     let request = SyncRequest::of_job(&job)?;
     let key = JobKey::sync(&job.id)?;
     let lock = {
-        let (app, id) = (Arc::clone(app), job.id.clone());
+        let (app, id, wait) = (Arc::clone(app), job.id.clone(), wait_for_turn(schedule.as_ref()));
         blocking(move || {
-            let lock = app.job_states.lock(&key)?;
+            let lock = app.job_states.lock_within(&key, wait)?;
             if !app.settings.sync_jobs().load()?.entries.contains(id.as_str()) {
                 app.forget_job(&key)?;
                 return Err(SyncRunError::UnknownJob { id });

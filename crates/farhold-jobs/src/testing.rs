@@ -144,6 +144,7 @@ impl TestServer {
             notifications: crate::notifications::Notifications::new(&at("lib")),
             open_backups: OpenBackups::new(at("lib/open-backups"), Arc::clone(&randomness)),
             sync_state_directory: at("lib/sync"),
+            api_log_directory: at("api-log"),
             node: NodeFacts { name: "test".to_owned(), instance_id: "0123456789abcdef0123456789abcdef".to_owned() },
             certificate: Arc::new(NoCertificate),
             host: Arc::clone(&host) as Arc<dyn HostFiles>,
