@@ -178,7 +178,7 @@ fn a_run_whose_process_is_gone_is_finished_when_a_server_starts() {
 
     let mut finished = states.finish_left_over(&tasks).unwrap();
     finished.sort_by_key(ToString::to_string);
-    assert_eq!(finished, [never_told.clone(), upid()]);
+    assert_eq!(finished, [upid(), never_told.clone()]);
     // Another process reads the files.
     let (states, _) = self::states(&world);
     let (message, endtime) = ("no space left".to_owned(), Epoch(1_795_312_807));

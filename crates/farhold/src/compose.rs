@@ -31,6 +31,16 @@ use crate::node_certificate::{Making, NodeCertificate};
 use crate::system;
 use crate::system_accounts::HostAccounts;
 
+/// Whether a server that listens does by itself what nobody asks for: run jobs by their schedules, mount datastores whose
+/// devices are plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Housekeeping {
+    /// It does.
+    On,
+    /// It only answers; for tests in which nothing may happen at a full minute.
+    Off,
+}
+
 /// What a server is made of.
 pub struct Parts {
     /// Where its files are.
@@ -53,6 +63,8 @@ pub struct Parts {
     pub server_log: Arc<ServerLog>,
     /// The mail program of the host, called like sendmail.
     pub mail_program: PathBuf,
+    /// What it does by itself.
+    pub housekeeping: Housekeeping,
     /// Checks passwords of realm `pam`; without it they are refused.
     pub system_accounts: Option<Arc<dyn SystemAccounts>>,
 }
@@ -71,6 +83,7 @@ impl Parts {
             devices: Arc::new(LinuxDevices),
             server_log: Arc::default(),
             mail_program: farhold_jobs::notification_ways::MAIL_PROGRAM.into(),
+            housekeeping: Housekeeping::On,
             system_accounts: Some(Arc::new(HostAccounts::new(Pam::of_this_host()))),
         }
     }
@@ -86,6 +99,8 @@ pub struct Composed {
     pub certificate: Arc<NodeCertificate>,
     /// Where its files are.
     pub directories: Directories,
+    /// What it does by itself once it listens.
+    pub housekeeping: Housekeeping,
 }
 
 /// Mode of the configuration directory: it holds keys and passwords. Source: `docs/spec/config-and-access.md` 1.
@@ -153,6 +168,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         progress: ProgressBoard::default(),
         open_backups,
         sync_state_directory,
+        api_log_directory: log.join("api"),
         node: NodeFacts { name: parts.node, instance_id },
         certificate: Arc::clone(&certificate) as Arc<dyn ServerCertificate>,
         host: parts.host,
@@ -166,7 +182,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     });
     let router = Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?;
     let router = Arc::new(router.with_fallback(docs_page::fallback()));
-    Ok(Composed { app, router, certificate, directories: parts.directories })
+    Ok(Composed { app, router, certificate, directories: parts.directories, housekeeping: parts.housekeeping })
 }
 
 /// Returns what identifies the server to clients: 32 lower-case hex digits, made once and kept in `path`.

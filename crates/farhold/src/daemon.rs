@@ -8,12 +8,14 @@ use anyhow::{Context as _, bail};
 use farhold_jobs::App;
 use farhold_jobs::history::{SAMPLE_INTERVAL, Watch};
 use farhold_jobs::notifications::{Dispatcher, HostCourier, watch_stale_jobs};
+use farhold_jobs::plug_in::PlugInWatch;
+use farhold_jobs::scheduler::Scheduler;
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::compose::Composed;
+use crate::compose::{Composed, Housekeeping};
 use crate::server::{MAX_CONNECTIONS, Server, ServerOptions, dispatch_to};
 use crate::system;
 
@@ -55,11 +57,18 @@ pub fn parse_listen(arguments: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// Removes what backups left that a server received when it was killed. What cannot be removed now is tried again at the
+/// Runs jobs by their schedules, and mounts datastores whose devices are plugged in, until `shutdown`.
+async fn keep_house(app: Arc<App>, shutdown: CancellationToken) {
+    let scheduler = Scheduler::new(&app);
+    tokio::join!(scheduler.run(shutdown.clone()), PlugInWatch::default().run(app, shutdown));
+}
+
+/// Stores how runs of jobs ended that ended with the server. Removes what backups left that it received when it was killed. What cannot be removed now is tried again at the
 /// next start; a datastore that does not answer delays no start for long.
 async fn tidy_up(app: &Arc<App>) {
     let app = Arc::clone(app);
     let tidying = tokio::task::spawn_blocking(move || {
+        Scheduler::settle(&app);
         for left in app.open_backups.left() {
             let name = format!("{} in {} of datastore '{}'", left.snapshot, left.ns.log_name(), left.store);
             match left.remove(&app.stores) {
@@ -112,6 +121,7 @@ pub struct Running {
     sampling: JoinHandle<()>,
     dispatching: JoinHandle<()>,
     watching: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
 }
 
 impl Running {
@@ -143,7 +153,11 @@ impl Running {
         let dispatcher = Dispatcher::new(Arc::clone(&composed.app), Arc::new(courier));
         let dispatching = tokio::spawn(dispatcher.run(shutdown.clone(), || {}));
         let watching = tokio::spawn(watch_stale_jobs(Arc::clone(&composed.app), shutdown.clone()));
-        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling, dispatching, watching })
+        let housekeeping = match composed.housekeeping {
+            Housekeeping::On => tokio::spawn(keep_house(Arc::clone(&composed.app), shutdown.clone())),
+            Housekeeping::Off => tokio::spawn(async {}),
+        };
+        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling, dispatching, watching, housekeeping })
     }
 
     /// Returns the addresses with their real ports.
@@ -164,15 +178,16 @@ impl Running {
     /// Stops listening, lets requests and tasks end for a while, then cuts the rest.
     pub async fn stop(self) {
         self.shutdown.cancel();
-        let (report, sessions, serving, sampling, dispatching, watching) = tokio::join!(
+        let (report, sessions, serving, sampling, dispatching, watching, housekeeping) = tokio::join!(
             self.composed.app.tasks.shutdown(DRAIN_LIMIT),
             self.composed.router.shut_down(DRAIN_LIMIT),
             self.serving,
             self.sampling,
             self.dispatching,
-            self.watching
+            self.watching,
+            self.housekeeping
         );
-        drop((sessions, serving, sampling, dispatching, watching));
+        drop((sessions, serving, sampling, dispatching, watching, housekeeping));
         if report.cut_off != 0 {
             tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
         }

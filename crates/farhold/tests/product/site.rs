@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold::certificate::KeyKind;
-use farhold::compose::{Composed, Parts, compose};
+use farhold::compose::{Composed, Housekeeping, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
 use farhold::system::SystemClock;
@@ -126,6 +126,13 @@ impl Site {
         self.running = Some(Running::start(composed, vec!["127.0.0.1:0".parse().unwrap()]).await.unwrap());
     }
 
+    /// Stops listening, and ends as the daemon does.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
     pub fn port(&self) -> String {
         self.running.as_ref().unwrap().addresses()[0].port().to_string()
     }
@@ -233,6 +240,7 @@ fn parts(directories: Directories) -> Parts {
         time_zone: TimeZone::UTC,
         // No mail of a test leaves the host.
         mail_program: directories.run.join("sendmail"),
+        housekeeping: Housekeeping::Off,
         ..Parts::of_this_host(directories)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use farhold::certificate::KeyKind;
-use farhold::compose::{Composed, Parts, compose};
+use farhold::compose::{Composed, Housekeeping, Parts, compose};
 use farhold::daemon::Running;
 use farhold::directories::Directories;
 use farhold::system::SystemRandomness;
@@ -83,6 +83,7 @@ pub fn server_with_devices(root: &Path, node: &str, clock: Arc<dyn Clock>, devic
         devices,
         server_log: Arc::default(),
         mail_program: root.join("sendmail"),
+        housekeeping: Housekeeping::Off,
         system_accounts: Some(Arc::new(RootOnly)),
     })
     .unwrap()
