@@ -18,7 +18,7 @@ usage: cargo xtask <command>
              --check                only compare it; fails if a scenario has neither a test nor a reason
   openapi  write docs/openapi.json, the description of the REST interface; a test compares it
   man [FOLDER]  write manual pages and shell completions (default below target/man)
-  bench CASE    measure pulls, pushes and backups between two servers, see docs/benchmarks.md
+  bench CASE    measure pulls, pushes, backups and upkeep of two servers, see docs/benchmarks.md
     pull     a made-up disk image, near and over a long line
     groups   many groups of small snapshots over a long line: first pull, and nothing new
     decrypt  an encrypted image over a long line: first pull, and an identical second snapshot
@@ -27,9 +27,13 @@ usage: cargo xtask <command>
     push-groups   many groups of small snapshots over a long line: first push, and nothing new
     encrypt  an image that is encrypted while it is pushed: first push, and an identical second snapshot
     ingest   an image backed up by our client: first, with 1 % changed, unchanged
+    verify   verification of an image, compared with decoding and hashing alone on two threads
+    gc       garbage collection, compared with a plain serial walk
              --chunks N             size of an image in chunks of 4 MiB (default 512)
              --groups N             groups of three snapshots (default 100)
-             --runs N               runs of each measurement (default 3, elsewhere than in `pull` 1)
+             --stored N             chunks whose garbage is collected (default 1000000)
+             --indexes N            indexes that name them (default 10000)
+             --runs N               runs of each measurement (default 3 in `pull`, `verify` and `gc`, else 1)
              --line near|far        only this line
              --program FILE         measure this build instead of the workspace's
   simulate [OPTIONS]    live through simulated worlds of two servers, see crates/farhold-simulation

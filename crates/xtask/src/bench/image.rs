@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use farhold_crypto::{CryptConfig, sha256};
@@ -13,7 +14,7 @@ use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_CHUNK_BYTE
 use farhold_format::index::{FixedIndexBuilder, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_testkit::disk_image::{CHUNK_BYTES, disk_image_chunk};
-use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest, Epoch, Group};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest, Epoch, Group, VerifyState};
 
 /// Seed of the image: the one whose size is known to match the reference measurements.
 const SEED: u64 = 7;
@@ -189,6 +190,42 @@ impl Image {
         self.chunks.iter().map(|chunk| &chunk.plain_digest)
     }
 
+    /// Returns whether the manifest of the first snapshot says that it was verified and is whole; forgets it.
+    pub(super) fn is_verified(&self, store: &Path) -> anyhow::Result<bool> {
+        let path = store.join(GROUP).join(FIRST.to_string()).join(MANIFEST);
+        let manifest = Manifest::from_blob(&fs::read(&path)?)?;
+        let is_verified = manifest.verify_state().is_some_and(|state| state.state == VerifyState::Ok);
+        self.write_snapshot(store, GROUP, FIRST)?;
+        Ok(is_verified)
+    }
+
+    /// Decodes and hashes all chunks on so many threads, which take the next chunk when they are done with one; returns the
+    /// seconds that pass. As below there is no CRC and no file access within.
+    pub(super) fn decode_and_hash_on(&self, store: &Path, threads: usize) -> anyhow::Result<f64> {
+        let encoded: Vec<_> = self
+            .stored_digests()
+            .map(|digest| Ok((*digest, fs::read(store.join(chunk_path(digest)))?)))
+            .collect::<anyhow::Result<_>>()?;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut decompressor = zstd::bulk::Decompressor::new()?;
+            let mut content = Vec::with_capacity(CHUNK_BYTES);
+            while let Some((digest, encoded)) = encoded.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let stream = encoded.get(BLOB_HEADER_BYTES..).context("a stored chunk is too short")?;
+                content.clear();
+                decompressor.decompress_to_buffer(stream, &mut content)?;
+                ensure!(sha256(&content) == *digest, "chunk {digest} of the image is damaged");
+            }
+            Ok(())
+        };
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow::anyhow!("a thread crashed"))?)
+        })?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
     /// Decodes and hashes all chunks on this thread and returns the CPU seconds it took.
     ///
     /// This is the bar of the benchmark: zstd and SHA-256 and nothing else, no CRC and no file access within.
@@ -303,6 +340,9 @@ mod tests {
         assert!(image.compare(&a, &b).is_err());
         assert!(image.decode_and_hash_seconds(&b).is_err());
         assert!(0.0 < image.decode_and_hash_seconds(&a).unwrap());
+        assert!(image.decode_and_hash_on(&b, 2).is_err());
+        assert!(0.0 < image.decode_and_hash_on(&a, 2).unwrap());
+        assert!(!image.is_verified(&a).unwrap());
         image.compare_decrypted(&a, FIRST).unwrap();
         assert!(image.compare_decrypted(&a, SECOND).is_err());
         move_aside(&b, &folder.path().join("aside"), image.stored_digests()).unwrap();

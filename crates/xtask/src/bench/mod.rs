@@ -1,9 +1,12 @@
-//! `cargo xtask bench CASE`: measures pulls and pushes between two real servers, and backups of our client.
+//! `cargo xtask bench CASE`: measures pulls and pushes between two real servers, backups of our client, and
+//! what keeps a datastore healthy.
 //!
 //! Both servers are processes of the release binary with their own folders, set up by commands as anybody would. What is
 //! measured and why: `docs/benchmarks.md`.
 
 mod decrypt;
+mod garbage;
+mod gc;
 mod groups;
 mod image;
 mod ingest;
@@ -14,6 +17,7 @@ mod push;
 mod report;
 mod server;
 mod site;
+mod verify;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -28,11 +32,16 @@ use site::{Direction, Line, Site};
 const DEFAULT_CHUNKS: usize = 512;
 /// Groups of three small snapshots, as in the reference measurements.
 const DEFAULT_GROUPS: usize = 100;
+/// Chunks and indexes whose garbage is collected: the goal's.
+const DEFAULT_STORED: usize = 1_000_000;
+const DEFAULT_INDEXES: usize = 10_000;
 /// Runs of each measurement; the median counts.
 const DEFAULT_RUNS: usize = 3;
 /// Most chunks, groups and runs that can be asked for, so that a benchmark ends.
 const MAX_CHUNKS: usize = 8192;
 const MAX_GROUPS: usize = 10_000;
+const MAX_STORED: usize = 10_000_000;
+const MAX_INDEXES: usize = 100_000;
 const MAX_RUNS: usize = 100;
 
 /// What to measure.
@@ -41,6 +50,8 @@ struct Options {
     case: Case,
     chunks: usize,
     groups: usize,
+    stored: usize,
+    indexes: usize,
     runs: usize,
     lines: Vec<Line>,
     program: Option<PathBuf>,
@@ -56,6 +67,8 @@ enum Case {
     PushGroups,
     Encrypt,
     Ingest,
+    Verify,
+    Gc,
 }
 
 impl Options {
@@ -70,21 +83,34 @@ impl Options {
             "push-groups" => Case::PushGroups,
             "encrypt" => Case::Encrypt,
             "ingest" => Case::Ingest,
+            "verify" => Case::Verify,
+            "gc" => Case::Gc,
             _ => bail!("unknown benchmark: {case}"),
         };
         let lines = match case {
             Case::Pull | Case::Push | Case::Ingest => vec![Line::Near, Line::Far],
-            Case::Encrypt => vec![Line::Near],
+            Case::Encrypt | Case::Verify | Case::Gc => vec![Line::Near],
             Case::Groups | Case::PushGroups | Case::Decrypt | Case::Limits => vec![Line::Far],
         };
-        let runs = if case == Case::Pull { DEFAULT_RUNS } else { 1 };
-        let mut options = Self { case, chunks: DEFAULT_CHUNKS, groups: DEFAULT_GROUPS, runs, lines, program: None };
+        let runs = if matches!(case, Case::Pull | Case::Verify | Case::Gc) { DEFAULT_RUNS } else { 1 };
+        let mut options = Self {
+            case,
+            chunks: DEFAULT_CHUNKS,
+            groups: DEFAULT_GROUPS,
+            stored: DEFAULT_STORED,
+            indexes: DEFAULT_INDEXES,
+            runs,
+            lines,
+            program: None,
+        };
         for pair in arguments.chunks(2) {
             let [name, value] = pair else { bail!("option {} needs a value", pair[0]) };
             let what = || format!("invalid value of {name}: {value}");
             match name.as_str() {
                 "--chunks" => options.chunks = value.parse().with_context(what)?,
                 "--groups" => options.groups = value.parse().with_context(what)?,
+                "--stored" => options.stored = value.parse().with_context(what)?,
+                "--indexes" => options.indexes = value.parse().with_context(what)?,
                 "--runs" => options.runs = value.parse().with_context(what)?,
                 "--line" if value == "near" => options.lines = vec![Line::Near],
                 "--line" if value == "far" => options.lines = vec![Line::Far],
@@ -94,6 +120,8 @@ impl Options {
         }
         ensure!((1..=MAX_CHUNKS).contains(&options.chunks), "--chunks must be 1 to {MAX_CHUNKS}");
         ensure!((1..=MAX_GROUPS).contains(&options.groups), "--groups must be 1 to {MAX_GROUPS}");
+        ensure!((1..=MAX_STORED).contains(&options.stored), "--stored must be 1 to {MAX_STORED}");
+        ensure!((1..=MAX_INDEXES).contains(&options.indexes), "--indexes must be 1 to {MAX_INDEXES}");
         ensure!((1..=MAX_RUNS).contains(&options.runs), "--runs must be 1 to {MAX_RUNS}");
         Ok(options)
     }
@@ -132,6 +160,8 @@ pub fn bench(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         Case::PushGroups => groups::measure(&site, &options, Direction::Push),
         Case::Encrypt => push::measure_encrypting(&site, &options),
         Case::Ingest => ingest::measure(&site, &options),
+        Case::Verify => verify::measure(&site, &options),
+        Case::Gc => gc::measure(&site, &options),
     });
     match measured {
         Ok(report) => {

@@ -129,7 +129,7 @@ const fn whole(number: u64) -> f64 {
 }
 
 /// The middle value; of two middle ones the smaller. 0 for no values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)

@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(5);
 const POLLS_PER_LOOK: usize = 8;
 /// Levels of a server's own log.
 const LOG_LEVELS: &str = "info,farhold_api=debug";
+/// What begins the types of tasks that are timed, as it stands in their names; others run beside them.
+const TIMED_TASKS: [&str; 3] = [":sync", ":verify", ":garbage_collection"];
 /// Unit of CPU times in `/proc`. Source: `proc(5)`; 100 on every architecture we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// State of an established connection in `/proc/net/tcp`.
@@ -166,7 +168,7 @@ impl Installation {
         })
     }
 
-    /// Logs of all tasks that are no reader sessions. Source: `docs/spec/schedules-and-tasks.md`, file layout.
+    /// Logs of all tasks that may be timed. Source: `docs/spec/schedules-and-tasks.md`, file layout.
     fn task_logs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut logs = Vec::new();
         let folder = self.root.join("log").join("tasks");
@@ -176,7 +178,8 @@ impl Installation {
                 logs.extend(fs::read_dir(entry.path())?.filter_map(|log| Some(log.ok()?.path())));
             }
         }
-        logs.retain(|log| log.file_name().is_some_and(|name| name.to_string_lossy().contains(":sync")));
+        let is_timed = |name: &str| TIMED_TASKS.iter().any(|kind| name.contains(kind));
+        logs.retain(|log| log.file_name().is_some_and(|name| is_timed(&name.to_string_lossy())));
         Ok(logs)
     }
 
