@@ -119,6 +119,83 @@ pub trait RecordLock: Send + Sync + fmt::Debug {
     fn unlock(&self) -> Result<(), StorageError>;
 }
 
+/// A regular file that is read piece by piece, whatever becomes of its name meanwhile.
+pub trait FileReader: Send + fmt::Debug {
+    /// Returns the next bytes, at least one and at most `max_bytes`; none at the end of the file.
+    ///
+    /// # Errors
+    /// The device reports an error.
+    fn next(&mut self, max_bytes: usize) -> Result<Bytes, StorageError>;
+}
+
+/// A file that was read as a whole.
+#[derive(Debug)]
+struct WholeFile(Bytes);
+
+impl FileReader for WholeFile {
+    fn next(&mut self, max_bytes: usize) -> Result<Bytes, StorageError> {
+        Ok(self.0.split_to(max_bytes.min(self.0.len())))
+    }
+}
+
+/// The directories in one directory, for work that goes through the entries of all of them.
+pub trait Folders: Send + Sync {
+    /// Does what [`Storage::touch_atime`] does with the entry `name` of the directory `folder`. That the latter is a real
+    /// directory may have been looked after before.
+    ///
+    /// # Errors
+    /// As [`Storage::touch_atime`].
+    fn touch_atime(&self, folder: &str, name: &str) -> Result<(), StorageError>;
+
+    /// Does what [`Storage::stat`] does with the entry `name` of the directory `folder`.
+    ///
+    /// # Errors
+    /// As [`Storage::stat`].
+    fn stat(&self, folder: &str, name: &str) -> Result<Stat, StorageError>;
+
+    /// Does what [`Storage::remove_file`] does with the entry `name` of the directory `folder`.
+    ///
+    /// # Errors
+    /// As [`Storage::remove_file`].
+    fn remove_file(&self, folder: &str, name: &str) -> Result<(), StorageError>;
+
+    /// Does what [`Storage::list_stats`] does with the directory `folder`.
+    ///
+    /// # Errors
+    /// As [`Storage::list_stats`].
+    fn list_stats(&self, folder: &str) -> Result<Vec<(String, Stat)>, StorageError>;
+}
+
+/// Knows no way to save anything.
+struct PlainFolders<'a, S: ?Sized> {
+    storage: &'a S,
+    directory: StorePath,
+}
+
+impl<S: Storage + ?Sized> Folders for PlainFolders<'_, S> {
+    fn touch_atime(&self, folder: &str, name: &str) -> Result<(), StorageError> {
+        self.storage.touch_atime(&entry(&self.directory, &[folder, name])?)
+    }
+
+    fn stat(&self, folder: &str, name: &str) -> Result<Stat, StorageError> {
+        self.storage.stat(&entry(&self.directory, &[folder, name])?)
+    }
+
+    fn remove_file(&self, folder: &str, name: &str) -> Result<(), StorageError> {
+        self.storage.remove_file(&entry(&self.directory, &[folder, name])?)
+    }
+
+    fn list_stats(&self, folder: &str) -> Result<Vec<(String, Stat)>, StorageError> {
+        self.storage.list_stats(&entry(&self.directory, &[folder])?)
+    }
+}
+
+/// Returns the path of an entry; what can be no name is missing.
+pub(crate) fn entry(directory: &StorePath, names: &[&str]) -> Result<StorePath, StorageError> {
+    let joined = names.iter().try_fold(directory.clone(), |path, name| path.join(name));
+    joined.map_err(|_| StorageError::NotFound { path: format!("{directory}/{}", names.join("/")) })
+}
+
 /// Files and directories below one root.
 ///
 /// Guarantees of every backend:
@@ -146,6 +223,14 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// Missing or not a regular file.
     fn read_start(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError>;
+
+    /// Opens a regular file to read it piece by piece.
+    ///
+    /// # Errors
+    /// Missing or not a regular file.
+    fn open_reader(&self, path: &StorePath) -> Result<Box<dyn FileReader>, StorageError> {
+        Ok(Box::new(WholeFile(self.read(path, u64::MAX)?)))
+    }
 
     /// Returns what is known about an entry; a link is described itself, not its target.
     ///
@@ -267,6 +352,14 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// Missing.
     fn touch_atime(&self, path: &StorePath) -> Result<(), StorageError>;
+
+    /// Returns the directories in `directory`, to go through the entries of all of them at least expense.
+    ///
+    /// # Errors
+    /// Missing or not a directory.
+    fn folders(&self, directory: &StorePath) -> Result<Box<dyn Folders + '_>, StorageError> {
+        Ok(Box::new(PlainFolders { storage: self, directory: directory.clone() }))
+    }
 
     /// Flushes one regular file and its entry in the directory to stable storage.
     ///

@@ -12,6 +12,7 @@ mod backend;
 mod devices;
 mod error;
 mod local;
+mod local_folders;
 mod path;
 mod record_lock;
 mod space;
@@ -26,8 +27,8 @@ mod memory;
 pub mod suite;
 
 pub use backend::{
-    DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Listing, RecordLock, Staging, Stat,
-    Storage,
+    DIRECTORY_MODE, Durability, Entry, EntryKind, FILE_MODE, FileHold, FileReader, FileTime, Folders, Listing,
+    RecordLock, Staging, Stat, Storage,
 };
 pub use devices::{BackingDevices, BlockDevice, DeviceError, FileSystemUuid, FileSystemUuidError, LinuxDevices};
 pub use error::{Operation, StorageError};

@@ -13,9 +13,11 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
 use crate::backend::{
-    Durability, Entry, EntryKind, FILE_MODE, FileHold, FileTime, Listing, RecordLock, Staging, Stat, Storage,
+    Durability, Entry, EntryKind, FILE_MODE, FileHold, FileReader, FileTime, Folders, Listing, RecordLock, Staging,
+    Stat, Storage,
 };
 use crate::error::{Operation, StorageError};
+use crate::local_folders::LocalFolders;
 use crate::path::StorePath;
 use crate::record_lock::LocalRecordLock;
 use crate::temporary::random_temporary;
@@ -61,7 +63,7 @@ impl LocalStorage {
         Ok(full)
     }
 
-    fn resolve_dir(&self, operation: Operation, path: &StorePath) -> Result<PathBuf, StorageError> {
+    pub(crate) fn resolve_dir(&self, operation: Operation, path: &StorePath) -> Result<PathBuf, StorageError> {
         let full = self.resolve(operation, path)?;
         if !path.is_root() {
             let meta = fs::symlink_metadata(&full).map_err(|source| StorageError::from_io(operation, &full, source))?;
@@ -199,6 +201,11 @@ impl Storage for LocalStorage {
             .read_to_end(&mut content)
             .map_err(|source| StorageError::from_io(Operation::Read, &full, source))?;
         Ok(content.into())
+    }
+
+    fn open_reader(&self, path: &StorePath) -> Result<Box<dyn FileReader>, StorageError> {
+        let (file, _, path) = self.open_file(path)?;
+        Ok(Box::new(LocalReader { file, path }))
     }
 
     fn stat(&self, path: &StorePath) -> Result<Stat, StorageError> {
@@ -345,6 +352,10 @@ impl Storage for LocalStorage {
             .map_err(|errno| StorageError::from_io(Operation::Touch, &full, errno.into()))
     }
 
+    fn folders(&self, directory: &StorePath) -> Result<Box<dyn Folders + '_>, StorageError> {
+        Ok(Box::new(LocalFolders::open(self, directory)?))
+    }
+
     fn sync_file(&self, path: &StorePath) -> Result<(), StorageError> {
         let (file, _, full) = self.open_file(path)?;
         file.sync_all()
@@ -398,6 +409,22 @@ impl Storage for LocalStorage {
 struct LocalHold(#[expect(dead_code, reason = "closing it gives the lock back")] File);
 
 impl FileHold for LocalHold {}
+
+#[derive(Debug)]
+struct LocalReader {
+    file: File,
+    /// Where it was opened, for messages.
+    path: PathBuf,
+}
+
+impl FileReader for LocalReader {
+    fn next(&mut self, max_bytes: usize) -> Result<Bytes, StorageError> {
+        let mut content = Vec::new();
+        let read = (&self.file).take(max_bytes as u64).read_to_end(&mut content);
+        read.map_err(|source| StorageError::from_io(Operation::Read, &self.path, source))?;
+        Ok(content.into())
+    }
+}
 
 #[derive(Debug)]
 struct LocalWorkingFile {
@@ -474,6 +501,15 @@ mod tests {
         assert!(matches!(storage.list(&path("link")), Err(StorageError::NotADirectory { .. })));
         assert!(matches!(storage.remove_tree(&path("link")), Err(StorageError::NotADirectory { .. })));
         assert!(matches!(storage.create_dirs(&path("link/a/b")), Err(StorageError::NotADirectory { .. })));
+        let accessed = || fs::metadata(outside.path().join("secret")).unwrap().accessed().unwrap();
+        let before = accessed();
+        let folders = storage.folders(&StorePath::root()).unwrap();
+        assert!(matches!(folders.touch_atime("link", "secret"), Err(StorageError::NotADirectory { .. })));
+        assert!(matches!(folders.list_stats("link"), Err(StorageError::NotADirectory { .. })));
+        fs::create_dir(directory.path().join("folder")).unwrap();
+        symlink(outside.path().join("secret"), directory.path().join("folder/file")).unwrap();
+        storage.folders(&StorePath::root()).unwrap().touch_atime("folder", "file").unwrap();
+        assert_eq!(accessed(), before);
         assert_eq!(storage.stat(&path("file")).unwrap().kind, EntryKind::Link);
         storage.write_atomic(&path("file"), b"new", Durability::Cached, Staging::Beside).unwrap();
         assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"x");

@@ -44,7 +44,7 @@ fn path(text: &str) -> StorePath {
 /// # Panics
 /// A guarantee of [`Storage`] does not hold.
 pub fn run(make: Make<'_>) {
-    let checks: [fn(&dyn Storage); 11] = [
+    let checks: [fn(&dyn Storage); 12] = [
         missing_entries_are_not_found,
         atomic_writes_replace_and_leave_nothing_else,
         staged_writes_land_at_the_target,
@@ -55,6 +55,7 @@ pub fn run(make: Make<'_>) {
         removals_remove_exactly_what_they_name,
         reads_are_bounded,
         touching_moves_the_access_time_alone,
+        folders_are_gone_through_as_directories_are,
         working_files_are_filled_anywhere_and_outlive_their_name,
     ];
     for check in checks {
@@ -205,7 +206,14 @@ fn reads_are_bounded(storage: &dyn Storage) {
     assert!(matches!(storage.read(&path("f"), 4), Err(StorageError::TooLarge { max_bytes: 4, .. })));
     assert_eq!(storage.read_start(&path("f"), 2).expect("read"), "12");
     assert_eq!(storage.read_start(&path("f"), 9).expect("read"), "12345");
+    let mut reader = storage.open_reader(&path("f")).expect("opened");
+    assert_eq!(reader.next(3).expect("read"), "123");
+    storage.remove_file(&path("f")).expect("removed");
+    assert_eq!(reader.next(3).expect("read"), "45");
+    assert!(reader.next(3).expect("read").is_empty());
+    assert!(storage.open_reader(&path("f")).expect_err("must fail").is_not_found());
     storage.create_dir(&path("d"), DIRECTORY_MODE).expect("created");
+    assert!(matches!(storage.open_reader(&path("d")), Err(StorageError::NotAFile { .. })));
     assert!(matches!(storage.read(&path("d"), 4), Err(StorageError::NotAFile { .. })));
 }
 
@@ -216,6 +224,57 @@ fn touching_moves_the_access_time_alone(storage: &dyn Storage) {
     let after = storage.stat(&path("f")).expect("exists");
     assert!(before.accessed <= after.accessed);
     assert_eq!((before.modified, before.inode), (after.modified, after.inode));
+}
+
+fn folders_are_gone_through_as_directories_are(storage: &dyn Storage) {
+    for directory in ["a/b", "a/bc", "a/a directory with a long name"] {
+        storage.create_dirs(&path(directory)).expect("created");
+    }
+    let folders = storage.folders(&path("a")).expect("it is there");
+    storage.create_dirs(&path("a/late")).expect("created");
+    let files = [("b", "2"), ("b", "1"), ("bc", "1"), ("late", "1"), ("a directory with a long name", "1")];
+    let at = |(folder, name): (&str, &str)| format!("a/{folder}/{name}");
+    files.iter().for_each(|file| write(storage, &at(*file), b"123"));
+    write(storage, "a/file", b"1");
+    for folder in ["b", "bc", "late"] {
+        let expected = storage.list_stats(&path(&format!("a/{folder}"))).expect("listed");
+        assert_eq!(folders.list_stats(folder).expect("listed"), expected);
+    }
+    let accessed = |file| storage.stat(&path(&at(file))).expect("exists").accessed;
+    let before = files.map(accessed);
+    // Times of files may be coarse.
+    let mut tries = 0;
+    while !before.iter().zip(files.map(accessed)).all(|(before, after)| *before < after) {
+        files.iter().for_each(|(folder, name)| folders.touch_atime(folder, name).expect("touched"));
+        tries += 1;
+        assert!(tries < 10_000, "not all were touched");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    for (folder, name) in files {
+        let expected = storage.stat(&path(&at((folder, name)))).expect("exists");
+        assert_eq!(folders.stat(folder, name).expect("exists"), expected);
+    }
+    folders.remove_file("bc", "1").expect("removed");
+    assert!(storage.stat(&path("a/bc/1")).expect_err("must fail").is_not_found());
+    let long = "x".repeat(200);
+    for none in ["1", "none", &long] {
+        assert!(folders.touch_atime("bc", none).expect_err("must fail").is_not_found());
+        assert!(folders.stat("bc", none).expect_err("must fail").is_not_found());
+        assert!(folders.remove_file("bc", none).expect_err("must fail").is_not_found());
+    }
+    storage.create_dir(&path("a/b/directory"), DIRECTORY_MODE).expect("created");
+    assert!(folders.remove_file("b", "directory").is_err());
+    for nothing in ["none", "..", "", "b/../..", "b\0"] {
+        assert!(folders.touch_atime(nothing, "1").expect_err("must fail").is_not_found(), "{nothing}");
+        assert!(folders.list_stats(nothing).expect_err("must fail").is_not_found(), "{nothing}");
+        assert!(folders.touch_atime("b", nothing).expect_err("must fail").is_not_found(), "{nothing}");
+    }
+    assert!(matches!(folders.touch_atime("file", "1"), Err(StorageError::NotADirectory { .. })));
+    assert!(matches!(folders.list_stats("file"), Err(StorageError::NotADirectory { .. })));
+    storage.remove_tree(&path("a/b")).expect("removed");
+    assert!(folders.touch_atime("b", "1").expect_err("must fail").is_not_found());
+    assert!(folders.list_stats("b").expect_err("must fail").is_not_found());
+    assert!(storage.folders(&path("none")).is_err() || storage.local_root().is_none());
 }
 
 fn working_files_are_filled_anywhere_and_outlive_their_name(storage: &dyn Storage) {

@@ -158,5 +158,5 @@ fn header(magic: [u8; 8], uuid: [u8; 16], created: Epoch) -> Vec<u8> {
 fn seal(mut file: Vec<u8>, layout: Layout, size_bytes: u64) -> Index {
     let checksum = sha256(&file[HEADER_BYTES..]);
     file[CHECKSUM..][..DIGEST_BYTES].copy_from_slice(checksum.as_bytes());
-    Index { bytes: Bytes::from(file), layout, size_bytes, checksum }
+    Index { bytes: Bytes::from(file), layout, size_bytes, checksum: checksum.into() }
 }

@@ -19,6 +19,8 @@
 
 mod builder;
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use farhold_crypto::sha256;
 use farhold_types::{ArchiveKind, Digest, Epoch};
@@ -145,7 +147,8 @@ pub struct Index {
     bytes: Bytes,
     layout: Layout,
     size_bytes: u64,
-    checksum: Digest,
+    /// Made when somebody asks: who only wants the digests saves it.
+    checksum: OnceLock<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,8 +191,7 @@ impl Index {
             ArchiveKind::FixedIndex => check_fixed(header, entries)?,
             _ => (Layout::Dynamic, check_dynamic(entries)?),
         };
-        let checksum = sha256(entries);
-        Ok(Self { bytes, layout, size_bytes, checksum })
+        Ok(Self { bytes, layout, size_bytes, checksum: OnceLock::new() })
     }
 
     /// Returns which kind of index this is.
@@ -247,9 +249,10 @@ impl Index {
         self.entries().chunks_exact(entry_bytes).map(move |entry| Digest(array(entry, entry_bytes - DIGEST_BYTES)))
     }
 
-    /// Returns the index checksum, computed from the entries. This is the checksum a manifest lists.
-    pub const fn checksum(&self) -> Digest {
-        self.checksum
+    /// Returns the index checksum, computed from the entries. This is the checksum a manifest lists. The first call takes as
+    /// long as hashing all entries.
+    pub fn checksum(&self) -> Digest {
+        *self.checksum.get_or_init(|| sha256(self.entries()))
     }
 
     /// Returns the uuid of the file.
@@ -285,7 +288,7 @@ impl std::fmt::Debug for Index {
             .field("kind", &self.kind())
             .field("size_bytes", &self.size_bytes)
             .field("chunk_count", &self.chunk_count())
-            .field("checksum", &self.checksum)
+            .field("checksum", &self.checksum())
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,171 @@
+//! The directories in one directory of the local file system, as a collection goes through them.
+//!
+//! The directory stays open, so that the system looks up two names for each entry and not a whole path, and its entries
+//! are listed once, so that nobody has to look whether each is a real directory. One that was made later, or is none, is
+//! handled in the ordinary way.
+
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fstatat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::backend::{EntryKind, FileTime, Folders, Stat, Storage as _, entry};
+use crate::error::{Operation, StorageError};
+use crate::local::LocalStorage;
+use crate::path::StorePath;
+
+pub(crate) struct LocalFolders<'a> {
+    storage: &'a LocalStorage,
+    directory: StorePath,
+    open: OwnedFd,
+    /// Names of the real directories in it.
+    known: Names,
+}
+
+/// Longest path below the directory that is handled here, in bytes; those of chunks have 69.
+const PATH_BYTES: usize = 128;
+
+impl<'a> LocalFolders<'a> {
+    pub(crate) fn open(storage: &'a LocalStorage, directory: &StorePath) -> Result<Self, StorageError> {
+        let full = storage.resolve_dir(Operation::List, directory)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let open = open(&full, flags, Mode::empty())
+            .map_err(|errno| StorageError::from_io(Operation::List, &full, errno.into()))?;
+        let mut known = Names::default();
+        for entry in storage.list(directory)? {
+            if entry.kind == EntryKind::Directory {
+                known.insert(entry.name);
+            }
+        }
+        Ok(Self { storage, directory: directory.clone(), open, known })
+    }
+
+    /// Does something with an entry of a folder, given its path below the directory; in the ordinary way, given its path below
+    /// the root, if the folder is not known or the name is none.
+    fn with_entry<T>(
+        &self,
+        (operation, folder, name): (Operation, &str, &str),
+        here: impl FnOnce(&CStr) -> nix::Result<T>,
+        ordinary: impl FnOnce(&StorePath) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let mut path = [0; PATH_BYTES];
+        let length = folder.len() + name.len() + 1;
+        let is_name = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+        if PATH_BYTES <= length || !is_name || !self.known.contains(folder) {
+            return ordinary(&entry(&self.directory, &[folder, name])?);
+        }
+        path[..folder.len()].copy_from_slice(folder.as_bytes());
+        path[folder.len()] = b'/';
+        path[folder.len() + 1..length].copy_from_slice(name.as_bytes());
+        // The rest is zeros.
+        let path = CStr::from_bytes_with_nul(&path[..=length]).unwrap_or_default();
+        here(path).map_err(|errno| self.failed(operation, folder, name, errno))
+    }
+
+    fn failed(&self, operation: Operation, folder: &str, name: &str, errno: Errno) -> StorageError {
+        let shown = self.storage.local_root().map(|root| root.join(self.directory.as_str()).join(folder).join(name));
+        StorageError::from_io(operation, &shown.unwrap_or_default(), errno.into())
+    }
+}
+
+/// Names of directories. Short ones, of which there are many, lie close together in memory.
+#[derive(Default)]
+struct Names {
+    short: HashSet<u64>,
+    long: HashSet<String>,
+}
+
+impl Names {
+    /// Returns what stands for a short name; no two have the same, since no name has a zero byte.
+    fn short(name: &str) -> Option<u64> {
+        let mut bytes = [0; 8];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn insert(&mut self, name: String) {
+        match Self::short(&name) {
+            Some(short) => self.short.insert(short),
+            None => self.long.insert(name),
+        };
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        match Self::short(name) {
+            Some(short) => !name.contains('\0') && self.short.contains(&short),
+            None => self.long.contains(name),
+        }
+    }
+}
+
+impl Folders for LocalFolders<'_> {
+    fn touch_atime(&self, folder: &str, name: &str) -> Result<(), StorageError> {
+        let (now, omit) = (&TimeSpec::UTIME_NOW, &TimeSpec::UTIME_OMIT);
+        let touch = |path: &CStr| utimensat(&self.open, path, now, omit, UtimensatFlags::NoFollowSymlink);
+        self.with_entry((Operation::Touch, folder, name), touch, |path| self.storage.touch_atime(path))
+    }
+
+    fn stat(&self, folder: &str, name: &str) -> Result<Stat, StorageError> {
+        let stat = |path: &CStr| Ok(stat_of(&fstatat(&self.open, path, AtFlags::AT_SYMLINK_NOFOLLOW)?));
+        self.with_entry((Operation::Stat, folder, name), stat, |path| self.storage.stat(path))
+    }
+
+    fn remove_file(&self, folder: &str, name: &str) -> Result<(), StorageError> {
+        let remove = |path: &CStr| unlinkat(&self.open, path, UnlinkatFlags::NoRemoveDir);
+        self.with_entry((Operation::RemoveFile, folder, name), remove, |path| self.storage.remove_file(path))
+    }
+
+    fn list_stats(&self, folder: &str) -> Result<Vec<(String, Stat)>, StorageError> {
+        if !self.known.contains(folder) {
+            return self.storage.list_stats(&entry(&self.directory, &[folder])?);
+        }
+        let failed = |errno| self.failed(Operation::List, folder, "", errno);
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut listed = Dir::openat(&self.open, folder, flags, Mode::empty()).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in listed.iter() {
+            let name = entry.map_err(failed)?.file_name().to_owned();
+            if name.as_bytes() != b"." && name.as_bytes() != b".." {
+                names.push(name);
+            }
+        }
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let stat = match fstatat(&listed, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat_of(&stat),
+                // Gone between the two calls.
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            if let Ok(name) = name.into_string() {
+                found.push((name, stat));
+            }
+        }
+        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+}
+
+fn stat_of(stat: &FileStat) -> Stat {
+    let kind = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => EntryKind::File,
+        libc::S_IFDIR => EntryKind::Directory,
+        libc::S_IFLNK => EntryKind::Link,
+        _ => EntryKind::Other,
+    };
+    Stat {
+        kind,
+        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: stat.st_mode & 0o777,
+        inode: stat.st_ino,
+        accessed: FileTime { seconds: stat.st_atime, nanoseconds: stat.st_atime_nsec },
+        modified: FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec },
+    }
+}
