@@ -17,6 +17,8 @@ pub(crate) const NOTES: &str = "notes";
 pub(crate) const PROTECTED: &str = ".protected";
 /// Number of folders below `.chunks`, `0000` to `ffff`.
 pub(crate) const CHUNK_FOLDERS: u32 = 65_536;
+/// Digits of a digest that name its folder.
+pub(crate) const CHUNK_FOLDER_DIGITS: usize = 4;
 /// Mode of `.chunks` and its folders. Source: as above, 3.
 pub(crate) const CHUNK_DIRECTORY_MODE: u32 = 0o750;
 
@@ -35,7 +37,7 @@ pub(crate) fn chunk_folder(number: u32) -> StorePath {
 
 pub(crate) fn chunk(digest: &Digest) -> StorePath {
     let name = digest.to_string();
-    join(&join(&chunks_dir(), &name[..4]), &name)
+    join(&join(&chunks_dir(), &name[..CHUNK_FOLDER_DIGITS]), &name)
 }
 
 pub(crate) fn process_lock() -> StorePath {

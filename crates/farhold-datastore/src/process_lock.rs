@@ -14,6 +14,10 @@ use farhold_types::Epoch;
 
 use crate::lock::LockError;
 
+/// Seconds by which the clock may jump back during a collection: half of the shortest cut-off. Chunks that are touched after
+/// a longer jump would look as if nobody had used them since before the cut-off.
+pub(crate) const SET_BACK_SECONDS: i64 = 30;
+
 #[derive(Debug, Default)]
 struct Holders {
     shared: BTreeMap<u64, Epoch>,
@@ -34,14 +38,37 @@ pub(crate) struct ProcessLock {
     holders: Mutex<Holders>,
     /// [`Holders::latest_start`], to be seen without the lock.
     latest_start: AtomicI64,
+    /// When the collection that runs began, in seconds since 1970; the earliest time there is while none runs.
+    collecting_since: AtomicI64,
+    /// By how many seconds the clock was before that when somebody used a chunk meanwhile; at most.
+    set_back_seconds: AtomicI64,
 }
 
 impl ProcessLock {
     pub(crate) fn new(record: Box<dyn RecordLock>) -> Self {
-        Self { record, holders: Mutex::default(), latest_start: AtomicI64::new(i64::MIN) }
+        let earliest = || AtomicI64::new(i64::MIN);
+        Self {
+            record,
+            holders: Mutex::default(),
+            latest_start: earliest(),
+            collecting_since: earliest(),
+            set_back_seconds: AtomicI64::new(0),
+        }
     }
 
-    /// Notes that a chunk was used at `now`: every shared holder may have done it. Call it after the use.
+    /// Notes that the exclusive holder collects garbage from now on.
+    pub(crate) fn begin_collection(&self, start: Epoch) {
+        self.set_back_seconds.store(0, Ordering::SeqCst);
+        self.collecting_since.store(start.0, Ordering::SeqCst);
+    }
+
+    /// Returns by how many seconds the clock was before the start of the collection when a chunk was used; at most.
+    pub(crate) fn set_back_seconds(&self) -> i64 {
+        self.set_back_seconds.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a chunk was used at `now`: every shared holder may have done it. Call it after the use, with the chunk's
+    /// insertion lock held.
     ///
     /// A clock that was set back shows times before the start of a holder. What it uses from then on is dated so, and must
     /// not look as if it was used before the holder began.
@@ -52,6 +79,11 @@ impl ProcessLock {
                 *start = now.min(*start);
             }
             self.latest_start.store(holders.latest_start(), Ordering::SeqCst);
+        }
+        // The collection that runs has its cut-off already.
+        let since = self.collecting_since.load(Ordering::SeqCst);
+        if now.0 < since {
+            self.set_back_seconds.fetch_max(since.saturating_sub(now.0), Ordering::SeqCst);
         }
     }
 
@@ -101,6 +133,7 @@ impl ProcessLock {
     pub(crate) fn release_exclusive(&self) {
         let mut holders = self.holders();
         holders.exclusive = false;
+        self.collecting_since.store(i64::MIN, Ordering::SeqCst);
         if holders.shared.is_empty() {
             self.give_back();
         } else if let Err(error) = self.record.try_shared() {

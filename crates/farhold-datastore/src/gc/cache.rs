@@ -11,6 +11,9 @@ const WAYS: usize = 8;
 pub(super) struct DigestCache {
     /// Sets of `ways` digests each; all zeros where there is none.
     slots: Vec<[u8; 32]>,
+    /// For each set, one byte of every digest in it: most of those that are looked for are told from the others by it, and
+    /// the digests themselves lie far apart in memory.
+    tags: Vec<[u8; WAYS]>,
     ways: usize,
     /// Which place of a set is overwritten next.
     next: Vec<u8>,
@@ -23,7 +26,14 @@ impl DigestCache {
     pub(super) fn new(capacity: usize) -> Self {
         let ways = capacity.min(WAYS);
         let sets = capacity.checked_div(ways).unwrap_or(0);
-        Self { slots: vec![[0; 32]; sets * ways], ways, next: vec![0; sets], hits: 0, misses: 0 }
+        Self {
+            slots: vec![[0; 32]; sets * ways],
+            tags: vec![[0; WAYS]; sets],
+            ways,
+            next: vec![0; sets],
+            hits: 0,
+            misses: 0,
+        }
     }
 
     /// Remembers a digest. Returns whether it was known.
@@ -42,16 +52,24 @@ impl DigestCache {
         start.copy_from_slice(&bytes[24..]);
         let set = usize::try_from(u64::from_le_bytes(start) % self.next.len() as u64).unwrap_or(0);
         let places = &mut self.slots[set * self.ways..(set + 1) * self.ways];
-        if places.contains(bytes) {
+        let (tags, tag) = (&mut self.tags[set], bytes[16]);
+        if tags.iter().zip(&*places).any(|(other, place)| *other == tag && words(place) == words(bytes)) {
             self.hits += 1;
             return true;
         }
         self.misses += 1;
         let place = usize::from(self.next[set]);
         places[place] = *bytes;
+        tags[place] = tag;
         self.next[set] = u8::try_from((place + 1) % self.ways).unwrap_or(0);
         false
     }
+}
+
+/// Returns a digest as numbers, which are compared at once and not by a call.
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|number| u64::from_ne_bytes(words[number]))
 }
 
 #[cfg(test)]

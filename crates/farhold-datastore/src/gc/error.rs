@@ -30,6 +30,13 @@ pub enum GcError {
     /// Unused chunks could not be removed, or not all of them.
     #[error("removing unused chunks failed")]
     Sweep(#[source] StorageError),
+    /// The clock was set back while unused chunks were removed, so that what is used now looks as if nobody had used it for
+    /// long.
+    #[error("the clock was set back by {seconds} s while unused chunks were removed")]
+    ClockSetBack {
+        /// By how much.
+        seconds: i64,
+    },
     /// It was asked to stop while it removed chunks.
     #[error("garbage collection was stopped")]
     Stopped,

@@ -19,14 +19,15 @@ use farhold_format::index::{Index, MAX_INDEX_BYTES};
 use farhold_storage::{Entry, EntryKind, StorageError, StorePath};
 use farhold_types::{ArchiveKind, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace};
 
-use super::GcOptions;
 use super::cache::DigestCache;
 use super::error::MarkError;
 use super::event::{GcEvent, GcWatch};
 use super::touch::{BLOCK, Touchers, Work, touching};
+use super::{Chunks, GcOptions};
 use crate::error::DatastoreError;
 use crate::gc_status::CacheStats;
 use crate::layout::{self, NAMESPACES};
+use crate::process_lock::SET_BACK_SECONDS;
 use crate::store::Datastore;
 
 /// How often a group is gone through again before it is locked, so that nothing of it is removed meanwhile. Source: as
@@ -34,10 +35,6 @@ use crate::store::Datastore;
 const UNLOCKED_ROUNDS: u32 = 10;
 /// How often at most, if somebody else has it locked: each time something vanished, which cannot go on for long.
 const MAX_ROUNDS: u32 = 1000;
-/// Seconds by which the clock may jump back: half of the shortest cut-off. Chunks that are touched after a longer jump
-/// would look as if nobody had used them since before the cut-off.
-const SET_BACK_SECONDS: i64 = 30;
-
 /// What marking found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Marked {
@@ -47,18 +44,19 @@ pub(super) struct Marked {
     pub(super) cache: CacheStats,
 }
 
-/// Marks all chunks in use. When this returns successfully, all of them are touched.
+/// Marks all chunks in use. When this returns successfully, all of them are touched. Also returns the latest time that the
+/// clock showed.
 ///
 /// `start`: when the collection began, from which the cut-off was made.
 pub(super) fn mark(
-    store: &Datastore,
+    chunks: Chunks<'_>,
     options: &GcOptions,
     start: Epoch,
     watch: &GcWatch<'_>,
-) -> Result<Marked, MarkError> {
-    let marked = touching(store, options.threads, watch, |touchers| {
+) -> Result<(Marked, Epoch), MarkError> {
+    let marked = touching(chunks, options.threads, watch, |touchers| {
         let mut marker = Marker {
-            store,
+            store: chunks.store,
             watch,
             touchers,
             cache: DigestCache::new(options.cache_capacity),
@@ -74,8 +72,8 @@ pub(super) fn mark(
     })?;
     let (marked, latest) = marked?;
     // The last chunks were touched after the last index was read.
-    later(store, latest)?;
-    Ok(marked)
+    let latest = later(chunks.store, latest)?;
+    Ok((marked, latest))
 }
 
 /// Returns the present, which must not lie before `latest`.
@@ -329,12 +327,10 @@ impl Marker<'_> {
         Ok(Outcome::Marked)
     }
 
-    fn touch(&self, index: &Arc<str>, mut digests: Vec<Digest>) -> Result<(), MarkError> {
+    fn touch(&self, index: &Arc<str>, digests: Vec<Digest>) -> Result<(), MarkError> {
         if digests.is_empty() {
             return Ok(());
         }
-        // Folder by folder.
-        digests.sort_unstable();
         // The reason for a refusal is known when the threads have ended.
         if self.touchers.touch(Work { index: Arc::clone(index), digests }) { Ok(()) } else { Err(MarkError::Stopped) }
     }

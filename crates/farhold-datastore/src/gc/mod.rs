@@ -9,6 +9,7 @@
 //! | 32 bytes each, `cache_capacity` of them | digests touched lately |
 //! | the length of the longest index, at most 512 MiB | the index being read |
 //! | about 100 bytes each | paths of the index files |
+//! | 65,536 short names | folders of chunks |
 //!
 //! Source: `docs/spec/datastore-format.md` 17.
 
@@ -23,7 +24,7 @@ use std::num::NonZero;
 
 use farhold_format::upid::Upid;
 use farhold_rules::gc_cutoff::{Cutoff, CutoffFacts};
-use farhold_storage::{Durability, Staging, StorePath};
+use farhold_storage::{Durability, Folders, Staging, StorePath};
 use farhold_types::Epoch;
 
 pub use error::{GcError, MarkError};
@@ -48,17 +49,25 @@ pub struct GcOptions {
     pub threads: NonZero<usize>,
 }
 
+/// A store, and the folders of its chunks for whoever goes through many.
+#[derive(Clone, Copy)]
+struct Chunks<'a> {
+    store: &'a Datastore,
+    folders: &'a dyn Folders,
+}
+
 impl Datastore {
     /// Removes the chunks that no index file names, and stores what it found under the name of the task `upid`. Blocking;
     /// holds the exclusive process lock meanwhile.
     ///
     /// # Errors
-    /// [`GcError`]. With [`GcError::Sweep`] and [`GcError::Stopped`] some unused chunks may be gone, else nothing was
-    /// removed.
+    /// [`GcError`]. With [`GcError::Sweep`], [`GcError::ClockSetBack`] and [`GcError::Stopped`] some unused chunks may be
+    /// gone, else nothing was removed.
     pub fn collect_garbage(&self, options: &GcOptions, upid: &Upid, watch: &GcWatch<'_>) -> Result<GcStatus, GcError> {
         let _lock = self.lock_process_exclusive()?;
         let start = self.clock().now();
         self.inner.process_lock.note_use(start);
+        self.inner.process_lock.begin_collection(start);
         let oldest_writer = self.oldest_writer();
         let behind_seconds = match options.access_time_check {
             AccessTimeCheck::Run => {
@@ -85,11 +94,15 @@ impl Datastore {
         watch.tell(&GcEvent::Cutoff { seconds: options.cutoff_seconds, cutoff: &cutoff });
 
         watch.tell(&GcEvent::Marking);
-        let marked = mark::mark(self, options, start, watch)?;
+        let folders = self.storage().folders(&layout::chunks_dir()).map_err(MarkError::from)?;
+        let chunks = Chunks { store: self, folders: &*folders };
+        let (marked, latest) = mark::mark(chunks, options, start, watch)?;
 
         watch.tell(&GcEvent::Sweeping);
-        let swept = sweep::sweep(self, &cutoff, options.threads, watch).map_err(|error| match error {
+        let rules = sweep::Rules { cutoff: &cutoff, latest, threads: options.threads };
+        let swept = sweep::sweep(chunks, &rules, watch).map_err(|error| match error {
             SweepError::Stopped => GcError::Stopped,
+            SweepError::ClockSetBack { seconds } => GcError::ClockSetBack { seconds },
             SweepError::Storage(error) => GcError::Sweep(error),
         })?;
         let status = GcStatus {

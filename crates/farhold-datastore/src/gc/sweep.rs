@@ -1,7 +1,9 @@
 //! Sweeping: chunks that nobody touched for long enough are removed.
 //!
 //! Several threads take folders in turn. What they found is added up in the order of the folders, so that a log reads the
-//! same however many they are; one thread is the caller's own. A chunk that is to go is looked at a last time under the lock that insertions take.
+//! same however many they are; one thread is the caller's own. A chunk that is to go is looked at a last time under the
+//! lock that insertions take. If the clock was set back since chunks were marked, what is used now looks as if it had not
+//! been for long, and the sweep ends.
 //!
 //! Source: `docs/spec/datastore-format.md` 17, phase 2.
 
@@ -11,11 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use farhold_rules::gc_cutoff::{ChunkFate, Cutoff};
-use farhold_storage::{EntryKind, Stat, StorageError, StorePath, is_random_temporary};
+use farhold_storage::{EntryKind, StorageError, is_random_temporary};
 use farhold_types::{Digest, Epoch};
 
+use super::Chunks;
 use super::event::{GcEvent, GcWatch};
 use crate::layout::{self, CHUNK_FOLDERS};
+use crate::process_lock::SET_BACK_SECONDS;
 use crate::store::Datastore;
 
 /// Counts of a sweep. Source: `docs/spec/datastore-format.md` 17, "Result".
@@ -76,17 +80,24 @@ enum Kind {
     Leftover,
 }
 
-/// Returns what a file name in a chunk folder means, and the digest in it.
-fn kind_of(name: &str) -> Option<(Kind, Digest)> {
-    let digest: Digest = name.get(..64)?.to_ascii_lowercase().parse().ok()?;
-    let kind = match name.get(64..)?.as_bytes() {
-        b"" => Kind::Chunk,
-        b".using" => Kind::Using,
-        [b'.', number, b'.', b'b', b'a', b'd'] if number.is_ascii_digit() => Kind::Bad,
-        _ if is_random_temporary(name) => Kind::Leftover,
-        _ => return None,
-    };
-    Some((kind, digest))
+/// Returns what a file name in a chunk folder means.
+fn kind_of(name: &str) -> Option<Kind> {
+    let (digest, ending) = name.as_bytes().split_at_checked(DIGEST_DIGITS)?;
+    if !digest.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    match ending {
+        b"" => Some(Kind::Chunk),
+        b".using" => Some(Kind::Using),
+        [b'.', number, b'.', b'b', b'a', b'd'] if number.is_ascii_digit() => Some(Kind::Bad),
+        _ if is_random_temporary(name) => Some(Kind::Leftover),
+        _ => None,
+    }
+}
+
+/// Returns the digest in the name of a chunk file.
+fn digest_of(name: &str) -> Option<Digest> {
+    name.get(..DIGEST_DIGITS)?.to_ascii_lowercase().parse().ok()
 }
 
 /// Why a sweep ended early.
@@ -94,6 +105,7 @@ fn kind_of(name: &str) -> Option<(Kind, Digest)> {
 pub(super) enum SweepError {
     Stopped,
     Storage(StorageError),
+    ClockSetBack { seconds: i64 },
 }
 
 impl From<StorageError> for SweepError {
@@ -102,27 +114,36 @@ impl From<StorageError> for SweepError {
     }
 }
 
+/// Folders that a thread takes at once, so that handing over what it found costs little.
+const FOLDERS_AT_ONCE: usize = 16;
+
+/// Length of a digest as text.
+const DIGEST_DIGITS: usize = 64;
+
 /// A folder of chunks.
 struct Folder {
     number: u32,
-    path: StorePath,
+    name: String,
 }
 
-/// Removes what `cutoff` does not spare.
-pub(super) fn sweep(
-    store: &Datastore,
-    cutoff: &Cutoff,
-    threads: NonZero<usize>,
-    watch: &GcWatch<'_>,
-) -> Result<Swept, SweepError> {
-    let folders = folders(store)?;
+/// What a sweep goes by.
+pub(super) struct Rules<'a> {
+    pub(super) cutoff: &'a Cutoff,
+    /// Latest time that the clock showed while chunks were marked.
+    pub(super) latest: Epoch,
+    pub(super) threads: NonZero<usize>,
+}
+
+/// Removes what the cut-off does not spare.
+pub(super) fn sweep(chunks: Chunks<'_>, rules: &Rules<'_>, watch: &GcWatch<'_>) -> Result<Swept, SweepError> {
+    let folders = folders(chunks.store)?;
     let mut total = Total { sum: Swept::default(), percent: 0, watch };
-    if threads.get() == 1 {
+    if rules.threads.get() == 1 {
         for folder in &folders {
-            total.add(folder.number, &sweep_folder(store, folder, cutoff, watch)?);
+            total.add(folder.number, &sweep_folder(chunks, folder, rules, watch)?);
         }
     } else {
-        sweep_with_threads(store, &folders, cutoff, threads, &mut total)?;
+        sweep_with_threads(chunks, &folders, rules, &mut total)?;
     }
     if 0 < total.sum.leftovers {
         watch.tell(&GcEvent::LeftoversRemoved { count: total.sum.leftovers });
@@ -131,23 +152,24 @@ pub(super) fn sweep(
 }
 
 fn sweep_with_threads(
-    store: &Datastore,
+    chunks: Chunks<'_>,
     folders: &[Folder],
-    cutoff: &Cutoff,
-    threads: NonZero<usize>,
+    rules: &Rules<'_>,
     total: &mut Total<'_>,
 ) -> Result<(), SweepError> {
+    let parts: Vec<&[Folder]> = folders.chunks(FOLDERS_AT_ONCE).collect();
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (sender, receiver) = mpsc::channel();
     let watch = total.watch;
     std::thread::scope(|scope| {
-        for _ in 0..threads.get() {
-            let (sender, next, is_over) = (sender.clone(), &next, &is_over);
+        for _ in 0..rules.threads.get() {
+            let (sender, parts, next, is_over) = (sender.clone(), &parts, &next, &is_over);
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let position = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(folder) = folders.get(position) else { return };
-                    let outcome = sweep_folder(store, folder, cutoff, watch);
+                    let Some(part) = parts.get(position) else { return };
+                    let sweep = |folder| sweep_folder(chunks, folder, rules, watch);
+                    let outcome = part.iter().map(sweep).collect::<Result<Vec<_>, _>>();
                     if outcome.is_err() {
                         is_over.store(true, Ordering::Relaxed);
                     }
@@ -169,7 +191,9 @@ fn sweep_with_threads(
                 Err(error) => failure = Some(failure.unwrap_or(error)),
             }
             while let Some(swept) = waiting.remove(&expected) {
-                total.add(folders[expected].number, &swept);
+                for (folder, swept) in parts[expected].iter().zip(&swept) {
+                    total.add(folder.number, swept);
+                }
                 expected += 1;
             }
         }
@@ -186,7 +210,7 @@ fn folders(store: &Datastore) -> Result<Vec<Folder>, StorageError> {
     for entry in store.storage().list(&layout::chunks_dir())? {
         let Ok(number) = u32::from_str_radix(&entry.name, 16) else { continue };
         if entry.kind == EntryKind::Directory && entry.name == format!("{number:04x}") && number < CHUNK_FOLDERS {
-            folders.push(Folder { number, path: layout::chunk_folder(number) });
+            folders.push(Folder { number, name: entry.name });
         }
     }
     Ok(folders)
@@ -210,10 +234,15 @@ impl Total<'_> {
     }
 }
 
-fn sweep_folder(store: &Datastore, folder: &Folder, cutoff: &Cutoff, watch: &GcWatch<'_>) -> Result<Swept, SweepError> {
+fn sweep_folder(
+    chunks: Chunks<'_>,
+    folder: &Folder,
+    rules: &Rules<'_>,
+    watch: &GcWatch<'_>,
+) -> Result<Swept, SweepError> {
     let mut swept = Swept::default();
     watch.check().map_err(|_| SweepError::Stopped)?;
-    let entries = match store.storage().list_stats(&folder.path) {
+    let entries = match chunks.folders.list_stats(&folder.name) {
         Ok(entries) => entries,
         Err(error) if error.is_not_found() => return Ok(swept),
         Err(error) => return Err(error.into()),
@@ -222,22 +251,26 @@ fn sweep_folder(store: &Datastore, folder: &Folder, cutoff: &Cutoff, watch: &GcW
         if stat.kind != EntryKind::File {
             continue;
         }
-        let Some((kind, digest)) = kind_of(&name) else { continue };
-        watch.check().map_err(|_| SweepError::Stopped)?;
-        let path = layout::join(&folder.path, &name);
+        let Some(kind) = kind_of(&name) else { continue };
         match kind {
             Kind::Leftover => {
                 let modified = Epoch(stat.modified.seconds);
-                if cutoff.fate(modified) == ChunkFate::Removed && store.remove_if_present(&path)? {
+                let is_old = rules.cutoff.fate(modified) == ChunkFate::Removed;
+                if is_old && remove(chunks, folder, &name)? {
                     swept.leftovers += 1;
                 }
             }
             Kind::Using => {
-                store.remove_if_present(&path)?;
+                remove(chunks, folder, &name)?;
             }
             Kind::Chunk | Kind::Bad => {
                 swept.seen += 1;
-                if let Some((fate, size_bytes)) = settle(store, &path, &digest, &stat, cutoff)? {
+                let mut settled = Some((rules.cutoff.fate(Epoch(stat.accessed.seconds)), stat.size_bytes));
+                if matches!(settled, Some((ChunkFate::Removed, _))) {
+                    watch.check().map_err(|_| SweepError::Stopped)?;
+                    settled = settle(chunks, folder, &name, rules)?;
+                }
+                if let Some((fate, size_bytes)) = settled {
                     swept.count(kind, fate, size_bytes);
                 }
             }
@@ -246,28 +279,42 @@ fn sweep_folder(store: &Datastore, folder: &Folder, cutoff: &Cutoff, watch: &GcW
     Ok(swept)
 }
 
-/// Removes a chunk file if it is to go. Returns what became of it and its size in bytes; `None` if somebody else removed it.
-fn settle(
-    store: &Datastore,
-    path: &StorePath,
-    digest: &Digest,
-    listed: &Stat,
-    cutoff: &Cutoff,
-) -> Result<Option<(ChunkFate, u64)>, StorageError> {
-    let fate = |stat: &Stat| cutoff.fate(Epoch(stat.accessed.seconds));
-    if fate(listed) != ChunkFate::Removed {
-        return Ok(Some((fate(listed), listed.size_bytes)));
+/// Removes a file of a folder. Returns whether it was there.
+fn remove(chunks: Chunks<'_>, folder: &Folder, name: &str) -> Result<bool, StorageError> {
+    match chunks.folders.remove_file(&folder.name, name) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// Removes a chunk file that looked as if it was to go, if it still does. Returns what became of it and its size in bytes;
+/// `None` if somebody else removed it.
+fn settle(
+    chunks: Chunks<'_>,
+    folder: &Folder,
+    name: &str,
+    rules: &Rules<'_>,
+) -> Result<Option<(ChunkFate, u64)>, SweepError> {
+    let Some(digest) = digest_of(name) else { return Ok(None) };
     // Nobody of this process inserts or touches it now; no other process writes at all.
-    let _guard = store.insertion_guard(digest);
-    let stat = match store.storage().stat(path) {
+    let _guard = chunks.store.insertion_guard(&digest);
+    let stat = match chunks.folders.stat(&folder.name, name) {
         Ok(stat) => stat,
         Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
-    let fate = fate(&stat);
-    if fate == ChunkFate::Removed && !store.remove_if_present(path)? {
-        return Ok(None);
+    let fate = rules.cutoff.fate(Epoch(stat.accessed.seconds));
+    if fate == ChunkFate::Removed {
+        // Whoever touched it before this, under the same lock, may have done so at a time that is long over by the clock.
+        let since = rules.latest.seconds_since(chunks.store.clock().now());
+        let seconds = since.max(chunks.store.inner.process_lock.set_back_seconds());
+        if SET_BACK_SECONDS <= seconds {
+            return Err(SweepError::ClockSetBack { seconds });
+        }
+        if !remove(chunks, folder, name)? {
+            return Ok(None);
+        }
     }
     Ok(Some((fate, stat.size_bytes)))
 }
@@ -279,11 +326,11 @@ mod tests {
     #[test]
     fn names_in_chunk_folders_are_told_apart() {
         let digest = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
-        let kind = |name: &str| kind_of(name).map(|(kind, _)| kind);
+        let kind = kind_of;
         let upper = digest.to_uppercase();
         assert_eq!(kind(digest), Some(Kind::Chunk));
         assert_eq!(kind(&upper), Some(Kind::Chunk));
-        assert_eq!(kind_of(&upper).unwrap().1.to_string(), digest);
+        assert_eq!(digest_of(&upper).unwrap().to_string(), digest);
         assert_eq!(kind(&format!("{digest}.0.bad")), Some(Kind::Bad));
         assert_eq!(kind(&format!("{digest}.9.bad")), Some(Kind::Bad));
         assert_eq!(kind(&format!("{digest}.using")), Some(Kind::Using));

@@ -172,6 +172,44 @@ fn a_clock_that_is_set_back_while_chunks_are_marked_removes_none_of_them() {
     }
 }
 
+/// A backup that runs while the clock is wrong: what it uses looks old to the sweep, also after the clock was put right.
+#[test]
+fn a_clock_that_is_set_back_while_chunks_are_removed_takes_none_from_a_backup() {
+    for is_put_right in [false, true] {
+        for moment in 0.. {
+            let bench = Bench::new();
+            bench.backup(A, &[1]);
+            bench.insert_all(&[2, 3, 4]);
+            bench.advance(2 * CUTOFF);
+            let (looks, used) = (AtomicUsize::new(0), Mutex::new(None));
+            let look = || {
+                if looks.fetch_add(1, Ordering::SeqCst) == moment {
+                    let writer = bench.store.lock_process_shared().unwrap();
+                    bench.advance(-3 * CUTOFF);
+                    let is_there = bench.store.touch_chunk(&chunk(3).0).unwrap();
+                    if !is_there {
+                        bench.insert(3);
+                    }
+                    bench.insert(4);
+                    if is_put_right {
+                        bench.advance(3 * CUTOFF);
+                    }
+                    *used.lock().unwrap() = Some(writer);
+                }
+                false
+            };
+            let outcome = bench.collect_watched(&|_| {}, &look);
+            let was_used = used.lock().unwrap().is_some();
+            assert!(!was_used || bench.has(3) && bench.has(4), "{moment}: {outcome:?}");
+            assert!(bench.has(1), "{moment}");
+            if looks.into_inner() <= moment {
+                assert_eq!(outcome.unwrap().removed_chunks, 3);
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn insertions_and_touches_of_other_threads_meet_no_half_removed_chunk() {
     for _ in 0..20 {
