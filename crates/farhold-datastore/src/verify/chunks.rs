@@ -185,8 +185,12 @@ impl Verifier {
         amounts: &Amounts,
         watch: &VerifyWatch<'_>,
     ) {
-        amounts.plain_bytes.fetch_add(chunk.size_bytes, Ordering::Relaxed);
-        match examiner.examine(&chunk.digest, encoded) {
+        let examined = examiner.examine(&chunk.digest, encoded);
+        // What is no container, or cannot be decoded, counts for nothing. Source: recorded logs.
+        if !matches!(examined, Err(ChunkProblem::Blob(_))) {
+            amounts.plain_bytes.fetch_add(chunk.size_bytes, Ordering::Relaxed);
+        }
+        match examined {
             Ok(known) => {
                 self.known().insert(chunk.digest, known);
             }
