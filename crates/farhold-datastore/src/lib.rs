@@ -47,7 +47,7 @@ pub use client_log::MAX_CLIENT_LOG_BYTES;
 pub use content::{ArchiveContent, ContentError};
 pub use damage::GroupProblem;
 pub use error::{ChunkError, DatastoreError, ErrorKind};
-pub use farhold_storage::WorkingFile;
+pub use farhold_storage::{FileReader, WorkingFile};
 pub use gc_status::{CacheStats, GcStatus};
 pub use listing::{GroupInfo, SnapshotInfo};
 pub use lock::{GroupLock, LockError, ManifestLock, SharedSnapshotLock, SnapshotLock};

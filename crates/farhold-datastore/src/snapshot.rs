@@ -6,7 +6,7 @@ use bytes::Bytes;
 use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_ENCODED_BLOB_BYTES};
 use farhold_format::index::{Index, IndexError, MAX_INDEX_BYTES};
 use farhold_format::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
-use farhold_storage::{Staging, StorageError};
+use farhold_storage::{FileReader, Staging, StorageError};
 use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, Snapshot, SyncLevel};
 use serde_json::{Map, Value};
 
@@ -33,15 +33,39 @@ impl Datastore {
             ArchiveKind::Blob => MAX_ENCODED_BLOB_BYTES as u64,
             ArchiveKind::FixedIndex | ArchiveKind::DynamicIndex => MAX_INDEX_BYTES,
         };
-        match self.storage().read(&layout::snapshot_file(namespace, snapshot, archive.as_str()), max_bytes) {
-            Ok(content) => Ok(content),
-            Err(error) if error.is_not_found() => {
-                if self.is_directory(&layout::snapshot_dir(namespace, snapshot))? {
-                    return Err(DatastoreError::FileMissing { snapshot: snapshot.clone(), archive: archive.clone() });
-                }
-                Err(Self::snapshot_missing(namespace, snapshot))
-            }
-            Err(error) => Err(error.into()),
+        let read = self.storage().read(&layout::snapshot_file(namespace, snapshot, archive.as_str()), max_bytes);
+        read.map_err(|error| self.no_file(namespace, snapshot, archive, error))
+    }
+
+    /// Opens a file of a snapshot to read it piece by piece, as it is stored.
+    ///
+    /// # Errors
+    /// Missing snapshot or file; [`DatastoreError::Storage`] for what is not a regular file.
+    pub fn open_file(
+        &self,
+        namespace: &Namespace,
+        snapshot: &Snapshot,
+        archive: &ArchiveName,
+    ) -> Result<Box<dyn FileReader>, DatastoreError> {
+        let opened = self.storage().open_reader(&layout::snapshot_file(namespace, snapshot, archive.as_str()));
+        opened.map_err(|error| self.no_file(namespace, snapshot, archive, error))
+    }
+
+    /// Returns why a file of a snapshot cannot be read.
+    fn no_file(
+        &self,
+        namespace: &Namespace,
+        snapshot: &Snapshot,
+        archive: &ArchiveName,
+        error: StorageError,
+    ) -> DatastoreError {
+        if !error.is_not_found() {
+            return error.into();
+        }
+        match self.is_directory(&layout::snapshot_dir(namespace, snapshot)) {
+            Ok(true) => DatastoreError::FileMissing { snapshot: snapshot.clone(), archive: archive.clone() },
+            Ok(false) => Self::snapshot_missing(namespace, snapshot),
+            Err(error) => error,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use farhold_datastore::{ArchiveContent, ContentError};
+use farhold_datastore::{ArchiveContent, ContentError, FileReader};
 use farhold_jobs::{App, Operation, StoreHandle};
 use farhold_types::{ArchiveName, Privileges};
 use futures::Stream;
@@ -12,11 +12,14 @@ use hyper::body::Frame;
 
 use super::BY_NAMESPACE;
 use super::place::{Own, Place, snapshot_of};
-use crate::declare::{Answer, Body, BodyError, Endpoint, Reply, Request, full_body};
+use crate::declare::{Answer, Body, BodyError, Endpoint, Reply, Request};
 use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::Shape;
 use crate::schema::named::{BACKUP_ID, BACKUP_TIME, BACKUP_TYPE, FILE_NAME, NS, STORE};
+
+/// Bytes of a stored file that are in memory at once.
+const PART_BYTES: usize = 256 << 10;
 
 /// What reading content needs.
 pub(super) const READ: Own = Own { full: Privileges::DATASTORE_READ, part: Privileges::DATASTORE_BACKUP };
@@ -44,15 +47,16 @@ async fn download(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiErro
     let place = Place::of(app, &request)?;
     let snapshot = snapshot_of(&request.params)?;
     let file_name: String = request.params.require("file-name")?;
-    let bytes = blocking(move || {
-        let datastore = place.open_group(&snapshot.group, READ, Operation::Read)?;
+    let download = blocking(move || {
+        let store = place.open_group(&snapshot.group, READ, Operation::Read)?;
         // Only files of a snapshot have names of archives; everything else does not exist as far as callers can see.
         let archive: ArchiveName =
             file_name.parse().map_err(|_| ApiError::bad_request(format!("'{snapshot}' has no file '{file_name}'")))?;
-        Ok::<_, ApiError>(datastore.read_file(&place.ns, &snapshot, &archive)?)
+        let source = Source::Stored(store.open_file(&place.ns, &snapshot, &archive)?);
+        Ok::<_, ApiError>(Download { source, store })
     })
     .await?;
-    Ok(Reply::raw("application/octet-stream", full_body(bytes)))
+    Ok(Reply::raw("application/octet-stream", Body::new(StreamBody::new(parts(download)))))
 }
 
 async fn download_decoded(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
@@ -64,7 +68,7 @@ async fn download_decoded(app: Arc<App>, request: Request<App>) -> Result<Reply,
         let archive = ArchiveName::completed(&file_name)
             .map_err(|_| ApiError::bad_request(format!("'{file_name}' is no name of an archive")))?;
         let content = store.open_content(&place.ns, &snapshot, &archive)?;
-        Ok::<_, ApiError>(Download { content, store })
+        Ok::<_, ApiError>(Download { source: Source::Content(Box::new(content)), store })
     })
     .await?;
     Ok(Reply::raw("application/octet-stream", Body::new(StreamBody::new(parts(download)))))
@@ -78,19 +82,39 @@ impl From<ContentError> for ApiError {
 
 /// Content on its way to a client. The store counts as read until the client has all of it or goes away.
 struct Download {
-    content: ArchiveContent,
+    source: Source,
     store: StoreHandle,
+}
+
+enum Source {
+    /// A file as it is stored.
+    Stored(Box<dyn FileReader>),
+    /// What an archive holds.
+    Content(Box<ArchiveContent>),
+}
+
+impl Source {
+    /// Returns the next part, `None` at the end.
+    fn next_part(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Self::Stored(file) => {
+                let part = file.next(PART_BYTES)?;
+                Ok((!part.is_empty()).then_some(part))
+            }
+            Self::Content(content) => Ok(content.next_part()?),
+        }
+    }
 }
 
 /// Returns the parts of a content. One is in memory at a time, and none is read before the client takes the one before. A
 /// failure on the way cuts the connection, since the status was sent long ago.
 fn parts(download: Download) -> impl Stream<Item = Result<Frame<Bytes>, BodyError>> + Send + 'static {
     futures::stream::try_unfold(download, |mut download| async move {
-        let read = move || (download.content.next_part(), download);
+        let read = move || (download.source.next_part(), download);
         let (part, download) = tokio::task::spawn_blocking(read).await?;
         let part = part.inspect_err(|error| {
             let store = download.store.name();
-            tracing::warn!(%store, error = error as &dyn std::error::Error, "a download was cut off");
+            tracing::warn!(%store, error = &**error, "a download was cut off");
         })?;
         Ok(part.map(|bytes| (Frame::data(bytes), download)))
     })
