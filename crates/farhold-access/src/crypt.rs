@@ -23,13 +23,27 @@ const MAX_YESCRYPT_BYTES: u64 = 1 << 30;
 /// Most rounds of a SHA hash that are computed, for the same reason; the common number is 5000.
 const MAX_SHA_ROUNDS: u32 = 10_000_000;
 
+/// Random bytes for a new hash.
+pub(crate) struct Salt([u8; SALT_BYTES]);
+
+impl Salt {
+    pub(crate) fn new(randomness: &dyn Randomness) -> Self {
+        let mut salt = [0; SALT_BYTES];
+        randomness.fill(&mut salt);
+        Self(salt)
+    }
+}
+
 /// Returns a new hash of `password`.
 pub fn hash_password(password: &Secret, randomness: &dyn Randomness) -> Secret {
-    let mut salt = [0; SALT_BYTES];
-    randomness.fill(&mut salt);
+    hash_with_salt(password, &Salt::new(randomness))
+}
+
+/// Returns a new hash of `password`.
+pub(crate) fn hash_with_salt(password: &Secret, salt: &Salt) -> Secret {
     let params: Params = YESCRYPT_SETTING.parse().expect("the setting is a constant that a test hashes with");
     let hash = Yescrypt::default()
-        .hash_password_customized(counting_bytes(password), &salt, None, None, params)
+        .hash_password_customized(counting_bytes(password), &salt.0, None, None, params)
         .expect("constant parameters and salt length are valid");
     Secret::new(hash.as_str())
 }

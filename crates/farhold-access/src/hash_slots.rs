@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use crate::places::{Account, Asker, Places};
 use crate::{Access, Credentials};
 
-/// Hashes computed at once. Two keep a small server answering; more would only help whoever guesses.
-const SLOT_COUNT: usize = 2;
+/// Hashes computed at once: one for each thread. Two keep a small server answering; more would only help whoever guesses.
+const SLOT_COUNT: usize = crate::hash_threads::THREADS;
 /// Passwords of system accounts checked at once. The host may ask a network, so one that hangs holds up no other.
 const SYSTEM_SLOT_COUNT: usize = 4;
 /// Longest wait for a slot. Own hashes never take that long; a host that cannot reach its directory does.

@@ -16,6 +16,7 @@ pub mod credentials;
 mod crypt;
 mod failure;
 mod hash_slots;
+mod hash_threads;
 mod keys;
 mod password;
 mod pem;
@@ -49,6 +50,7 @@ pub use snapshot::AccessSnapshot;
 pub use ticket::{IssuedTicket, TICKET_PREFIX, TicketError};
 
 use hash_slots::HashSlots;
+use hash_threads::HashThreads;
 use snapshot::Content;
 use token::VerifiedSecret;
 
@@ -118,6 +120,7 @@ struct Inner {
     content: Mutex<Option<Arc<Content>>>,
     verified: Mutex<HashMap<Authid, VerifiedSecret>>,
     hash_slots: HashSlots,
+    hash_threads: HashThreads,
     /// Makes what the memory of verified secrets holds useless elsewhere.
     memory_key: [u8; 32],
 }
@@ -134,7 +137,9 @@ impl Access {
         let mut memory_key = [0; 32];
         settings.dir().randomness().fill(&mut memory_key);
         let (content, verified, hash_slots) = (Mutex::default(), Mutex::default(), HashSlots::default());
-        let inner = Inner { settings, clock, keys, system_accounts, content, verified, hash_slots, memory_key };
+        let hash_threads = HashThreads::default();
+        let inner =
+            Inner { settings, clock, keys, system_accounts, content, verified, hash_slots, hash_threads, memory_key };
         Self { inner: Arc::new(inner), auth_log: None }
     }
 
@@ -262,7 +267,7 @@ impl Access {
     ) -> Result<Login, AuthFailure> {
         if let Err(failure) = self.require_active(&Authid::from(userid.clone())) {
             if proof != Proof::TicketOnly {
-                crypt::spend_a_check(password);
+                self.spend_a_check(password);
             }
             return Err(failure);
         }
@@ -322,7 +327,7 @@ impl Access {
                 Ok(None)
             }
             other => {
-                crypt::spend_a_check(password);
+                self.spend_a_check(password);
                 let realm = userid.realm().to_owned();
                 Err(fail(match other {
                     Some(_) => AuthFailureReason::UnsupportedRealm(realm),
@@ -330,6 +335,23 @@ impl Access {
                 }))
             }
         }
+    }
+
+    /// Returns whether a password is the one of a hash, computed where hashes are.
+    fn is_password(&self, password: &Secret, hash: &Secret) -> bool {
+        let (password, hash) = (password.clone(), hash.clone());
+        self.inner.hash_threads.run(move || crypt::verify_password(&password, &hash))
+    }
+
+    /// Returns a new hash, computed where hashes are.
+    fn new_hash(&self, password: &Secret) -> Secret {
+        let (password, salt) = (password.clone(), crypt::Salt::new(self.settings().dir().randomness()));
+        self.inner.hash_threads.run(move || crypt::hash_with_salt(&password, &salt))
+    }
+
+    fn spend_a_check(&self, password: &Secret) {
+        let password = password.clone();
+        self.inner.hash_threads.run(move || crypt::spend_a_check(&password));
     }
 
     /// Returns the kind of a user's realm; the two built-in ones exist whatever the file says.

@@ -134,7 +134,7 @@ impl Access {
             _ => return Err(PasswordChangeError::UnsupportedRealm { realm: userid.realm().to_owned() }),
         }
         // Hashing takes long, so it is done before the lock is taken.
-        let hash = crypt::hash_password(password, self.settings().dir().randomness());
+        let hash = self.new_hash(password);
         self.settings().passwords().edit::<_, SettingsError>(None, |hashes| {
             hashes.set(userid.name(), &hash);
             Ok(())
@@ -151,16 +151,16 @@ impl Access {
         let fail = |reason| AuthFailure::new(userid, reason);
         let hashes = self.settings().passwords().load().map_err(|e| fail(e.into()))?.entries;
         let Some(hash) = hashes.get(userid.name()) else {
-            crypt::spend_a_check(password);
+            self.spend_a_check(password);
             return Err(fail(AuthFailureReason::NoPassword));
         };
-        if !crypt::verify_password(password, &hash) {
+        if !self.is_password(password, &hash) {
             return Err(fail(AuthFailureReason::WrongPassword));
         }
         if !crypt::needs_upgrade(&hash) {
             return Ok(None);
         }
-        let new_hash = crypt::hash_password(password, self.settings().dir().randomness());
+        let new_hash = self.new_hash(password);
         let stored = self.settings().passwords().edit::<_, SettingsError>(None, |hashes| {
             // Somebody may have set another password in between.
             if hashes.get(userid.name()).as_ref() == Some(&hash) {

@@ -13,8 +13,8 @@ use hmac::{KeyInit as _, Mac as _, SimpleHmac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use crate::Access;
 use crate::failure::{AuthFailure, AuthFailureReason};
-use crate::{Access, crypt};
 
 /// Most secrets that are remembered; far more tokens than one server has. Beyond it the memory starts anew.
 const MAX_VERIFIED: usize = 4096;
@@ -33,7 +33,7 @@ impl Access {
         if self.is_remembered(tokenid, &mark) {
             return Ok(());
         }
-        if !crypt::verify_password(secret, &hash) {
+        if !self.is_password(secret, &hash) {
             return Err(AuthFailure::new(tokenid, AuthFailureReason::WrongTokenSecret));
         }
         let mut verified = self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl Access {
         let mut random = [0; 16];
         self.settings().dir().randomness().fill(&mut random);
         let secret = Secret::new(uuid::Builder::from_random_bytes(random).into_uuid().to_string());
-        let hash = crypt::hash_password(&secret, self.settings().dir().randomness());
+        let hash = self.new_hash(&secret);
         self.settings().token_hashes().edit::<_, SettingsError>(None, |hashes| {
             hashes.set(tokenid.clone(), hash);
             Ok(())
