@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::app::App;
 use crate::stores::StoreHandle;
-use crate::task_work::{ABORTED, in_background};
+use crate::task_work::{go_on, in_background};
 
 /// Longest part of notes that go that is told in the log, in characters: some lines of text. Notes may have 512 KiB.
 const MAX_TOLD_CHARS: usize = 2000;
@@ -251,9 +251,7 @@ fn attempt(
     progress: &mut Progress,
     context: &TaskContext,
 ) -> Result<(), TaskFailure> {
-    if context.is_cancelled() {
-        return Err(TaskFailure::new(ABORTED));
-    }
+    go_on(context)?;
     // Where a namespace is source and target, a group that could not leave must not get mixed up with the one that comes.
     let is_source_too = request.pairs.iter().any(|other| other.source == pair.target);
     let merge = if is_source_too { Merge::Refused } else { request.merge };

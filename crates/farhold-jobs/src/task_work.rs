@@ -1,12 +1,26 @@
 //! Blocking work of calls and tasks, on threads made for it, and how tasks end that were told to.
 
-use farhold_tasks::TaskFailure;
+use farhold_tasks::{TaskContext, TaskFailure};
 use thiserror::Error;
 
 /// Last line after somebody asked to stop a task. Source: `docs/spec/schedules-and-tasks.md` 6.4.
 pub(crate) const ABORTED: &str = "abort requested - aborting task";
 /// Last line when the server stops. Source: as above.
 pub(crate) const SHUTDOWN: &str = "Server shutdown requested - aborting task";
+
+/// Ends a task between two of its steps if somebody asked to stop it, or if the server stops.
+///
+/// # Errors
+/// The task was asked to stop; the text says by whom.
+pub(crate) fn go_on(context: &TaskContext) -> Result<(), TaskFailure> {
+    if context.is_cancelled() {
+        return Err(TaskFailure::new(ABORTED));
+    }
+    if context.shutdown().is_cancelled() {
+        return Err(TaskFailure::new(SHUTDOWN));
+    }
+    Ok(())
+}
 
 /// A thread of this server crashed, or the runtime stops.
 #[derive(Debug, Error)]

@@ -187,3 +187,19 @@ async fn notes_that_go_are_told_in_the_log() {
     assert_eq!(status, TaskStatus::Warnings(1));
     assert!(log.iter().any(|line| line.ends_with(r#"these are gone: "line 1\nline 2""#)), "{log:?}");
 }
+
+#[tokio::test]
+async fn a_move_ends_when_the_server_stops() {
+    let bench = Bench::new(&["x"], &[("x", "vm/1")]);
+    let request = bench.check("x", "z").unwrap();
+    let worker = move |context: TaskContext| async move {
+        context.shutdown().cancelled().await;
+        move_all(&request, &context)
+    };
+    let kind = TaskKind::new("move-namespace", None);
+    let upid = bench.server.app.tasks.spawn(kind, &"root@pam".parse().unwrap(), worker).await.unwrap();
+    bench.server.app.tasks.shutdown(std::time::Duration::from_secs(60)).await;
+    let status = bench.server.ended(upid.as_str()).await;
+    assert_eq!(status, TaskStatus::Error("Server shutdown requested - aborting task".to_owned()));
+    assert_eq!(bench.shown(), [":", "x:", "x:vm/1", "z:"]);
+}

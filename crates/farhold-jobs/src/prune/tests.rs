@@ -277,3 +277,20 @@ async fn who_may_not_see_a_job_learns_nothing_of_it() {
     assert!(refused("auditor@pbs").contains("Datastore.Modify"));
     assert!(bench.permit(ROOT).is_ok());
 }
+
+#[tokio::test]
+async fn a_prune_ends_when_the_server_stops() {
+    let bench = Bench::new();
+    let (store, acl) = (bench.store.clone(), bench.server.app.acl().unwrap());
+    let worker = move |context: TaskContext| async move {
+        context.shutdown().cancelled().await;
+        let (caller, prune) = (Authid::root(), whole(last(1), PruneMode::Remove));
+        let zone = &jiff::tz::TimeZone::UTC;
+        run(PruneRun { store: &store, acl: &acl, caller: &caller, zone, prune: &prune }, &context)
+    };
+    let upid = bench.server.app.tasks.spawn(TaskKind::new("prune", None), &Authid::root(), worker).await.unwrap();
+    bench.server.app.tasks.shutdown(std::time::Duration::from_secs(60)).await;
+    let status = bench.server.ended(upid.as_str()).await;
+    assert_eq!(status, TaskStatus::Error("Server shutdown requested - aborting task".to_owned()));
+    assert_eq!((bench.days("", "vm/100").len(), bench.days("x", "host/web").len()), (3, 3));
+}

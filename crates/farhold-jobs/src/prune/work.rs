@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::{PruneMode, StorePrune, decide, log};
 use crate::namespace_walk::{WalkNeeds, reachable};
-use crate::task_work::ABORTED;
+use crate::task_work::go_on;
 
 /// What somebody needs to prune. Source: `docs/spec/rest-api.md` 12.7.
 const NEEDS: WalkNeeds = WalkNeeds { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
@@ -45,9 +45,7 @@ pub(super) fn run(run: PruneRun<'_>, context: &TaskContext) -> Result<(), TaskFa
             }
         };
         for GroupInfo { group, .. } in groups.into_iter().filter(|info| access.covers(&info.owner)) {
-            if context.is_cancelled() {
-                return Err(TaskFailure::new(ABORTED));
-            }
+            go_on(context)?;
             context.log(&log::group(&ns, &group));
             let decisions = match decide(store, &ns, &group, &prune.keep, zone) {
                 Ok(decisions) => decisions,
@@ -82,9 +80,7 @@ pub(super) fn carry_out(
         if mark.keeps() {
             continue;
         }
-        if context.is_cancelled() {
-            return Err(TaskFailure::new(ABORTED));
-        }
+        go_on(context)?;
         let shown = match store.local_path(ns, group, Some(snapshot.time)) {
             Some(path) => path.display().to_string(),
             None => snapshot.to_string(),
