@@ -2,6 +2,7 @@
 //!
 //! A job is read from the configuration, its permissions are checked, and the engine runs as a worker task.
 
+mod active_operations;
 pub mod app;
 pub mod certificate;
 pub mod datastore_jobs;

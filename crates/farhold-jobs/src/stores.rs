@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use farhold_datastore::{Datastore, OpenError, OpenOptions};
@@ -15,6 +14,8 @@ use farhold_settings::{DatastoreConfig, FieldError, MaintenanceType, Settings, S
 use farhold_storage::{BackingDevices, FileSystemUuid};
 use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
 use thiserror::Error;
+
+use crate::active_operations::{ActiveOperations, others};
 
 /// What a caller wants to do with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,51 +104,30 @@ const fn is_refused(kind: MaintenanceType, operation: Operation) -> bool {
     }
 }
 
-/// Number of operations that use a store now.
-#[derive(Debug, Default)]
-struct Counts {
-    read: AtomicU64,
-    write: AtomicU64,
-}
-
-impl Counts {
-    fn of(&self, operation: Operation) -> Option<&AtomicU64> {
-        match operation {
-            Operation::Read => Some(&self.read),
-            Operation::Write => Some(&self.write),
-            Operation::Lookup => None,
-        }
-    }
-}
-
 struct Opened {
     path: PathBuf,
     sync_level: SyncLevel,
     datastore: Datastore,
-    counts: Arc<Counts>,
+    operations: Arc<ActiveOperations>,
 }
 
 /// A store in use. Counts as an operation until it is dropped.
 pub struct StoreHandle {
     datastore: Datastore,
-    counts: Arc<Counts>,
+    operations: Arc<ActiveOperations>,
     operation: Operation,
 }
 
 impl StoreHandle {
     fn new(opened: &Opened, operation: Operation) -> Self {
-        if let Some(count) = opened.counts.of(operation) {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-        Self { datastore: opened.datastore.clone(), counts: Arc::clone(&opened.counts), operation }
+        opened.operations.begin(operation);
+        Self { datastore: opened.datastore.clone(), operations: Arc::clone(&opened.operations), operation }
     }
 }
 
 impl Drop for StoreHandle {
     fn drop(&mut self) {
-        if let Some(count) = self.counts.of(self.operation) {
-            count.fetch_sub(1, Ordering::SeqCst);
-        }
+        self.operations.end(self.operation);
     }
 }
 
@@ -287,8 +267,11 @@ impl Stores {
         let datastore =
             Datastore::open(options).map_err(|source| StoreAccessError::Open { name: name.clone(), source })?;
         // Whoever still uses the store under its former settings keeps counting, so that the sum stays true.
-        let counts = open.get(name).map(|former| Arc::clone(&former.counts)).unwrap_or_default();
-        let opened = Opened { path, sync_level: tuning.sync_level, datastore, counts };
+        let operations = match open.get(name) {
+            Some(former) => Arc::clone(&former.operations),
+            None => Arc::new(ActiveOperations::new(&self.operations_directory(), name)),
+        };
+        let opened = Opened { path, sync_level: tuning.sync_level, datastore, operations };
         let handle = StoreHandle::new(&opened, operation);
         open.insert(name.clone(), opened);
         Ok(handle)
@@ -305,12 +288,20 @@ impl Stores {
         )
     }
 
-    /// Returns how many operations read from and write to the store now, as (read, write). Zeros for an unknown one.
+    /// Returns how many operations of all programs of this host read from and write to the store now, as (read, write). Zeros
+    /// for an unknown one. Blocking.
     pub fn active_operations(&self, name: &DatastoreName) -> (u64, u64) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(name).map_or((0, 0), |opened| {
-            (opened.counts.read.load(Ordering::SeqCst), opened.counts.write.load(Ordering::SeqCst))
-        })
+        let own = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = own.get(name).map(|opened| Arc::clone(&opened.operations));
+        match own {
+            Some(operations) => operations.sum(),
+            None => others(&self.operations_directory(), name.as_str()),
+        }
+    }
+
+    /// Returns where all programs tell what they do with stores, beside the locks.
+    fn operations_directory(&self) -> PathBuf {
+        self.lock_directory.with_file_name("active-operations")
     }
 
     /// Forgets an open store, so that its files are closed when the last operation on it ends.

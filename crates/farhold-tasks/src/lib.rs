@@ -35,7 +35,7 @@ mod worker;
 pub use error::{TaskError, TaskFailure};
 pub use filter::{StatusKind, TaskFilter};
 pub use listing::{LogLine, LogPage, TaskItem, TaskPage, TaskStatusItem};
-pub use process::{LiveProcesses, ProcFs, parse_process_start};
+pub use process::{LiveProcesses, ProcFs, parse_process_start, process_start};
 pub use registry::{AbortRequest, ShutdownReport, TaskOptions, TaskRegistry};
 pub use rotation::RotatedTasks;
 pub use worker::{AbortMode, EndHook, TaskContext, TaskKind};

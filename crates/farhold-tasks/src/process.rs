@@ -17,11 +17,15 @@ pub struct ProcFs;
 
 impl LiveProcesses for ProcFs {
     fn exists(&self, pid: u32, pstart: u64) -> bool {
-        let mut stat = Vec::new();
-        let read = std::fs::File::open(format!("/proc/{pid}/stat"))
-            .and_then(|file| file.take(MAX_STAT_BYTES).read_to_end(&mut stat));
-        read.is_ok() && parse_process_start(&String::from_utf8_lossy(&stat)) == Some(pstart)
+        process_start(pid) == Some(pstart)
     }
+}
+
+/// Returns the start of a process of this machine in clock ticks since boot; `None` if there is none with this id.
+pub fn process_start(pid: u32) -> Option<u64> {
+    let mut stat = Vec::new();
+    std::fs::File::open(format!("/proc/{pid}/stat")).ok()?.take(MAX_STAT_BYTES).read_to_end(&mut stat).ok()?;
+    parse_process_start(&String::from_utf8_lossy(&stat))
 }
 
 /// Returns the start of a process in clock ticks since boot, from the text of `/proc/<pid>/stat`: field 22, counted

@@ -142,6 +142,7 @@ fn counts(datastore: &Datastore, acl: &AclTree, caller: &Authid) -> Result<Value
 }
 
 async fn active_operations(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let (read, write) = app.stores.active_operations(&request.params.require("store")?);
+    let store = request.params.require("store")?;
+    let (read, write) = blocking(move || Ok::<_, ApiError>(app.stores.active_operations(&store))).await?;
     Ok(Reply::value(json!({ "read": read, "write": write })))
 }
