@@ -29,6 +29,8 @@ pub mod progress;
 pub mod prune;
 mod pull;
 mod push;
+#[cfg(test)]
+mod recorded_logs;
 pub mod remotes;
 pub mod removable;
 pub mod repair;
