@@ -25,6 +25,8 @@ use super::image::{FIRST, chunk_path};
 const CHUNKS_PER_INDEX: usize = 1000;
 /// Snapshots of a group.
 const SNAPSHOTS_PER_GROUP: usize = 10;
+/// Places of a disk that change from one snapshot to the next.
+const CHANGED_PER_SNAPSHOT: usize = 5;
 /// Of so many chunks one is garbage.
 const GARBAGE_EVERY: usize = 20;
 /// Length of a chunk file in bytes.
@@ -76,19 +78,27 @@ impl Garbage {
         Ok(garbage)
     }
 
-    /// The first snapshot of every group begins where the group before it ended, so that all chunks are used; the others
-    /// differ a little.
+    /// Every group has chunks of its own, and what its disk has beyond them in common with the next group. From one snapshot to
+    /// the next a few places of the disk change and the others stay.
     fn write_indexes(&self) -> anyhow::Result<()> {
         let groups = self.indexes.div_ceil(SNAPSHOTS_PER_GROUP);
-        let per_group = self.used.len().div_ceil(groups);
-        ensure!(per_group <= CHUNKS_PER_INDEX, "too few indexes for so many chunks");
+        let own = self.used.len().div_ceil(groups);
+        let changes = (SNAPSHOTS_PER_GROUP - 1) * CHANGED_PER_SNAPSHOT;
+        ensure!(own <= CHUNKS_PER_INDEX, "too few indexes for so many chunks");
+        let at_first = own.checked_sub(changes).context("too many indexes for so few chunks")?;
         let size_bytes = CHUNKS_PER_INDEX as u64 * FIXED_CHUNK_BYTES;
         for number in 0..self.indexes {
             let (group, snapshot) = (number / SNAPSHOTS_PER_GROUP, number % SNAPSHOTS_PER_GROUP);
-            let start = group * per_group + snapshot * (CHUNKS_PER_INDEX - per_group) / SNAPSHOTS_PER_GROUP;
             let mut index = FixedIndexBuilder::new(*b"farhold bench gc", FIRST, size_bytes, FIXED_CHUNK_BYTES)?;
             for position in 0..CHUNKS_PER_INDEX {
-                index.set(position, self.used[(start + position) % self.used.len()])?;
+                let chunk = if position < snapshot * CHANGED_PER_SNAPSHOT {
+                    group * own + at_first + position
+                } else if position < at_first {
+                    group * own + position
+                } else {
+                    (group + 1) * own + position - at_first
+                };
+                index.set(position, self.used[chunk % self.used.len()])?;
             }
             let folder = self.store.join(format!("vm/{}", 100 + group));
             let time = Epoch(FIRST.0 + i64::try_from(snapshot)? * 86_400);
