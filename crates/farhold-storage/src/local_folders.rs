@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
-use nix::dir::Dir;
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::libc;
@@ -38,10 +38,17 @@ impl<'a> LocalFolders<'a> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let open = open(&full, flags, Mode::empty())
             .map_err(|errno| StorageError::from_io(Operation::List, &full, errno.into()))?;
+        let failed = |errno: Errno| StorageError::from_io(Operation::List, &full, errno.into());
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut listed = Dir::openat(&open, ".", flags, Mode::empty()).map_err(failed)?;
         let mut known = Names::default();
-        for entry in storage.list(directory)? {
-            if entry.kind == EntryKind::Directory {
-                known.insert(entry.name);
+        for entry in listed.iter() {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type() == Some(Type::Directory)
+                && let Ok(name) = entry.file_name().to_str()
+                && !matches!(name, "." | "..")
+            {
+                known.insert(name);
             }
         }
         Ok(Self { storage, directory: directory.clone(), open, known })
@@ -90,10 +97,10 @@ impl Names {
         Some(u64::from_le_bytes(bytes))
     }
 
-    fn insert(&mut self, name: String) {
-        match Self::short(&name) {
+    fn insert(&mut self, name: &str) {
+        match Self::short(name) {
             Some(short) => self.short.insert(short),
-            None => self.long.insert(name),
+            None => self.long.insert(name.to_owned()),
         };
     }
 

@@ -36,6 +36,11 @@ impl DigestCache {
         }
     }
 
+    /// Returns whether anything is remembered and counted.
+    pub(super) fn is_enabled(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     /// Remembers a digest. Returns whether it was known.
     pub(super) fn insert(&mut self, digest: &Digest) -> bool {
         let bytes = digest.as_bytes();

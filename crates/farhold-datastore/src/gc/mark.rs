@@ -12,7 +12,7 @@
 //! Source: `docs/spec/datastore-format.md` 17, phase 1. The reference goes through a group again only if its newest
 //! snapshot vanished.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use farhold_format::index::{Index, MAX_INDEX_BYTES};
@@ -35,6 +35,11 @@ use crate::store::Datastore;
 const UNLOCKED_ROUNDS: u32 = 10;
 /// How often at most, if somebody else has it locked: each time something vanished, which cannot go on for long.
 const MAX_ROUNDS: u32 = 1000;
+/// Indexes that are kept to be compared with the next of their name, and their bytes together: those of a virtual machine
+/// with many disks of some terabytes.
+const RECENT_INDEXES: usize = 16;
+const RECENT_BYTES: usize = 64 << 20;
+
 /// What marking found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Marked {
@@ -60,6 +65,7 @@ pub(super) fn mark(
             watch,
             touchers,
             cache: DigestCache::new(options.cache_capacity),
+            recent: RecentIndexes::default(),
             waiting: BTreeSet::new(),
             gone: BTreeSet::new(),
             total: 0,
@@ -113,11 +119,41 @@ enum Outcome {
     Vanished,
 }
 
+/// Indexes that were marked lately, by file name: of a snapshot, as a rule, when that before it is marked.
+#[derive(Default)]
+struct RecentIndexes {
+    indexes: VecDeque<(String, Index)>,
+    bytes: usize,
+}
+
+impl RecentIndexes {
+    fn of(&self, path: &StorePath) -> Option<Index> {
+        let name = path.file_name()?;
+        self.indexes.iter().find(|(other, _)| other == name).map(|(_, index)| index.clone())
+    }
+
+    fn insert(&mut self, path: &StorePath, index: Index) {
+        let Some(name) = path.file_name() else { return };
+        if let Some(at) = self.indexes.iter().position(|(other, _)| other == name)
+            && let Some((_, former)) = self.indexes.remove(at)
+        {
+            self.bytes -= former.as_bytes().len();
+        }
+        self.bytes += index.as_bytes().len();
+        self.indexes.push_back((name.to_owned(), index));
+        while RECENT_INDEXES < self.indexes.len() || RECENT_BYTES < self.bytes {
+            let Some((_, oldest)) = self.indexes.pop_front() else { return };
+            self.bytes -= oldest.as_bytes().len();
+        }
+    }
+}
+
 struct Marker<'a> {
     store: &'a Datastore,
     watch: &'a GcWatch<'a>,
     touchers: Touchers<'a>,
     cache: DigestCache,
+    recent: RecentIndexes,
     /// Index files that the search found and that are not marked yet.
     waiting: BTreeSet<StorePath>,
     /// Index files that were there and were gone when their turn came.
@@ -312,8 +348,13 @@ impl Marker<'_> {
         let index = Index::parse(kind, bytes).map_err(|source| MarkError::Index { path: shown(), source })?;
         let name: Arc<str> = path.as_str().into();
         let mut block = Vec::new();
+        // Snapshots of one disk name mostly the same chunks at the same places.
+        let before = self.recent.of(path).filter(|_| self.cache.is_enabled());
+        let mut before = before.iter().flat_map(Index::digests);
         for digest in index.digests() {
-            if !self.cache.insert(&digest) {
+            if before.next() == Some(digest) {
+                self.cache.hits += 1;
+            } else if !self.cache.insert(&digest) {
                 block.push(digest);
             }
             if block.len() == BLOCK {
@@ -321,6 +362,7 @@ impl Marker<'_> {
             }
         }
         self.touch(&name, block)?;
+        self.recent.insert(path, index.clone());
         self.marked.index_files += 1;
         self.marked.content_bytes = self.marked.content_bytes.saturating_add(index.size_bytes());
         self.tell_progress();

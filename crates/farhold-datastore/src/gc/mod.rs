@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 32 bytes each, `cache_capacity` of them | digests touched lately |
 //! | the length of the longest index, at most 512 MiB | the index being read |
+//! | at most 64 MiB | indexes read before, to be compared with the next ones |
 //! | about 100 bytes each | paths of the index files |
 //! | 65,536 short names | folders of chunks |
 //!
