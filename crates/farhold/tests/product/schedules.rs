@@ -33,11 +33,11 @@ async fn a_job_with_a_minutely_schedule_runs_at_the_full_minute() {
     let clock = Arc::new(WaitingClock::default());
     let of_site: Arc<dyn Clock> = clock.clone();
     let mut site = Site::with(|parts| Parts { clock: of_site, housekeeping: Housekeeping::On, ..parts });
-    for store in ["a", "b"] {
+    for store in ["first", "second"] {
         site.add_store(store);
     }
     site.listen().await;
-    for (id, store, schedule) in [("every-minute", "a", "minutely"), ("sometimes", "b", "02:00")] {
+    for (id, store, schedule) in [("every-minute", "first", "minutely"), ("sometimes", "second", "02:00")] {
         let options = ["--store", store, "--keep-last", "1", "--schedule", schedule];
         site.run(&[&["prune-job", "create", id][..], &options].concat()).await.ok();
     }
