@@ -228,11 +228,15 @@ async fn walk_through_2_a_server_that_was_off_for_days_makes_one_run() {
     assert_eq!(shown, Some(Epoch(MONDAY + 4 * DAY)));
 }
 
+/// Also walk-through 3.
 #[tokio::test]
-async fn walk_through_3_a_new_job_waits_for_its_first_event() {
+async fn scenario_22_a_new_job_waits_for_its_first_event_and_shows_it() {
     let stage = Stage::new();
     stage.sync_jobs([("aaa", "*:0/15")]);
     stage.created("aaa", at(10, 0, 30));
+    stage.set(at(10, 0, 40));
+    let shown = run_status(stage.app(), &sync_key("aaa"), Some("*:0/15")).unwrap().next_run;
+    assert_eq!(shown, Some(Epoch(MONDAY + at(10, 15, 0))));
     stage.check_each_minute(at(10, 1, 0), at(10, 20, 0)).await;
     assert_eq!(stage.starts("aaa"), [at(10, 15, 0)]);
 }
