@@ -24,6 +24,8 @@ mod event;
 mod file_box;
 mod host_names;
 mod intake;
+#[cfg(test)]
+mod job_tests;
 mod lane;
 mod stale_jobs;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! [`remotes`]: accounts and certificates. [`push_pair`]: two servers of which one pushes; [`push`], [`push_encrypt`],
 //! [`push_removal`], [`push_faults`], [`push_logs`]: what it pushes, encrypts, removes and tells, and what may happen
 //! meanwhile. [`removal`]: what vanished. [`repair`]: mending a store. [`runs`]: what a whole run does and tells.
+//! [`notifications`]: who is told of it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 #[path = "../product/content.rs"]
@@ -15,6 +16,7 @@ mod decrypt;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod desk;
 mod faults;
+mod notifications;
 mod pair;
 #[path = "../product/peer.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
