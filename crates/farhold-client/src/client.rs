@@ -498,7 +498,13 @@ impl Client {
             DialError::Resolve(source) => ClientError::Resolve { peer: self.peer(), source: Arc::new(source) },
             DialError::Connect(source) => ClientError::Connect { peer: self.peer(), source: Arc::new(source) },
         })?;
+        // A stream that leads to no address, as in tests, falls under no rule.
+        let throttle = config.throttles.as_ref().zip(stream.peer_address());
         let stream = Metered::new(stream, Arc::clone(&self.inner.traffic));
+        let stream = match throttle {
+            Some((throttles, peer)) => stream.also_under(throttles.of(peer)),
+            None => stream,
+        };
         let activity = stream.activity();
         let limit = config.limits.handshake;
         let io = within(&activity, limit, SignOfLife::EventOnly, connector.connect(name, buffered(stream)))

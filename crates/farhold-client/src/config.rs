@@ -6,6 +6,8 @@ use std::time::Duration;
 use farhold_types::{Authid, Fingerprint, RateLimits, Secret, Userid};
 use rustls_pki_types::CertificateDer;
 
+use crate::throttle::Throttles;
+
 /// What a client calls itself unless told otherwise.
 pub const DEFAULT_USER_AGENT: &str = concat!("farhold/", env!("CARGO_PKG_VERSION"));
 
@@ -114,6 +116,8 @@ pub struct ClientConfig {
     pub user_agent: String,
     /// Limits of received and sent bytes, shared by all connections of the client.
     pub rates: RateLimits,
+    /// Further limits, by the address that a connection leads to; they may be shared with others.
+    pub throttles: Option<Throttles>,
     /// Longest waits and largest answers.
     pub limits: ClientLimits,
 }
@@ -129,6 +133,7 @@ impl ClientConfig {
             trust: Trust::System,
             user_agent: DEFAULT_USER_AGENT.to_owned(),
             rates: RateLimits::default(),
+            throttles: None,
             limits: ClientLimits::default(),
         }
     }

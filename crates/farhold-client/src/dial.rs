@@ -1,6 +1,8 @@
 //! Where the outside begins: opening byte streams to a host.
 
+use std::any::Any;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -22,9 +24,21 @@ const MAX_ADDRESSES: usize = 8;
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 
 /// A connected byte stream.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Returns the address that a TCP connection leads to: the peer's, or that of a proxy in front of it. None for
+    /// other streams.
+    fn peer_address(&self) -> Option<IpAddr>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {
+    fn peer_address(&self) -> Option<IpAddr> {
+        let any: &dyn Any = self;
+        match any.downcast_ref::<Box<dyn ByteStream>>() {
+            Some(boxed) => (**boxed).peer_address(),
+            None => any.downcast_ref::<TcpStream>()?.peer_addr().ok().map(|peer| peer.ip()),
+        }
+    }
+}
 
 /// Why no stream could be opened.
 #[derive(Debug, Error)]

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use farhold_rules::rate::TokenBucket;
 use farhold_types::{ByteSize, RateLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::throttle::{Direction, Gate, Pauses, SharedBucket, Throttle};
 
 /// Bytes and connections of one client so far, TLS and HTTP framing included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,44 +24,27 @@ pub struct TrafficCounts {
     pub connections: u64,
 }
 
-/// What one read takes under a limit, as a part of what may come in a second. Each connection can be one read ahead of the
-/// limit, and a run has some dozens; much less would cost more system calls than it is worth.
-const READS_PER_SECOND: u64 = 50;
-
-/// The least that one read takes under a limit: a few packets.
-const LEAST_READ_BYTES: usize = 4096;
-
 /// Counters and rate limits that all connections of one client share.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
     connections: AtomicU64,
-    start: Instant,
-    limit_in: Option<Mutex<TokenBucket>>,
-    limit_out: Option<Mutex<TokenBucket>>,
-    /// The most that one read takes; none without a limit.
-    read_bytes: Option<usize>,
+    limit_in: Option<Arc<SharedBucket>>,
+    limit_out: Option<Arc<SharedBucket>>,
 }
 
 impl Traffic {
     pub(crate) fn new(rates: &RateLimits) -> Self {
-        let limited = |rate: &Option<ByteSize>| rate.as_ref().map(ByteSize::bytes).filter(|rate| *rate != 0);
         // A burst value without a rate limits nothing.
         let bucket = |rate: &Option<ByteSize>, burst: &Option<ByteSize>| {
-            let rate = limited(rate)?;
-            Some(Mutex::new(TokenBucket::new(rate, burst.as_ref().map(ByteSize::bytes), Duration::ZERO)))
+            let rate = rate.as_ref().map(ByteSize::bytes).filter(|rate| *rate != 0)?;
+            Some(Arc::new(SharedBucket::new(rate, burst.as_ref().map(ByteSize::bytes))))
         };
-        Self {
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            start: Instant::now(),
-            limit_in: bucket(&rates.rate_in, &rates.burst_in),
-            limit_out: bucket(&rates.rate_out, &rates.burst_out),
-            read_bytes: limited(&rates.rate_in)
-                .map(|rate| usize::try_from(rate / READS_PER_SECOND).unwrap_or(usize::MAX).max(LEAST_READ_BYTES)),
-        }
+        let [received, sent, connections] = [const { AtomicU64::new(0) }; 3];
+        let limit_in = bucket(&rates.rate_in, &rates.burst_in);
+        let limit_out = bucket(&rates.rate_out, &rates.burst_out);
+        Self { received, sent, connections, limit_in, limit_out }
     }
 
     pub(crate) fn counts(&self) -> TrafficCounts {
@@ -70,13 +54,22 @@ impl Traffic {
             connections: self.connections.load(Ordering::Relaxed),
         }
     }
+}
 
-    /// Counts `bytes` and returns until when the direction must pause.
-    fn register(&self, limit: Option<&Mutex<TokenBucket>>, bytes: usize) -> Option<Instant> {
-        let now = Instant::now();
-        let mut bucket = limit?.lock().unwrap_or_else(PoisonError::into_inner);
-        let pause = bucket.register(now - self.start, bytes as u64);
-        (!pause.is_zero()).then(|| now + pause)
+impl Throttle for Traffic {
+    fn bucket(&self, direction: Direction) -> Option<Arc<SharedBucket>> {
+        match direction {
+            Direction::In => self.limit_in.clone(),
+            Direction::Out => self.limit_out.clone(),
+        }
+    }
+
+    fn transferred(&self, direction: Direction, bytes: usize) {
+        let counter = match direction {
+            Direction::In => &self.received,
+            Direction::Out => &self.sent,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -99,14 +92,14 @@ pub(crate) struct Activity {
     answers: AtomicU64,
     /// Milliseconds after `start` at which the last bytes came.
     received_at: AtomicU64,
-    /// Milliseconds after `start` of the end of our own last pause.
-    paused_until: AtomicU64,
+    /// Pauses that our own limits caused.
+    pauses: Pauses,
 }
 
 impl Activity {
     fn new() -> Self {
-        let [bytes, answers, received_at, paused_until] = [const { AtomicU64::new(0) }; 4];
-        Self { start: Instant::now(), bytes, answers, received_at, paused_until }
+        let [bytes, answers, received_at] = [const { AtomicU64::new(0) }; 3];
+        Self { start: Instant::now(), bytes, answers, received_at, pauses: Pauses::default() }
     }
 
     /// Returns how far this connection has come.
@@ -127,7 +120,7 @@ impl Activity {
 
     /// Returns the end of the last pause that our own rate limit caused; may lie in the future.
     pub(crate) fn paused_until(&self) -> Instant {
-        self.start + Duration::from_millis(self.paused_until.load(Ordering::Relaxed))
+        self.pauses.until()
     }
 
     fn received(&self, bytes: usize) {
@@ -137,10 +130,6 @@ impl Activity {
 
     fn sent(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn pause(&self, until: Instant) {
-        self.paused_until.fetch_max(self.milliseconds(until), Ordering::Relaxed);
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
@@ -153,72 +142,79 @@ impl Activity {
 /// the transfer after it waits.
 pub(crate) struct Metered<S> {
     stream: S,
-    traffic: Arc<Traffic>,
     activity: Arc<Activity>,
-    read_pause: Option<Pin<Box<Sleep>>>,
-    write_pause: Option<Pin<Box<Sleep>>>,
+    /// The limits of the client itself, and of what else holds for the connection.
+    limits: Vec<Limit>,
+}
+
+/// A limit, and where the connection stands with it.
+struct Limit {
+    throttle: Arc<dyn Throttle>,
+    reading: Gate,
+    writing: Gate,
+}
+
+impl Limit {
+    fn new(throttle: Arc<dyn Throttle>) -> Self {
+        Self { throttle, reading: Gate::default(), writing: Gate::default() }
+    }
 }
 
 impl<S> Metered<S> {
     pub(crate) fn new(stream: S, traffic: Arc<Traffic>) -> Self {
         traffic.connections.fetch_add(1, Ordering::Relaxed);
-        Self { stream, traffic, activity: Arc::new(Activity::new()), read_pause: None, write_pause: None }
+        Self { stream, activity: Arc::new(Activity::new()), limits: vec![Limit::new(traffic)] }
+    }
+
+    /// Keeps to one more limit.
+    pub(crate) fn also_under(mut self, throttle: Arc<dyn Throttle>) -> Self {
+        self.limits.push(Limit::new(throttle));
+        self
     }
 
     pub(crate) fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
 
-    fn wrote(&mut self, bytes: usize) {
-        self.traffic.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.activity.sent(bytes);
-        if let Some(until) = self.traffic.register(self.traffic.limit_out.as_ref(), bytes) {
-            self.activity.pause(until);
-            self.write_pause = Some(Box::pin(sleep_until(until)));
+    fn poll_turn(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
+        for Limit { throttle, reading, writing } in &mut self.limits {
+            let gate = if direction == Direction::In { reading } else { writing };
+            ready!(gate.poll_turn(&**throttle, direction, |length| self.activity.pauses.begin(length), cx));
+        }
+        Poll::Ready(())
+    }
+
+    /// Returns the most that a transfer should take; none without a limit.
+    fn most_bytes(&self, direction: Direction) -> Option<usize> {
+        self.limits.iter().filter_map(|limit| Gate::most_bytes(&*limit.throttle, direction)).min()
+    }
+
+    fn transferred(&mut self, direction: Direction, bytes: usize) {
+        match direction {
+            Direction::In => self.activity.received(bytes),
+            Direction::Out => self.activity.sent(bytes),
+        }
+        for Limit { throttle, reading, writing } in &mut self.limits {
+            let gate = if direction == Direction::In { reading } else { writing };
+            gate.transferred(&**throttle, direction, bytes, |length| self.activity.pauses.begin(length));
         }
     }
-}
-
-fn poll_pause(pause: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-    if let Some(sleep) = pause {
-        ready!(sleep.as_mut().poll(cx));
-        *pause = None;
-    }
-    Poll::Ready(())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(poll_pause(&mut this.read_pause, cx));
-        let before = buf.filled().len();
-        match this.traffic.read_bytes.filter(|most| *most < buf.remaining()) {
-            None => ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?,
-            Some(most) => {
-                let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
-                let bytes = part.filled().len();
-                buf.advance(bytes);
-            }
-        }
-        let bytes = buf.filled().len() - before;
-        this.traffic.received.fetch_add(bytes as u64, Ordering::Relaxed);
-        this.activity.received(bytes);
-        if let Some(until) = this.traffic.register(this.traffic.limit_in.as_ref(), bytes) {
-            this.activity.pause(until);
-            this.read_pause = Some(Box::pin(sleep_until(until)));
-        }
+        ready!(this.poll_turn(Direction::In, cx));
+        let most = this.most_bytes(Direction::In);
+        let bytes = ready!(poll_read_at_most(&mut this.stream, most, cx, buf))?;
+        this.transferred(Direction::In, bytes);
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        ready!(poll_pause(&mut this.write_pause, cx));
-        let bytes = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
-        this.wrote(bytes);
-        Poll::Ready(Ok(bytes))
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -227,9 +223,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(poll_pause(&mut this.write_pause, cx));
-        let bytes = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs))?;
-        this.wrote(bytes);
+        ready!(this.poll_turn(Direction::Out, cx));
+        let most = this.most_bytes(Direction::Out);
+        let bytes = ready!(poll_write_at_most(&mut this.stream, most, cx, bufs))?;
+        this.transferred(Direction::Out, bytes);
         Poll::Ready(Ok(bytes))
     }
 
@@ -243,6 +240,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// Reads, at most so many bytes if a limit is given. Returns how many came.
+pub fn poll_read_at_most<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    most: Option<usize>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<usize>> {
+    let before = buf.filled().len();
+    match most.filter(|most| *most < buf.remaining()) {
+        None => ready!(Pin::new(stream).poll_read(cx, buf))?,
+        Some(most) => {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+            let bytes = part.filled().len();
+            buf.advance(bytes);
+        }
+    }
+    Poll::Ready(Ok(buf.filled().len() - before))
+}
+
+/// Writes, at most so many bytes if a limit is given. Returns how many went.
+pub fn poll_write_at_most<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    most: Option<usize>,
+    cx: &mut Context<'_>,
+    bufs: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+    let first = bufs.iter().find(|buf| !buf.is_empty());
+    match (most.filter(|most| *most < total), first) {
+        // The first part alone: putting a shorter list together is not worth it under a limit.
+        (Some(most), Some(first)) => Pin::new(stream).poll_write(cx, &first[..most.min(first.len())]),
+        _ if bufs.len() == 1 => Pin::new(stream).poll_write(cx, &bufs[0]),
+        _ => Pin::new(stream).poll_write_vectored(cx, bufs),
     }
 }
 

@@ -3,6 +3,9 @@
 //! The bucket counts what was consumed, not what is left: a new one is fully consumed, so a burst value does not
 //! speed up the start. Time comes in as an argument; waiting is the caller's part.
 //!
+//! Connections that share a bucket wait in a line: each until what was consumed up to its own transfer is paid for. So
+//! none is ahead of the limit by more than one transfer, and each gets as many transfers as the others.
+//!
 //! Source: `docs/spec/schedules-and-tasks.md` 4.
 
 use std::time::Duration;
@@ -17,7 +20,16 @@ pub struct TokenBucket {
     burst: u64,
     consumed: u64,
     total: u64,
+    /// Bytes paid for by the time that passed, since the bucket was made.
+    paid: u64,
     updated: Duration,
+}
+
+/// The place of a transfer in the line of those that wait for their bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// How much must have been paid until it is over.
+    paid: u64,
 }
 
 impl TokenBucket {
@@ -27,7 +39,7 @@ impl TokenBucket {
     /// `None`. `now`: time since any fixed moment; later calls must use the same one.
     pub fn new(rate_bytes_per_s: u64, burst_bytes: Option<u64>, now: Duration) -> Self {
         let burst = burst_bytes.unwrap_or(rate_bytes_per_s);
-        Self { rate: rate_bytes_per_s, burst, consumed: burst, total: 0, updated: now }
+        Self { rate: rate_bytes_per_s, burst, consumed: burst, total: 0, paid: 0, updated: now }
     }
 
     /// Counts `bytes` that were transferred at `now` and returns how long to pause before the next transfer.
@@ -37,13 +49,33 @@ impl TokenBucket {
         self.refill(now);
         self.consumed = self.consumed.saturating_add(bytes);
         self.total = self.total.saturating_add(bytes);
-        let excess = self.consumed.saturating_sub(self.burst);
-        if excess == 0 || self.rate == 0 {
+        let pause = self.time_for(self.excess());
+        if pause < SHORTEST_PAUSE { Duration::ZERO } else { pause }
+    }
+
+    /// Returns the place in the line of the transfer that was counted last.
+    pub const fn turn(&self) -> Turn {
+        Turn { paid: self.paid.saturating_add(self.excess()) }
+    }
+
+    /// Returns how long a transfer must still pause at `now`. Limits that changed meanwhile count from then on.
+    pub fn rest(&mut self, now: Duration, turn: Turn) -> Duration {
+        self.refill(now);
+        // Nobody owes more than all together: a change of limits may have forgiven something.
+        self.time_for(turn.paid.saturating_sub(self.paid).min(self.excess()))
+    }
+
+    const fn excess(&self) -> u64 {
+        self.consumed.saturating_sub(self.burst)
+    }
+
+    /// Returns how long so many bytes take, rounded up; none with rate 0.
+    fn time_for(&self, bytes: u64) -> Duration {
+        if self.rate == 0 {
             return Duration::ZERO;
         }
-        let nanoseconds = u128::from(excess) * 1_000_000_000 / u128::from(self.rate);
-        let pause = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
-        if pause < SHORTEST_PAUSE { Duration::ZERO } else { pause }
+        let nanoseconds = (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(self.rate));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
     /// Changes rate and bucket size; what was consumed stays, up to the new size if that is smaller than the old one.
@@ -54,6 +86,11 @@ impl TokenBucket {
             self.consumed = self.consumed.min(burst);
         }
         (self.rate, self.burst) = (rate_bytes_per_s, burst);
+    }
+
+    /// Returns the limit in bytes per second, 0 for none.
+    pub const fn rate_bytes_per_s(&self) -> u64 {
+        self.rate
     }
 
     /// Returns how many bytes were counted since the bucket was made.
@@ -71,6 +108,7 @@ impl TokenBucket {
         if credit != 0 || self.rate == 0 {
             self.updated = now;
             self.consumed = self.consumed.saturating_sub(credit);
+            self.paid = self.paid.saturating_add(credit);
         }
     }
 }
@@ -133,7 +171,112 @@ mod tests {
         assert_eq!(bucket.register(Duration::ZERO, 500), Duration::ZERO);
     }
 
+    /// Connections that always have something to transfer, under one bucket.
+    struct Crowd {
+        bucket: TokenBucket,
+        /// When each may transfer next, and what it has transferred.
+        members: Vec<(Duration, Option<Turn>, u64)>,
+        now: Duration,
+    }
+
+    impl Crowd {
+        fn new(bucket: TokenBucket, count: usize) -> Self {
+            Self { bucket, members: vec![(Duration::ZERO, None, 0); count], now: Duration::ZERO }
+        }
+
+        /// Lets the connections transfer pieces until `end`.
+        fn run(&mut self, end: Duration, piece: impl Fn(usize) -> u64) {
+            while let Some(index) = (0..self.members.len()).min_by_key(|i| self.members[*i].0) {
+                if end <= self.members[index].0 {
+                    break;
+                }
+                self.now = self.now.max(self.members[index].0);
+                let (next, turn, total) = &mut self.members[index];
+                // As a stream does it: it looks again when the pause ends.
+                let rest = turn.map_or(Duration::ZERO, |turn| self.bucket.rest(self.now, turn));
+                if !rest.is_zero() {
+                    *next = self.now + rest;
+                    continue;
+                }
+                let bytes = piece(index);
+                let pause = self.bucket.register(self.now, bytes);
+                *total += bytes;
+                *turn = (!pause.is_zero()).then(|| self.bucket.turn());
+                // A transfer takes some time by itself, so that rests below the shortest pause do not stop the clock.
+                *next = self.now + pause.max(Duration::from_micros(10));
+            }
+            self.now = end;
+            for (next, turn, _) in &mut self.members {
+                // Who waits is woken now and then, and looks whether the limits are others.
+                *next = turn.map_or(end, |turn| end + self.bucket.rest(end, turn));
+            }
+        }
+
+        fn total(&self) -> u64 {
+            self.members.iter().map(|(_, _, total)| total).sum()
+        }
+    }
+
+    #[test]
+    fn connections_under_one_bucket_get_equal_shares() {
+        for (count, rate) in [(2, MIB), (7, 100 * 1024), (33, 10 * MIB)] {
+            let mut crowd = Crowd::new(TokenBucket::new(rate, None, Duration::ZERO), count);
+            crowd.run(Duration::from_secs(60), |_| rate / 50);
+            let fair = crowd.total() / count as u64;
+            for (index, (_, _, own)) in crowd.members.iter().enumerate() {
+                assert!(own.abs_diff(fair) <= fair / 10, "{count} at {rate}: {index} has {own} instead of {fair}");
+            }
+            assert!(rate * 57 <= crowd.total(), "{count} at {rate}: {}", crowd.total());
+        }
+    }
+
+    #[test]
+    fn who_waits_under_a_slow_limit_goes_on_when_it_becomes_faster() {
+        let mut bucket = TokenBucket::new(1000, None, Duration::ZERO);
+        assert_eq!(bucket.register(Duration::ZERO, 100_000), Duration::from_secs(100));
+        let turn = bucket.turn();
+        assert_eq!(bucket.rest(Duration::from_secs(10), turn), Duration::from_secs(90));
+        bucket.set_limits(45_000, Some(1000), Duration::from_secs(10));
+        assert_eq!(bucket.rest(Duration::from_secs(10), turn), Duration::from_secs(2));
+        bucket.set_limits(100, Some(1000), Duration::from_secs(11));
+        assert_eq!(bucket.rest(Duration::from_secs(11), turn), Duration::from_secs(450));
+        bucket.set_limits(0, None, Duration::from_secs(11));
+        assert_eq!(bucket.rest(Duration::from_secs(11), turn), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_a_smaller_bucket_forgives_nobody_waits_for() {
+        let mut bucket = TokenBucket::new(1000, Some(5000), Duration::ZERO);
+        bucket.register(Duration::ZERO, 2000);
+        let turn = bucket.turn();
+        bucket.set_limits(1000, Some(1000), Duration::ZERO);
+        assert_eq!(bucket.rest(Duration::ZERO, turn), Duration::ZERO);
+    }
+
     proptest! {
+        #[test]
+        fn a_crowd_is_never_faster_than_rate_plus_burst_also_if_the_limits_change(
+            count in 1usize..12,
+            pieces in proptest::collection::vec(1u64..60_000, 12),
+            limits in proptest::collection::vec((2_000u64..2_000_000, proptest::option::of(1u64..500_000), 1u64..5_000), 1..5),
+        ) {
+            let bucket = TokenBucket::new(limits[0].0, limits[0].1, Duration::ZERO);
+            let mut crowd = Crowd::new(bucket, count);
+            // One transfer of each may be ahead of the limit.
+            let ahead: u64 = pieces.iter().take(count).sum();
+            let mut allowed = ahead;
+            let mut largest_burst = limits[0].1.unwrap_or(limits[0].0);
+            for (rate, burst, milliseconds) in limits {
+                crowd.bucket.set_limits(rate, burst, crowd.now);
+                let end = crowd.now + Duration::from_millis(milliseconds);
+                crowd.run(end, |index| pieces[index]);
+                // A change may give what the new bucket holds more, or forgive what is owed beyond the new bucket.
+                largest_burst = largest_burst.max(burst.unwrap_or(rate));
+                allowed += rate * (milliseconds + 10) / 1000 + largest_burst + ahead + 2;
+                prop_assert!(crowd.total() <= allowed, "{} of {allowed}", crowd.total());
+            }
+        }
+
         #[test]
         fn never_faster_than_rate_plus_burst(
             rate in 1u64..10_000_000,
