@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use farhold_client::Pauses;
 use farhold_types::{Authid, Privileges};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -261,6 +262,8 @@ pub struct Request<C: Context> {
     pub version: Version,
     /// The body of endpoints with a raw one.
     pub body: Body,
+    /// Pauses of the connection that limits of this server cause; deadlines of the caller move by them.
+    pub pauses: Pauses,
 }
 
 impl<C: Context> Request<C> {

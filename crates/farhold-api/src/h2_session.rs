@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farhold_client::Pauses;
 use farhold_protocol::http2::SERVER;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::declare::{Access, Answer, Body, Declaration, Reply, RequestBody};
 use crate::dispatch::wants_deflate;
-use crate::dispatch::{Format, UNAUTHORIZED_DELAY, deflated, failure, path_components, read_params, success};
+use crate::dispatch::{Format, Sent, UNAUTHORIZED_DELAY, deflated, failure, path_components, read_params, success};
 use crate::error::ApiError;
 use crate::schema::{Param, Params, Shape};
 
@@ -175,7 +176,9 @@ impl<S: Send + Sync + 'static> SessionRouter<S> {
         let endpoint = self.endpoints.iter().find(is_wanted).ok_or_else(unknown)?;
         let (parts, mut body) = request.into_parts();
         let query = parts.uri.query();
-        let params = read_params(&endpoint.declaration, &parts.headers, query, Vec::new(), &mut body).await;
+        let pauses = Pauses::default();
+        let sent = Sent { headers: &parts.headers, query, body: &mut body, pauses: &pauses };
+        let params = read_params(&endpoint.declaration, Vec::new(), sent).await;
         // Wrong parameters are refused before a format is chosen. Source: the records `probe-*`.
         let params = params.map_err(|error| Refused { error, is_formatted: false })?;
         Ok((endpoint.handler)(state, SessionRequest { params, headers: parts.headers, body }).await?)

@@ -24,9 +24,9 @@ const TRANSFERS_PER_SECOND: u64 = 50;
 /// The least that one transfer takes under a limit: a few packets; less only if the limit is that for a whole second.
 const LEAST_BYTES: u64 = 4096;
 
-/// Longest sleep of a connection that waits; then it looks whether the limits are others by now. Half of the 5 s within
-/// which they must count (`docs/spec/schedules-and-tasks.md` 5).
-const LONGEST_SLEEP: Duration = Duration::from_millis(2500);
+/// Longest sleep of a connection that waits; then it looks whether the limits are others by now. With the time after which
+/// rules are read again this stays below the 5 s within which they must count (`docs/spec/schedules-and-tasks.md` 5).
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// A direction, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,23 +228,48 @@ impl Pauses {
         Duration::from_millis(self.0.total_ms.load(Ordering::Relaxed))
     }
 
+    /// Returns a deadline that begins when a present pause ends, and moves by the pauses until it is reached.
+    pub fn deadline(&self, limit: Duration) -> Deadline {
+        let begin = Instant::now().max(self.until());
+        Deadline { end: begin + limit, before: self.total(), pauses: self.clone() }
+    }
+
     /// Waits for `work`, but no longer than `limit` and the pauses meanwhile.
     ///
     /// # Errors
     /// [`TooSlow`]; the work is dropped.
     pub async fn within<F: Future>(&self, limit: Duration, work: F) -> Result<F::Output, TooSlow> {
-        let (begin, before) = (Instant::now(), self.total());
-        let mut work = std::pin::pin!(work);
+        let deadline = self.deadline(limit);
+        tokio::select! {
+            biased;
+            output = work => Ok(output),
+            () = deadline.passed() => Err(TooSlow),
+        }
+    }
+}
+
+/// A deadline that moves by the pauses of a connection.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    /// Without the pauses.
+    end: Instant,
+    /// Pauses before it was set.
+    before: Duration,
+    pauses: Pauses,
+}
+
+impl Deadline {
+    /// Waits until it has passed.
+    ///
+    /// # Cancel safety
+    /// It may be dropped and waited for again.
+    pub async fn passed(&self) {
         loop {
-            let end = begin + limit + self.total().saturating_sub(before);
+            let end = self.end + self.pauses.total().saturating_sub(self.before);
             if end <= Instant::now() {
-                return Err(TooSlow);
+                return;
             }
-            tokio::select! {
-                biased;
-                output = &mut work => return Ok(output),
-                () = sleep_until(end) => {}
-            }
+            sleep_until(end).await;
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::server_log::ServerLog;
 use crate::stores::Stores;
-use crate::traffic::TrafficMeters;
+use crate::traffic::TrafficControl;
 use crate::verify::VerifyTurns;
 
 /// What is known about the host and this program.
@@ -73,8 +73,8 @@ pub struct App {
     pub history: History,
     /// The latest lines of the server's own log.
     pub server_log: Arc<ServerLog>,
-    /// What the open connections carry at the moment.
-    pub traffic: TrafficMeters,
+    /// Limits of connections, and what they carry at the moment.
+    pub traffic: TrafficControl,
     /// The ways that notifications leave by.
     pub notification_ways: NotificationWays,
     /// The host's time zone: schedules and the days of pruning follow it.

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::permission::RunPermit;
-use crate::sync_request::SyncRequest;
-use crate::sync_run::{SyncRunError, prepare};
+use crate::sync_run::{SyncRunError, prepare, request_of};
 
 /// Returns what a run of the job would do. The permit is the one that running it needs.
 ///
@@ -22,7 +21,7 @@ use crate::sync_run::{SyncRunError, prepare};
 /// # Cancel safety
 /// It may be dropped at any time.
 pub async fn plan(app: &Arc<App>, _: &RunPermit, job: &SyncJob) -> Result<RunPlan, SyncRunError> {
-    let prepared = prepare(app, &SyncRequest::of_job(job)?).await?;
+    let prepared = prepare(app, &request_of(app, job).await?).await?;
     Ok(prepared.plan(CancellationToken::new()).await?)
 }
 
@@ -41,7 +40,7 @@ pub async fn explain(
     ns: Option<Namespace>,
     snapshot: &Snapshot,
 ) -> Result<Explanation, SyncRunError> {
-    let prepared = prepare(app, &SyncRequest::of_job(job)?).await?;
+    let prepared = prepare(app, &request_of(app, job).await?).await?;
     let ns = ns.unwrap_or_else(|| match job.direction() {
         SyncDirection::Pull => job.remote_anchor(),
         SyncDirection::Push => job.local_anchor(),

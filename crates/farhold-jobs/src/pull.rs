@@ -12,7 +12,7 @@ use farhold_types::{Namespace, RemoteName, Snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::remotes::remote_client;
+use crate::remotes::run_client;
 use crate::rights::AclRights;
 use crate::stores::{Operation, StoreHandle};
 use crate::sync_request::SyncRequest;
@@ -47,7 +47,7 @@ impl Pull {
     ) -> Result<Self, SyncRunError> {
         let origin = match remote {
             Some(remote) => {
-                let (client, remote) = remote_client(app, remote, &request.limits)?;
+                let (client, remote) = run_client(app, remote, &request.limits, request.throttles(app))?;
                 let source = RemoteSource::new(client, request.remote_store.clone(), remote.auth_id);
                 Origin::Remote(Arc::new(source))
             }

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::remotes::remote_client;
+use crate::remotes::run_client;
 use crate::rights::{AclRights, RemoteAclRights};
 use crate::stores::{Operation, StoreHandle};
 use crate::sync_request::SyncRequest;
@@ -57,7 +57,7 @@ impl Push {
         request: &SyncRequest,
         remote: &RemoteName,
     ) -> Result<Self, SyncRunError> {
-        let (client, config) = remote_client(app, remote, &request.limits)?;
+        let (client, config) = run_client(app, remote, &request.limits, request.throttles(app))?;
         let store = app.stores.open(&request.store, Operation::Read)?;
         if !store.namespace_exists(&request.ns)? {
             return Err(SyncRunError::NoSourceNamespace { store: request.store.clone(), ns: request.ns.clone() });

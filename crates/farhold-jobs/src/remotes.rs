@@ -1,6 +1,6 @@
 //! Clients for configured remotes.
 
-use farhold_client::{Client, ClientConfig, ClientError, Credentials, HttpProxy, ProxyTextError};
+use farhold_client::{Client, ClientConfig, ClientError, Credentials, HttpProxy, ProxyTextError, Throttles};
 use farhold_settings::{FieldError, RemoteConfig, SettingsError};
 use farhold_types::{RateLimits, RemoteName};
 use thiserror::Error;
@@ -58,11 +58,24 @@ pub fn remote_client(
     name: &RemoteName,
     limits: &RateLimits,
 ) -> Result<(Client, RemoteConfig), RemoteClientError> {
+    run_client(app, name, limits, None)
+}
+
+/// Returns a client for a configured remote whose connections also keep to `throttles`. Opens no connection. Blocking.
+///
+/// # Errors
+/// As [`remote_client`].
+pub fn run_client(
+    app: &App,
+    name: &RemoteName,
+    limits: &RateLimits,
+    throttles: Option<Throttles>,
+) -> Result<(Client, RemoteConfig), RemoteClientError> {
     let loaded = app.settings.remotes().load()?;
     let Some(remote) = loaded.entries.get(name.as_str())? else {
         return Err(RemoteClientError::Unknown { name: name.clone() });
     };
-    Ok((client_of(app, remote, limits)?, remote.clone()))
+    Ok((build(app, remote, limits, throttles)?, remote.clone()))
 }
 
 /// Returns a client for a remote that need not be configured. Opens no connection. Blocking.
@@ -70,6 +83,15 @@ pub fn remote_client(
 /// # Errors
 /// As [`remote_client`].
 pub fn client_of(app: &App, remote: &RemoteConfig, limits: &RateLimits) -> Result<Client, RemoteClientError> {
+    build(app, remote, limits, None)
+}
+
+fn build(
+    app: &App,
+    remote: &RemoteConfig,
+    limits: &RateLimits,
+    throttles: Option<Throttles>,
+) -> Result<Client, RemoteClientError> {
     let name = &remote.name;
     let proxy = match remote.use_node_proxy {
         Some(true) => app.settings.node().load()?.entries.http_proxy().map(HttpProxy::parse).transpose(),
@@ -81,6 +103,7 @@ pub fn client_of(app: &App, remote: &RemoteConfig, limits: &RateLimits) -> Resul
         port: remote.effective_port(),
         fingerprint: remote.pinned_fingerprint(),
         rates: limits.clone(),
+        throttles,
         ..ClientConfig::new(remote.host.clone(), Credentials::new(remote.auth_id.clone(), secret))
     };
     let client = match proxy {

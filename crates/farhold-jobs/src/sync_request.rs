@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use farhold_client::Throttles;
 use farhold_rules::namespace_map::{MapError, check_depth_rule};
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_sync::{Encryption, LogNames, SyncKey, SyncOptions};
 use farhold_types::{
-    Authid, DatastoreName, GroupFilter, KeyId, Namespace, RateLimits, RemoteName, SyncDirection, SyncJob,
+    Authid, DatastoreName, GroupFilter, JobOptions, KeyId, Namespace, RateLimits, RemoteName, SyncDirection, SyncJob,
 };
 use thiserror::Error;
 
@@ -41,6 +42,9 @@ pub struct SyncRequest {
     pub selection: SelectionOptions,
     /// Bandwidth limits.
     pub limits: RateLimits,
+    /// Whether the connections to the remote fall under the traffic-control rules of this server, as those of the owner's
+    /// user.
+    pub follows_traffic_control: bool,
     /// Groups handled at once.
     pub worker_threads: u8,
 }
@@ -119,10 +123,22 @@ impl SyncRequest {
                 resync_corrupt: job.resync_corrupt.unwrap_or(false),
             },
             limits: job.limits.clone(),
+            follows_traffic_control: false,
             worker_threads: job.worker_threads.unwrap_or(SyncJob::DEFAULT_WORKER_THREADS),
         };
         request.check_stores()?;
         Ok(request)
+    }
+
+    /// Returns what a stored job asks for that has these options of ours besides.
+    #[must_use]
+    pub fn with_options(self, options: &JobOptions) -> Self {
+        Self { follows_traffic_control: options.follows_traffic_control(), ..self }
+    }
+
+    /// Returns what holds for the connections of the run besides its own limits.
+    pub(crate) fn throttles(&self, app: &App) -> Option<Throttles> {
+        self.follows_traffic_control.then(|| app.traffic.throttles(self.owner.user()))
     }
 
     /// Returns the direction.

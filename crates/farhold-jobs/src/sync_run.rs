@@ -97,6 +97,14 @@ impl From<StoreAccessError> for SyncRunError {
     }
 }
 
+/// Returns what a stored job asks for, with its options that are kept beside the configuration.
+pub(crate) async fn request_of(app: &Arc<App>, job: &SyncJob) -> Result<SyncRequest, SyncRunError> {
+    let key = JobKey::sync(&job.id)?;
+    let app = Arc::clone(app);
+    let options = blocking(move || Ok::<_, SyncRunError>(app.job_options.of(&key))).await?;
+    Ok(SyncRequest::of_job(job)?.with_options(&options))
+}
+
 /// Starts a stored job as a task and returns the task's name.
 ///
 /// `schedule`: the calendar event that started it; such a start does not wait. One by hand, without, waits up to 10 s for a
@@ -140,6 +148,7 @@ pub async fn start_job(
                 Ok::<_, SyncRunError>(of_app.job_options.of(lock.key()))
             };
             let options = blocking(begin).await?;
+            let request = request.with_options(&options);
             let is_pull = request.direction() == SyncDirection::Pull;
             let arrivals = (is_pull && options.verifies_after()).then(Arc::<Arrivals>::default);
             let names = request.log_names();

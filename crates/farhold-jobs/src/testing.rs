@@ -136,6 +136,7 @@ impl TestServer {
             verify_turns: crate::verify::VerifyTurns::default(),
             progress: ProgressBoard::default(),
             stores: Stores::new(settings.clone(), at("run/locks"), removable, clock.clone(), Arc::clone(&randomness)),
+            traffic: crate::traffic::TrafficControl::new(settings.clone(), clock.clone(), jiff::tz::TimeZone::UTC),
             settings,
             tasks: tasks.unwrap(),
             job_states: JobStates::open(at("lib/jobstates")).unwrap(),
@@ -150,7 +151,6 @@ impl TestServer {
             host: Arc::clone(&host) as Arc<dyn HostFiles>,
             history: History::new(at("lib/history")),
             server_log: Arc::default(),
-            traffic: crate::traffic::TrafficMeters::new(clock.clone()),
             notification_ways: crate::NotificationWays {
                 trust: farhold_client::Trust::Only(Vec::new()),
                 ..crate::NotificationWays::of_this_host(at("sendmail"), at("etc/notification-templates/default"))

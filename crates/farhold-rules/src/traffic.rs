@@ -36,25 +36,27 @@ impl Network {
 }
 
 /// A rule with its texts parsed.
-struct Parsed<'r> {
-    rule: &'r TrafficRule,
+#[derive(Debug, Clone)]
+struct Parsed {
+    rule: TrafficRule,
     networks: Vec<Network>,
     windows: Vec<DailyWindow>,
 }
 
 /// The rules of a server, ready to be asked for many connections.
-pub struct TrafficRules<'r> {
-    rules: Vec<Parsed<'r>>,
+#[derive(Debug, Clone, Default)]
+pub struct TrafficRules {
+    rules: Vec<Parsed>,
 }
 
-impl<'r> TrafficRules<'r> {
+impl TrafficRules {
     /// Parses the rules. Networks that are none match nothing; a rule whose parts of the day are all unreadable never
     /// holds.
-    pub fn new(rules: impl IntoIterator<Item = &'r TrafficRule>) -> Self {
+    pub fn new<'r>(rules: impl IntoIterator<Item = &'r TrafficRule>) -> Self {
         let parsed = |rule: &'r TrafficRule| Parsed {
-            rule,
             networks: rule.network.iter().filter_map(|text| Network::parse(text)).collect(),
             windows: rule.timeframe.iter().filter_map(|text| DailyWindow::parse(text).ok()).collect(),
+            rule: rule.clone(),
         };
         Self { rules: rules.into_iter().map(parsed).collect() }
     }
@@ -63,7 +65,7 @@ impl<'r> TrafficRules<'r> {
     /// without, then the one with the longest prefix, then the first.
     ///
     /// `user`: whom the connection has authenticated, the user of a token; none before that.
-    pub fn select(&self, peer: IpAddr, user: Option<&Userid>, now: Epoch, zone: &TimeZone) -> Option<&'r TrafficRule> {
+    pub fn select(&self, peer: IpAddr, user: Option<&Userid>, now: Epoch, zone: &TimeZone) -> Option<&TrafficRule> {
         let mut best: Option<((bool, u8), &TrafficRule)> = None;
         for Parsed { rule, networks, windows } in &self.rules {
             let holds = rule.timeframe.is_empty() || windows.iter().any(|window| window.contains(now, zone));

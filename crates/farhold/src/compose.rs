@@ -11,7 +11,7 @@ use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
 use farhold_api::{Router, docs_page, endpoints};
 use farhold_jobs::host::HostFiles;
 use farhold_jobs::job_options::JobOptionsStore;
-use farhold_jobs::traffic::TrafficMeters;
+use farhold_jobs::traffic::TrafficControl;
 use farhold_jobs::{
     App, History, NodeFacts, NotificationWays, Notifications, OpenBackups, ProgressBoard, RemovablePlaces,
     ServerCertificate, ServerLog, Stores,
@@ -155,6 +155,8 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     let open_backups = OpenBackups::new(lib.join("farhold").join("open-backups"), Arc::clone(&parts.randomness));
     let templates = etc.join("notification-templates").join("default");
     let notification_ways = NotificationWays::of_this_host(parts.mail_program, templates);
+    let traffic = TrafficControl::new(settings.clone(), Arc::clone(&parts.clock), parts.time_zone.clone());
+    traffic.reload();
     let app = Arc::new(App {
         settings,
         access,
@@ -174,7 +176,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         host: parts.host,
         history: History::new(lib.join("farhold").join("history")),
         server_log: parts.server_log,
-        traffic: TrafficMeters::new(Arc::clone(&parts.clock)),
+        traffic,
         notification_ways,
         time_zone: parts.time_zone,
         clock: parts.clock,

@@ -11,7 +11,8 @@ use farhold::system::SystemRandomness;
 use farhold_api::Router;
 use farhold_api::declare::{Access, Answer, AuthFailure, CallHead, Context, Denied, Endpoint, Quantity, Reply};
 use farhold_jobs::testing::ManualClock;
-use farhold_jobs::traffic::{Rates, TrafficMeters};
+use farhold_jobs::traffic::{Rates, TrafficControl};
+use farhold_settings::{ConfigDir, Settings};
 use farhold_types::{Authid, Epoch, Privileges, TrafficRule};
 use futures::future::{BoxFuture, FutureExt};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -106,7 +107,7 @@ struct Running {
     router: Arc<Router<Scene>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    traffic: TrafficMeters,
+    traffic: TrafficControl,
     clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
@@ -125,7 +126,8 @@ async fn start() -> Running {
     let router = Arc::new(router());
     let socket = folder.path().join("s");
     let clock = Arc::new(ManualClock::new(Epoch(1_795_000_000)));
-    let traffic = TrafficMeters::new(clock.clone());
+    let config = ConfigDir::new(folder.path(), Arc::new(SystemRandomness));
+    let traffic = TrafficControl::new(Settings::new(config), clock.clone(), jiff::tz::TimeZone::UTC);
     let options = ServerOptions {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         tls: Arc::new(identity),

@@ -65,6 +65,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::intake::tests::writer;
+    use farhold_client::Pauses;
+
     use super::super::watch::SILENCE_LIMIT;
     use super::super::{SessionLog, WriteBudget};
     use super::*;
@@ -81,7 +83,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = SessionLog::new(Arc::new(|_: &str| {}), false);
         let budget = WriteBudget::new(1 << 20, 2);
-        let state = Arc::new(BackupSession::new(writer(folder.path()), &budget, log, oneshot::channel().0));
+        let state =
+            Arc::new(BackupSession::new(writer(folder.path()), &budget, log, oneshot::channel().0, Pauses::default()));
         let (io, server) = tokio::io::duplex(1 << 16);
         let session = tokio::spawn(serve(TokioIo::new(server), Arc::clone(&state)));
         Served { io, session, state, folder }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use farhold_client::Pauses;
 use farhold_datastore::backup::{BackupError, BackupWriter, DynamicFile, FinishedIndex, FixedFile, UploadStatistics};
 use farhold_datastore::{ErrorKind, Inserted};
 use farhold_format::index::Index;
@@ -97,9 +98,16 @@ pub(super) struct Close {
 
 impl BackupSession {
     /// Returns a session that fills `writer`. `log`: of its task. `finished`: told when the snapshot is complete.
-    pub fn new(writer: BackupWriter, budget: &WriteBudget, log: SessionLog, finished: oneshot::Sender<()>) -> Self {
+    /// `pauses`: of its connection.
+    pub fn new(
+        writer: BackupWriter,
+        budget: &WriteBudget,
+        log: SessionLog,
+        finished: oneshot::Sender<()>,
+        pauses: Pauses,
+    ) -> Self {
         let writer = Arc::new(writer);
-        let activity = Activity::new();
+        let activity = Activity::new(pauses);
         let scratch = Arc::clone(&writer);
         let make_scratch = move || scratch.scratch_file().map_err(ApiError::from);
         Self {

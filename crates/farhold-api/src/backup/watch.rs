@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use farhold_client::Pauses;
 use tokio::time::{Instant, sleep_until};
 
 /// Pause after which the server asks a silent client for a sign of life.
@@ -31,16 +32,19 @@ pub(super) struct Activity {
     request_ms: AtomicU64,
     body_ms: AtomicU64,
     requests: AtomicUsize,
+    /// Pauses that limits of our own cause; the client cannot be blamed for them.
+    pauses: Pauses,
 }
 
 impl Activity {
-    pub fn new() -> Arc<Self> {
+    pub fn new(pauses: Pauses) -> Arc<Self> {
         Arc::new(Self {
             begin: Instant::now(),
             sign_ms: AtomicU64::new(0),
             request_ms: AtomicU64::new(0),
             body_ms: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
+            pauses,
         })
     }
 
@@ -58,9 +62,9 @@ impl Activity {
         self.note(&self.body_ms);
     }
 
-    /// Returns when a part of any body arrived last.
+    /// Returns when a part of any body arrived last, or the connection last paused because of our own limits.
     pub fn last_body(&self) -> Instant {
-        self.at(&self.body_ms)
+        self.at(&self.body_ms).max(self.pauses.until())
     }
 
     /// Notes a request until the result is dropped.
@@ -72,7 +76,7 @@ impl Activity {
     /// Waits until the client has to be taken for dead, and says why. Requests that run are bounded by themselves.
     pub async fn ended(&self) -> &'static str {
         loop {
-            let silence_end = self.at(&self.sign_ms) + SILENCE_LIMIT;
+            let silence_end = self.at(&self.sign_ms).max(self.pauses.until()) + SILENCE_LIMIT;
             let idle_end = self.at(&self.request_ms) + IDLE_LIMIT;
             let now = Instant::now();
             if silence_end <= now {
@@ -167,7 +171,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_ends_two_minutes_after_the_last_sign_of_life() {
-        let activity = Activity::new();
+        let activity = Activity::new(Pauses::default());
         let begin = Instant::now();
         let signs = async {
             for _ in 0..20 {
@@ -184,7 +188,7 @@ mod tests {
     async fn a_client_that_takes_what_is_sent_to_it_lives_and_one_that_is_only_pinged_does_not() {
         use hyper::rt::Write;
         use hyper_util::rt::TokioIo;
-        let activity = Activity::new();
+        let activity = Activity::new(Pauses::default());
         let (_end, io) = tokio::io::duplex(1 << 20);
         let mut io = Watched::new(TokioIo::new(io), Arc::clone(&activity));
         let mut write = async |bytes: &[u8]| {
@@ -201,7 +205,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_without_requests_ends_after_a_day_and_a_request_that_runs_counts() {
-        let activity = Activity::new();
+        let activity = Activity::new(Pauses::default());
         let begin = Instant::now();
         let signs = async {
             loop {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use farhold_client::Pauses;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
@@ -24,29 +25,37 @@ const DRAIN_LIMIT_BYTES: usize = 4 * BODY_LIMIT_BYTES;
 /// costs a file descriptor.
 pub(crate) const BODY_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a request consists of besides its path.
+pub(crate) struct Sent<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    pub(crate) query: Option<&'r str>,
+    pub(crate) body: &'r mut Body,
+    /// Pauses of the connection, which do not count as slowness of the caller.
+    pub(crate) pauses: &'r Pauses,
+}
+
 /// Reads, parses and checks the parameters of a call; takes the body unless the handler gets it.
 ///
 /// # Errors
 /// 400 of any kind: content type, size, time, form, schema.
 pub(crate) async fn read_params(
     declaration: &Declaration,
-    headers: &HeaderMap,
-    query: Option<&str>,
     path: Vec<Input>,
-    body: &mut Body,
+    sent: Sent<'_>,
 ) -> Result<Params, ApiError> {
+    let Sent { headers, query, body, pauses } = sent;
     if declaration.body == RequestBody::Raw || declared_raw_answer(declaration) {
         let pairs = path.into_iter().chain(query_pairs(query)).collect();
         return Ok(verify_form(&declaration.params, pairs)?);
     }
     match content_type(headers)? {
         Mode::Form => {
-            let text = read_text(body).await?;
+            let text = read_text(body, pauses).await?;
             let pairs = path.into_iter().chain(form_pairs(&text)).chain(query_pairs(query)).collect();
             Ok(verify_form(&declaration.params, pairs)?)
         }
         Mode::Json => {
-            let text = read_text(body).await?;
+            let text = read_text(body, pauses).await?;
             Ok(verify_json(&declaration.params, json_object(&text)?, path)?)
         }
     }
@@ -87,8 +96,9 @@ fn json_object(text: &str) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-async fn read_text(body: &mut Body) -> Result<String, ApiError> {
-    let bytes = tokio::time::timeout(BODY_TIME_LIMIT, read_bounded(body))
+async fn read_text(body: &mut Body, pauses: &Pauses) -> Result<String, ApiError> {
+    let bytes = pauses
+        .within(BODY_TIME_LIMIT, read_bounded(body))
         .await
         .map_err(|_| ApiError::bad_request("request body did not arrive in time"))??;
     String::from_utf8(bytes).map_err(|_| ApiError::bad_request("request body is not UTF-8"))

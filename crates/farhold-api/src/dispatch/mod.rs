@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farhold_client::Pauses;
 use farhold_types::Authid;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use answer::{DROP_COOKIE, Format, deflated, failure, plain, success, wants_deflate};
-pub(crate) use input::read_params;
+pub(crate) use input::{Sent, read_params};
 pub use tree::DeclarationError;
 
 /// Returns the decoded components of a path; `None` if one is hidden or not decodable.
@@ -146,6 +147,7 @@ impl<C: Context> Router<C> {
             headers: HeaderMap::new(),
             version: Version::HTTP_11,
             body: empty_body(),
+            pauses: Pauses::default(),
         };
         self.run(endpoint, request).await
     }
@@ -253,10 +255,13 @@ impl<C: Context> Router<C> {
             }
         };
         let (mut parts, mut body) = request.into_parts();
-        let params = read_params(declaration, &parts.headers, parts.uri.query(), variables, &mut body).await?;
+        let pauses = parts.extensions.remove::<Pauses>().unwrap_or_default();
+        // The time for a body does not run while the connection pauses because of limits of our own.
+        let sent = Sent { headers: &parts.headers, query: parts.uri.query(), body: &mut body, pauses: &pauses };
+        let params = read_params(declaration, variables, sent).await?;
         let on_upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let (headers, version) = (parts.headers, parts.version);
-        let request = Request { caller, params, granted, connection, headers, version, body };
+        let request = Request { caller, params, granted, connection, headers, version, body, pauses };
         Ok((self.run(endpoint, request).await?, on_upgrade))
     }
 

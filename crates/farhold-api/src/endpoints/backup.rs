@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use farhold_client::Pauses;
 use farhold_datastore::backup::{BackupKind, BackupWriter, BeginBackupError};
 use farhold_jobs::verify::verify_new;
 use farhold_jobs::{App, BackupNote, Operation, StoreHandle};
@@ -49,6 +50,8 @@ struct Wanted {
     kind: BackupKind,
     is_verbose: bool,
     peer: Option<SocketAddr>,
+    /// Pauses of the connection because of our own limits.
+    pauses: Pauses,
 }
 
 impl Wanted {
@@ -65,6 +68,7 @@ impl Wanted {
             kind: if is_benchmark { BackupKind::Benchmark } else { BackupKind::Normal },
             is_verbose: params.boolean_or_default("debug"),
             peer: request.connection.peer,
+            pauses: request.pauses.clone(),
         })
     }
 
@@ -150,7 +154,7 @@ async fn run(
     let (finished, is_finished) = oneshot::channel();
     let verification = tokio::spawn(verify_when_finished(app, wanted.clone(), context.clone(), is_finished));
     let Opened { writer, store, note } = opened;
-    let session = Arc::new(BackupSession::new(writer, &budget, log.clone(), finished));
+    let session = Arc::new(BackupSession::new(writer, &budget, log.clone(), finished, wanted.pauses.clone()));
     let failure = tokio::select! {
         biased;
         failure = converse(&session, &log, connection) => failure,

@@ -173,6 +173,7 @@ async fn create(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         app.settings
             .traffic_rules()
             .edit(None, |rules| rules.insert(rule).map_err(taken("name", format!("traffic-control rule '{name}'"))))?;
+        app.traffic.reload();
         Ok::<_, ApiError>(Reply::null())
     })
     .await
@@ -196,6 +197,7 @@ async fn update(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
             rules.update(rule)?;
             Ok::<_, ApiError>(())
         })?;
+        app.traffic.reload();
         Ok::<_, ApiError>(Reply::null())
     })
     .await
@@ -208,6 +210,7 @@ async fn remove(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         app.settings.traffic_rules().edit(digest, |rules| {
             if rules.remove(name.as_str()) { Ok(()) } else { Err(ApiError::not_found(unknown(&name))) }
         })?;
+        app.traffic.reload();
         Ok::<_, ApiError>(Reply::null())
     })
     .await

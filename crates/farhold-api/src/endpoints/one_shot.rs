@@ -97,6 +97,7 @@ fn asked(caller: Authid, params: &Params, verb: &str, work: SyncWork) -> Result<
             resync_corrupt: params.boolean("resync-corrupt").unwrap_or(false),
         },
         limits: sync_params::limits(params)?,
+        follows_traffic_control: false,
         worker_threads: params.integer_as("worker-threads")?.unwrap_or(SyncJob::DEFAULT_WORKER_THREADS),
     })
 }

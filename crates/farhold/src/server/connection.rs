@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_api::declare::{Body, ConnectionInfo, empty_body};
+use farhold_jobs::traffic::Connection;
 use http::header::{CONTENT_LENGTH, HOST, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -118,8 +119,15 @@ pub(super) struct Stops {
 }
 
 /// Serves API requests on a connection, HTTP/1.x with upgrades or HTTP/2 with prior knowledge.
-pub(super) async fn serve<T>(io: T, dispatch: Dispatch, info: ConnectionInfo, stops: Stops)
-where
+///
+/// `open`: the connection under traffic control. Each request clears its user, and requests carry its pauses.
+pub(super) async fn serve<T>(
+    io: T,
+    dispatch: Dispatch,
+    info: ConnectionInfo,
+    open: Option<Arc<Connection>>,
+    stops: Stops,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let detected = tokio::select! {
@@ -129,9 +137,13 @@ where
     let Ok(Ok((is_http2, io))) = detected else { return };
     let info = Arc::new(info);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (dispatch, info) = (dispatch.clone(), info.clone());
+        let (dispatch, info, open) = (dispatch.clone(), info.clone(), open.clone());
         async move {
-            let request = request.map(|body| Body::new(body.map_err(Into::into)));
+            let mut request = request.map(|body| Body::new(body.map_err(Into::into)));
+            if let Some(open) = open {
+                open.clear_user();
+                request.extensions_mut().insert(open.pauses().clone());
+            }
             let is_head = request.method() == Method::HEAD;
             let response = dispatch(request, (*info).clone()).await;
             // Over HTTP/1 hyper leaves the body out itself; over HTTP/2 clients take one for a violation.

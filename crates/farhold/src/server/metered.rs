@@ -1,49 +1,55 @@
-//! A stream that counts the bytes of its connection, TLS included.
+//! A stream under traffic control: counts the bytes of its connection, TLS included, and keeps to the limits of its rule.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use farhold_jobs::traffic::ConnectionMeter;
+use farhold_client::{Direction, Gate, poll_read_at_most, poll_write_at_most};
+use farhold_jobs::traffic::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream and the meter of its connection.
+/// A stream and its connection. What was transferred is never held back: the transfer after it waits.
 pub(super) struct Metered<T> {
     stream: T,
-    meter: ConnectionMeter,
+    connection: Arc<Connection>,
+    reading: Gate,
+    writing: Gate,
 }
 
 impl<T> Metered<T> {
-    /// Counts what passes through `stream` from now on.
-    pub(super) const fn new(stream: T, meter: ConnectionMeter) -> Self {
-        Self { stream, meter }
+    /// Counts and limits what passes through `stream` from now on.
+    pub(super) fn new(stream: T, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, reading: Gate::default(), writing: Gate::default() }
     }
 
-    fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.meter.sent(*bytes);
-        }
-        written
+    fn poll_turn(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
+        let connection = &*self.connection;
+        let gate = if direction == Direction::In { &mut self.reading } else { &mut self.writing };
+        gate.poll_turn(connection, direction, |length| connection.pauses().begin(length), cx)
+    }
+
+    fn transferred(&mut self, direction: Direction, bytes: usize) {
+        let connection = &*self.connection;
+        let gate = if direction == Direction::In { &mut self.reading } else { &mut self.writing };
+        gate.transferred(connection, direction, bytes, |length| connection.pauses().begin(length));
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if matches!(read, Poll::Ready(Ok(()))) {
-            this.meter.received(buffer.filled().len() - before);
-        }
-        read
+        ready!(this.poll_turn(Direction::In, cx));
+        let most = Gate::most_bytes(&*this.connection, Direction::In);
+        let bytes = ready!(poll_read_at_most(&mut this.stream, most, cx, buffer))?;
+        this.transferred(Direction::In, bytes);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.sent(written)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -52,8 +58,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, buffers);
-        this.sent(written)
+        ready!(this.poll_turn(Direction::Out, cx));
+        let most = Gate::most_bytes(&*this.connection, Direction::Out);
+        let bytes = ready!(poll_write_at_most(&mut this.stream, most, cx, buffers))?;
+        this.transferred(Direction::Out, bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

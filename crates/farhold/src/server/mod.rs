@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use farhold_api::Router;
 use farhold_api::declare::{Body, ConnectionInfo, Context};
-use farhold_jobs::traffic::TrafficMeters;
+use farhold_jobs::traffic::TrafficControl;
 use farhold_types::Authid;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -73,8 +73,8 @@ pub struct ServerOptions {
     pub unix_socket: Option<PathBuf>,
     /// How long requests may go on after the shutdown began, before they are cut.
     pub drain_limit: Duration,
-    /// Counts what TCP connections carry.
-    pub traffic: TrafficMeters,
+    /// Counts and limits what TCP connections carry.
+    pub traffic: TrafficControl,
     /// Connections at once from the network, at most [`MAX_CONNECTIONS`]; less where fewer files may be open.
     pub max_connections: usize,
 }
@@ -116,7 +116,7 @@ pub struct Server {
     tls: Arc<TlsIdentity>,
     dispatch: Dispatch,
     drain_limit: Duration,
-    traffic: TrafficMeters,
+    traffic: TrafficControl,
     max_connections: usize,
 }
 
@@ -124,7 +124,7 @@ pub struct Server {
 struct Shared {
     tls: Arc<TlsIdentity>,
     dispatch: Dispatch,
-    traffic: TrafficMeters,
+    traffic: TrafficControl,
     handshakes: Arc<Semaphore>,
     guests: Arc<Guests>,
     tasks: TaskTracker,
@@ -267,7 +267,10 @@ async fn serve_tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     if let Err(error) = options {
         tracing::debug!(%peer, "cannot set socket options: {error}");
     }
-    match connection::peek_protocol(&stream).await {
+    let protocol = connection::peek_protocol(&stream).await;
+    let open = Arc::new(shared.traffic.accepted(peer));
+    let stream = Metered::new(stream, Arc::clone(&open));
+    match protocol {
         Some(connection::Protocol::Tls) => {}
         Some(_) => return connection::redirect(stream).await,
         None => return,
@@ -276,15 +279,16 @@ async fn serve_tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
         tracing::warn!(%peer, "too many pending TLS handshakes, dropping a connection");
         return;
     };
-    let handshake = TlsAcceptor::from(shared.tls.config()).accept(Metered::new(stream, shared.traffic.register(peer)));
-    let stream = match tokio::time::timeout(connection::HANDSHAKE_LIMIT, handshake).await {
+    let handshake = TlsAcceptor::from(shared.tls.config()).accept(stream);
+    // Whoever waits because of our own limits is not slow.
+    let stream = match open.pauses().within(connection::HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, "TLS handshake failed: {error}"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     drop(pending);
     let info = ConnectionInfo { peer: Some(peer), trusted: None };
-    connection::serve(stream, shared.dispatch.clone(), info, shared.stops.clone()).await;
+    connection::serve(stream, shared.dispatch.clone(), info, Some(open), shared.stops.clone()).await;
 }
 
 async fn serve_unix(stream: UnixStream, shared: Arc<Shared>) {
@@ -293,5 +297,5 @@ async fn serve_unix(stream: UnixStream, shared: Arc<Shared>) {
         return;
     }
     let info = ConnectionInfo { peer: None, trusted: Some(Authid::root()) };
-    connection::serve(stream, shared.dispatch.clone(), info, shared.stops.clone()).await;
+    connection::serve(stream, shared.dispatch.clone(), info, None, shared.stops.clone()).await;
 }

@@ -42,3 +42,4 @@ mod scratch;
 #[path = "../product/site.rs"]
 #[allow(dead_code, reason = "shared with other test programs")]
 mod site;
+mod traffic;

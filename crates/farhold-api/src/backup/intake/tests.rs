@@ -39,7 +39,7 @@ pub(in super::super) fn writer(folder: &Path) -> BackupWriter {
 fn intake(folder: &Path, budget: &WriteBudget) -> Arc<Intake> {
     let writer = writer(folder);
     let make = move || writer.scratch_file().map_err(ApiError::from);
-    Arc::new(Intake::new(budget, Activity::new(), Box::new(make)))
+    Arc::new(Intake::new(budget, Activity::new(farhold_client::Pauses::default()), Box::new(make)))
 }
 
 type Parts = mpsc::Sender<Result<hyper::body::Frame<Bytes>, crate::declare::BodyError>>;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use farhold_client::{Deadline, Pauses, TooSlow};
 use farhold_datastore::MAX_CLIENT_LOG_BYTES;
 use farhold_format::blob;
 use farhold_jobs::{App, Operation};
 use farhold_types::Privileges;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
 
 use super::place::{Own, Place, snapshot_of};
 use crate::declare::{Access, Body, Endpoint, Reply, Request};
@@ -50,7 +50,7 @@ async fn upload(app: Arc<App>, request: Request<App>, turns: Arc<Semaphore>) -> 
         Ok::<_, ApiError>((place, snapshot, store))
     })
     .await?;
-    let (encoded, turn) = receive(request.body, turns).await?;
+    let (encoded, turn) = receive(request.body, turns, &request.pauses).await?;
     blocking(move || {
         let _turn = turn;
         blob::check(&encoded).map_err(|error| ApiError::from_chain(&error))?;
@@ -60,12 +60,23 @@ async fn upload(app: Arc<App>, request: Request<App>, turns: Arc<Semaphore>) -> 
     .await
 }
 
-/// Returns a body, and the turn it took if it is large.
-async fn receive(mut body: Body, turns: Arc<Semaphore>) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
-    let (mut bytes, mut turn, mut end) = (Vec::new(), None, None);
+/// Returns a body, and the turn it took if it is large. `pauses`: of the connection; they do not count as slowness.
+async fn receive(
+    mut body: Body,
+    turns: Arc<Semaphore>,
+    pauses: &Pauses,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+    let (mut bytes, mut turn, mut end): (_, _, Option<Deadline>) = (Vec::new(), None, None);
     loop {
-        let part_end = Instant::now() + STALL_LIMIT;
-        let frame = timeout_at(end.map_or(part_end, |end| part_end.min(end)), body.frame()).await;
+        let part = pauses.within(STALL_LIMIT, body.frame());
+        let frame = match &end {
+            None => part.await,
+            Some(end) => tokio::select! {
+                biased;
+                frame = part => frame,
+                () = end.passed() => Err(TooSlow),
+            },
+        };
         let frame = frame.map_err(|_| ApiError::bad_request("the log did not arrive in time"))?;
         let Some(frame) = frame else { return Ok((bytes, turn)) };
         let frame = frame.map_err(|error| ApiError::bad_request(format!("the log broke off: {error}")))?;
@@ -77,7 +88,7 @@ async fn receive(mut body: Body, turns: Arc<Semaphore>) -> Result<(Vec<u8>, Opti
         if SMALL_BYTES < length && turn.is_none() {
             let taken = Arc::clone(&turns).acquire_owned().await;
             turn = Some(taken.map_err(|_| ApiError::internal("server is stopping"))?);
-            end = Some(Instant::now() + LARGE_LIMIT);
+            end = Some(pauses.deadline(LARGE_LIMIT));
         }
         bytes.extend_from_slice(&part);
     }
@@ -90,6 +101,7 @@ mod tests {
     use futures::channel::mpsc;
     use http_body_util::StreamBody;
     use hyper::body::Frame;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -101,6 +113,15 @@ mod tests {
         (sender, Body::new(StreamBody::new(parts)))
     }
 
+    /// Receives over a connection that no limit of ours holds up.
+    fn received(
+        body: Body,
+        turns: &Arc<Semaphore>,
+    ) -> impl Future<Output = Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError>> + use<> {
+        let turns = Arc::clone(turns);
+        async move { receive(body, turns, &Pauses::default()).await }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn clients_that_send_logs_slowly_hold_up_small_ones_never_and_large_ones_for_some_time() {
         let turns = Arc::new(Semaphore::new(LARGE_AT_ONCE));
@@ -108,7 +129,7 @@ mod tests {
         let mut slow = Vec::new();
         for _ in 0..LARGE_AT_ONCE {
             let (mut parts, body) = body(SMALL_BYTES + 1).await;
-            let receiving = tokio::spawn(receive(body, Arc::clone(&turns)));
+            let receiving = tokio::spawn(received(body, &turns));
             let sending = tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(STALL_LIMIT / 2).await;
@@ -124,12 +145,12 @@ mod tests {
         }
         let (parts, small) = body(SMALL_BYTES).await;
         drop(parts);
-        let (bytes, turn) = receive(small, Arc::clone(&turns)).await.unwrap();
+        let (bytes, turn) = received(small, &turns).await.unwrap();
         assert!(bytes.len() == SMALL_BYTES && turn.is_none());
         assert_eq!(begin.elapsed(), Duration::ZERO);
         let (parts, large) = body(SMALL_BYTES + 1).await;
         drop(parts);
-        let (bytes, turn) = receive(large, Arc::clone(&turns)).await.unwrap();
+        let (bytes, turn) = received(large, &turns).await.unwrap();
         assert!(bytes.len() == SMALL_BYTES + 1 && turn.is_some());
         assert_eq!(begin.elapsed().as_secs(), LARGE_LIMIT.as_secs());
         for (receiving, sending) in slow {
@@ -142,9 +163,26 @@ mod tests {
     async fn a_log_that_stalls_or_is_too_long_is_refused() {
         let turns = Arc::new(Semaphore::new(1));
         let (_parts, stalled) = body(10).await;
-        assert!(receive(stalled, Arc::clone(&turns)).await.is_err());
+        assert!(received(stalled, &turns).await.is_err());
         let (_parts, long) = body(MAX_CLIENT_LOG_BYTES + 1).await;
-        assert!(receive(long, Arc::clone(&turns)).await.is_err());
+        assert!(received(long, &turns).await.is_err());
         assert_eq!(turns.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_our_own_limit_holds_up_is_not_slow() {
+        let (mut parts, body) = body(10).await;
+        let pauses = Pauses::default();
+        let noted = pauses.clone();
+        let sending = tokio::spawn(async move {
+            for _ in 0..10 {
+                noted.begin(STALL_LIMIT * 2);
+                tokio::time::sleep(STALL_LIMIT * 2).await;
+                parts.send(Ok(Frame::data(Bytes::from_static(b"x")))).await.unwrap();
+            }
+        });
+        let (bytes, _) = receive(body, Arc::new(Semaphore::new(1)), &pauses).await.unwrap();
+        assert_eq!(bytes.len(), 20);
+        sending.await.unwrap();
     }
 }
