@@ -4,7 +4,7 @@
 //! and what they leave behind. [`extensions`]: commands that the reference does not have. [`doors`]: scenarios of remotes
 //! and jobs. [`node`]: the host's proxy and the certificate. [`probe`]: looking at remotes. [`hostile`]: peers that lie.
 //! [`wrong_input`]: wrong settings and files, full disks. [`kill`]: processes that die in the middle. [`recorded_logs`]:
-//! whole runs beside recorded ones.
+//! whole runs beside recorded ones. [`schedules`]: what the server starts by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that cannot continue should stop")]
 
 mod content;
@@ -20,6 +20,7 @@ mod process;
 mod recorded_logs;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod recordings;
+mod schedules;
 #[path = "../support/scratch.rs"]
 mod scratch;
 #[allow(dead_code, reason = "shared with other test programs")]
