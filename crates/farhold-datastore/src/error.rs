@@ -46,6 +46,13 @@ impl ErrorKind {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DatastoreError {
+    /// The whole store is away, for example because its file system was unmounted. An empty directory in its place must not
+    /// pass for a store without backups.
+    #[error("datastore '{store}' is not there any more: it has no directory '.chunks'")]
+    StoreAway {
+        /// The store.
+        store: String,
+    },
     /// The namespace does not exist.
     #[error("namespace '{namespace}' does not exist")]
     NamespaceMissing {
@@ -143,7 +150,7 @@ impl DatastoreError {
             | Self::FileMissing { .. } => ErrorKind::NotFound,
             Self::Protected { .. } | Self::GroupRemoved { .. } => ErrorKind::Conflict,
             Self::OwnerUnreadable { .. } | Self::Manifest { .. } | Self::Index { .. } => ErrorKind::Corrupt,
-            Self::ManifestEncoding { .. } => ErrorKind::Io,
+            Self::StoreAway { .. } | Self::ManifestEncoding { .. } => ErrorKind::Io,
             Self::Lock(LockError::Busy { .. }) => ErrorKind::Busy,
             Self::Lock(_) => ErrorKind::Io,
             Self::Storage(error) => ErrorKind::of_storage(error),

@@ -39,14 +39,26 @@ pub struct SnapshotInfo {
 }
 
 impl Datastore {
-    /// Returns the directories in `path`; none if it is missing.
+    /// Returns the directories in `path`; none if it is missing although the store is there.
     pub(crate) fn directories(&self, path: &StorePath) -> Result<Vec<String>, DatastoreError> {
         match self.storage().list(path) {
             Ok(entries) => {
                 let is_directory = |entry: &Entry| entry.kind == EntryKind::Directory;
                 Ok(entries.into_iter().filter(is_directory).map(|entry| entry.name).collect())
             }
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) if error.is_not_found() => {
+                self.check_there()?;
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Checks that the store is still where it was opened: whoever takes it for empty removes copies of what is in it.
+    fn check_there(&self) -> Result<(), DatastoreError> {
+        match self.storage().stat(&layout::chunks_dir()) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Err(DatastoreError::StoreAway { store: self.name().to_string() }),
             Err(error) => Err(error.into()),
         }
     }

@@ -400,3 +400,29 @@ fn the_length_of_a_file_in_place_is_told_without_reading_it() {
     assert_eq!(writer.file_bytes(&BLOB.parse().unwrap()).unwrap(), Some(expected));
     assert_eq!(writer.file_bytes(&"other.blob".parse().unwrap()).unwrap(), None);
 }
+
+#[test]
+fn a_store_whose_file_system_is_away_is_not_one_without_backups() {
+    let directory = tempfile::tempdir().expect("created");
+    let (base, aside) = (directory.path().join("store"), directory.path().join("aside"));
+    let options = local_options(&base, directory.path());
+    let store = Datastore::create(options, farhold_datastore::AccessTimeCheck::Skip).expect("created");
+    let at = finished(&store, "vm/100/2026-01-01T00:00:00Z");
+    std::fs::rename(&base, &aside).expect("away");
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            std::fs::create_dir(&base).expect("an empty directory in its place");
+        }
+        let away = |result: Result<usize, DatastoreError>| {
+            let error = result.expect_err("nothing can be said about what is away");
+            assert!(matches!(error, DatastoreError::StoreAway { .. }), "{is_mount_point}: {error}");
+        };
+        away(store.namespaces(&root(), 7).map(|found| found.len()));
+        away(store.groups(&root()).map(|found| found.len()));
+        away(store.groups_and_owners(&root()).map(|found| found.len()));
+    }
+    std::fs::remove_dir(&base).expect("unmounted");
+    std::fs::rename(&aside, &base).expect("back");
+    assert_eq!(store.groups(&root()).expect("listed").len(), 1);
+    check_whole(&store, &root(), &at);
+}
