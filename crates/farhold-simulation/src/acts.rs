@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use farhold_datastore::ErrorKind;
 use farhold_types::{BackupType, Clock, Group, Namespace, Snapshot, VerifyState};
 use tokio_util::sync::CancellationToken;
@@ -9,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::Backup;
 use crate::collection::collect_garbage;
 use crate::damage::{damage_chunk, damage_source_chunk};
-use crate::disk::Crash;
+use crate::disk::{Absence, Crash};
 use crate::ledger::Place;
 use crate::network::Weather;
 use crate::pruning::prune_all;
 use crate::rng::Rng;
-use crate::server::{BackupJob, groups, mark_verified, snapshots};
+use crate::server::{BackupJob, FIRST_SECOND, groups, mark_verified, snapshots};
 use crate::turns::Rhythm;
 use crate::verification::verify_all;
 use crate::world::World;
@@ -62,6 +63,10 @@ pub enum Act {
     TargetLock,
     /// The target's disk is full for a while.
     TargetFull,
+    /// The target's disk is pulled out, or unmounted by force, and comes back.
+    TargetUnplug,
+    /// The target's clock is set forward or back.
+    TargetClock,
     /// The target's process is killed in one of its next steps.
     TargetKill,
     /// The target loses power in one of its next steps.
@@ -96,6 +101,8 @@ const WEIGHTS: &[(Act, u64)] = &[
     (Act::TargetVerify, 6),
     (Act::TargetLock, 3),
     (Act::TargetFull, 3),
+    (Act::TargetUnplug, 3),
+    (Act::TargetClock, 6),
     (Act::TargetKill, 4),
     (Act::TargetPowerFailure, 4),
     (Act::BlackOut, 4),
@@ -116,6 +123,9 @@ impl Act {
         Self::SourceBackup
     }
 }
+
+/// By how many seconds a clock is set.
+const CLOCK_JUMPS_S: [i64; 8] = [-2_592_000, -7200, -600, -20, 20, 600, 7200, 2_592_000];
 
 const TYPES: [BackupType; 3] = [BackupType::Vm, BackupType::Ct, BackupType::Host];
 
@@ -176,6 +186,8 @@ impl World {
                 self.target.disk().limit_space(None);
                 Ok("over".to_owned())
             }
+            Act::TargetUnplug => self.unplug(rng).await,
+            Act::TargetClock => self.set_clock(rng),
             Act::TargetKill => Ok(self.plan_death(Crash::Kill, rng)),
             Act::TargetPowerFailure => Ok(self.plan_death(Crash::PowerFailure, rng)),
             Act::BlackOut => {
@@ -211,6 +223,33 @@ impl World {
             collect_garbage(self, rng, Rhythm::random(rng)).await
         };
         tokio::join!(backup, collection).1
+    }
+
+    /// Takes the target's disk away for a while.
+    async fn unplug(&self, rng: &Rng) -> anyhow::Result<String> {
+        ensure!(!self.target.is_dead() && !self.target.disk().is_away(), "it is away");
+        let absence = if rng.chance(50) { Absence::Pulled } else { Absence::Unmounted };
+        let length = if rng.chance(50) { rng.millis(1, 200) } else { rng.millis(200, 20_000) };
+        self.book.ledger().absences += 1;
+        self.book.note(|| format!("the disk goes away, {absence:?}, for {length:?}"));
+        self.target.disk().unplug(Some(absence));
+        tokio::time::sleep(length).await;
+        self.target.disk().unplug(None);
+        Ok("it is back".to_owned())
+    }
+
+    /// Sets the target's clock, unless the world is one in which clocks must agree.
+    fn set_clock(&self, rng: &Rng) -> anyhow::Result<String> {
+        ensure!(0 < self.cutoff_seconds, "clocks agree here");
+        let seconds = *rng.pick(&CLOCK_JUMPS_S).unwrap_or(&0);
+        let clock = self.target.clock();
+        // The clock of a server is never before the time at which it was made.
+        ensure!(FIRST_SECOND <= clock.now().0 + seconds, "that is before the beginning");
+        let mut ledger = self.book.ledger();
+        (ledger.was_clock_set, ledger.had_clock_set) = (true, true);
+        drop(ledger);
+        clock.set_by(seconds);
+        Ok(format!("by {seconds} s"))
     }
 
     fn plan_death(&self, how: Crash, rng: &Rng) -> String {

@@ -26,6 +26,9 @@ use crate::world::World;
 /// The chunk of the access time check, to which no index refers.
 const ZEROS: &str = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8";
 
+/// Seconds by which the clock is set before the last collection: longer than any clock was ever ahead.
+const LONG_S: i64 = 20 * 365 * 86_400;
+
 /// How a collection ended, and from which second of access on it spared chunks.
 type Ending = (Result<GcStatus, GcError>, Option<Epoch>);
 
@@ -49,6 +52,7 @@ pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow
         threads: NonZero::<usize>::MIN,
     };
     world.book.note(|| format!("garbage collection begins, {options:?}, {rhythm:?}"));
+    let absences = world.book.ledger().absences;
     let (of_work, of_pauses) = (world.clone(), world.clone());
     let chance = rng.fork();
     let meanwhile = move || {
@@ -73,7 +77,7 @@ pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow
             Ok(format!("{status:?}"))
         }
         Err(error) => {
-            if !world.excuses(&error) {
+            if !world.excuses(&error, absences) {
                 world.book.ledger().wrong.push(format!("garbage was not collected: {:#}", anyhow::anyhow!(error)));
                 return Ok("it must not fail".to_owned());
             }
@@ -127,7 +131,9 @@ impl World {
     }
 
     /// Whether something that happened in this world is a reason for a collection to fail.
-    fn excuses(&self, error: &GcError) -> bool {
+    ///
+    /// `absences`: how often its disk had been away when the collection began.
+    fn excuses(&self, error: &GcError, absences: u64) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         let mut has_space = true;
         while let Some(error) = cause {
@@ -135,16 +141,29 @@ impl World {
             cause = error.source();
         }
         let is_torn = matches!(error, GcError::Mark(MarkError::Index { .. } | MarkError::List(_)));
+        let is_by_clock = matches!(
+            error,
+            GcError::ClockSetBack { .. } | GcError::Mark(MarkError::ClockSetBack { .. }) | GcError::AccessTime(_)
+        );
+        let ledger = self.book.ledger();
         matches!(error, GcError::Busy(_))
             || self.target.is_dead()
+            || self.target.disk().is_away()
+            || ledger.absences != absences
+            || (is_by_clock && ledger.was_clock_set)
             || !has_space
-            || (is_torn && self.book.ledger().had_power_failure)
+            || (is_torn && ledger.had_power_failure)
     }
 
     /// Collects garbage when nobody else is there and everything is old. Afterwards exactly the chunks are left to which
     /// indexes refer, and of damaged ones only those for which there is nothing better.
     pub(crate) async fn last_collection(&self) -> anyhow::Result<()> {
         tokio::time::sleep(std::time::Duration::from_secs(86_400)).await;
+        if self.book.ledger().had_clock_set {
+            // What was used while the clock was ahead stays until that time has come.
+            self.target.clock().set_by(LONG_S);
+        }
+        let absences = self.book.ledger().absences;
         let store = self.target.store();
         let options = GcOptions {
             cutoff_seconds: 60,
@@ -154,7 +173,7 @@ impl World {
         };
         let (outcome, _) = collect(self, &store, &options, self.target.disk().planted());
         let status = match outcome {
-            Err(error) if self.excuses(&error) => return Ok(()),
+            Err(error) if self.excuses(&error, absences) => return Ok(()),
             outcome => outcome?,
         };
         self.book.note(|| format!("the last collection, {status:?}"));

@@ -22,6 +22,8 @@ use crate::rng::Rng;
 pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 const ROOT: u64 = 0;
+/// How far times of files may run ahead of the clock since no two are the same, in nanoseconds.
+const SAME_MOMENT_NS: u64 = 100_000_000;
 
 /// Directories by number, each with the numbers of its entries by name.
 pub(crate) type Directories = BTreeMap<u64, BTreeMap<String, u64>>;
@@ -69,6 +71,15 @@ pub enum Crash {
     PowerFailure,
 }
 
+/// How a disk is not there for a while, under a process that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Its device does not answer.
+    Pulled,
+    /// It is not mounted any more: an empty directory is in its place, into which nobody may write.
+    Unmounted,
+}
+
 pub(crate) struct State {
     pub(crate) nodes: BTreeMap<u64, Node>,
     pub(crate) now: Directories,
@@ -83,6 +94,7 @@ pub(crate) struct State {
     /// Changing calls that still have space; none means no limit.
     pub(crate) space_for: Option<u64>,
     pub(crate) chance: Rng,
+    pub(crate) absence: Option<Absence>,
     pub(crate) plant: Plant,
     /// Draws for planted faults only, so that a world with one begins like the world without.
     pub(crate) plant_chance: Rng,
@@ -115,6 +127,7 @@ impl Disk {
             space_for: None,
             plant_chance: Rng::new(chance.below(u64::MAX)),
             chance,
+            absence: None,
             plant: Plant::Nothing,
             undamaged: BTreeMap::new(),
         };
@@ -148,6 +161,16 @@ impl Disk {
     /// Lets only so many more changing calls that need space succeed; none lifts the limit.
     pub fn limit_space(&self, calls: Option<u64>) {
         self.lock().space_for = calls;
+    }
+
+    /// Lets the disk be away, or come back with `None`.
+    pub fn unplug(&self, absence: Option<Absence>) {
+        self.lock().absence = absence;
+    }
+
+    /// Returns whether the disk is away.
+    pub fn is_away(&self) -> bool {
+        self.lock().absence.is_some()
     }
 
     /// Plants a fault.
@@ -226,7 +249,10 @@ impl Disk {
 
 impl State {
     pub(crate) fn time(&mut self, clock: &Now) -> u64 {
-        self.last_time = (self.last_time + 1).max(clock());
+        let now = clock();
+        // Two times in one moment differ. A clock that is set back is followed.
+        let is_same_moment = now <= self.last_time && self.last_time - now < SAME_MOMENT_NS;
+        self.last_time = if is_same_moment { self.last_time + 1 } else { now };
         self.last_time
     }
 
@@ -324,6 +350,7 @@ impl State {
         self.held.clear();
         self.dies_after = None;
         self.space_for = None;
+        self.absence = None;
         if how == Crash::Kill {
             return;
         }

@@ -38,6 +38,12 @@ pub struct Ledger {
     pub taken_now: BTreeSet<Digest>,
     /// Every chunk of the target that went bad or vanished through a fault, in order.
     pub damage_log: Vec<Digest>,
+    /// Whether the target's clock was set since the round began.
+    pub was_clock_set: bool,
+    /// Whether the target's clock was ever set.
+    pub had_clock_set: bool,
+    /// How often the target's disk went away.
+    pub absences: u64,
     /// What was seen to be wrong while it happened, for the next audit.
     pub wrong: Vec<String>,
     /// What was done so far.

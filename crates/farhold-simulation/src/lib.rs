@@ -24,6 +24,7 @@ pub mod network;
 pub mod plant;
 pub mod pruning;
 pub mod rng;
+mod schedules;
 pub mod server;
 pub mod turns;
 pub mod verification;

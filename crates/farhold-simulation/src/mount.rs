@@ -12,7 +12,7 @@ use farhold_storage::{
     Storage, StorageError, StorePath, WorkingFile, stem,
 };
 
-use crate::disk::{Change, Crash, Disk, State};
+use crate::disk::{Absence, Change, Crash, Disk, State};
 use crate::plant::Plant;
 use crate::turns::{breathe, glasses};
 
@@ -33,6 +33,18 @@ fn failure(operation: Operation, path: &StorePath, kind: io::ErrorKind) -> Stora
     StorageError::from_io(operation, Path::new(path.as_str()), kind.into())
 }
 
+/// `EIO` of Linux.
+const INPUT_OUTPUT_ERROR: i32 = 5;
+
+/// Returns how a call fails on what should lie in the store's own directory, which is empty and may not be changed.
+fn away_at_top(operation: Operation, path: &StorePath) -> StorageError {
+    let makes = matches!(
+        operation,
+        Operation::WriteAtomic | Operation::CreateExclusive | Operation::CreateWorking | Operation::CreateDir
+    );
+    if makes { failure(operation, path, io::ErrorKind::PermissionDenied) } else { State::missing(path) }
+}
+
 /// What became of a changing call before it was done.
 enum Fate {
     Lives,
@@ -48,10 +60,20 @@ impl Mount {
 
     fn look(&self, operation: Operation, path: &StorePath) -> Result<MutexGuard<'_, State>, StorageError> {
         let state = self.disk.lock();
-        if state.generation == self.generation {
-            return Ok(state);
+        if state.generation != self.generation {
+            return Err(failure(operation, path, io::ErrorKind::BrokenPipe));
         }
-        Err(failure(operation, path, io::ErrorKind::BrokenPipe))
+        match state.absence {
+            None => Ok(state),
+            Some(Absence::Unmounted) if path.parent().is_some_and(|parent| !parent.is_root()) => {
+                Err(State::missing(path))
+            }
+            Some(Absence::Unmounted) => Err(away_at_top(operation, path)),
+            Some(Absence::Pulled) => {
+                let error = io::Error::from_raw_os_error(INPUT_OUTPUT_ERROR);
+                Err(StorageError::from_io(operation, Path::new(path.as_str()), error))
+            }
+        }
     }
 
     fn begin(&self, operation: Operation, path: &StorePath) -> Result<(MutexGuard<'_, State>, Fate), StorageError> {
@@ -146,6 +168,9 @@ impl Storage for Mount {
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
         // Nobody lists directories of snapshots while holding a lock that others wait for.
         breathe();
+        if path.is_root() && self.disk.lock().absence == Some(Absence::Unmounted) {
+            return Ok(Vec::new());
+        }
         let state = self.look(Operation::List, path)?;
         let number = state.directory(path)?;
         let kind = |number: &u64| if state.now.contains_key(number) { EntryKind::Directory } else { EntryKind::File };

@@ -1,6 +1,7 @@
 //! A simulated server: a disk, and the datastore that its present process has opened on it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,25 +20,40 @@ use crate::rng::Rng;
 
 /// When every world begins: 2026-01-01 in seconds since the epoch.
 const BEGIN_SECONDS: u64 = 1_767_225_600;
+/// The same as the time of an epoch.
+pub(crate) const FIRST_SECOND: i64 = BEGIN_SECONDS.cast_signed();
 
-/// The clock of a world: the runtime's paused time, beginning at a fixed date.
-#[derive(Debug, Clone, Copy)]
+/// A clock of a world: the runtime's paused time, beginning at a fixed date, and by how much the clock was set since.
+/// Clones are the same.
+#[derive(Debug, Clone)]
 pub struct WorldClock {
     begin: Instant,
+    set_by_s: Arc<AtomicI64>,
 }
 
 impl WorldClock {
     /// Returns the clock of a world that begins now. Call it inside the runtime.
     pub fn new() -> Self {
-        Self { begin: Instant::now() }
+        Self { begin: Instant::now(), set_by_s: Arc::default() }
+    }
+
+    /// Returns another clock that began with this one and shows the same time as long as it is not set.
+    pub fn twin(&self) -> Self {
+        Self { begin: self.begin, set_by_s: Arc::default() }
+    }
+
+    /// Sets the clock forward by so many seconds, or back by a negative number. It never shows a time before 1970.
+    pub fn set_by(&self, seconds: i64) {
+        self.set_by_s.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// Returns nanoseconds since the epoch.
     pub fn nanos(&self) -> u64 {
-        BEGIN_SECONDS * 1_000_000_000 + u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(0)
+        let right = BEGIN_SECONDS * 1_000_000_000 + u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(0);
+        right.saturating_add_signed(self.set_by_s.load(Ordering::SeqCst).saturating_mul(1_000_000_000))
     }
 
-    /// Returns the time since the world began.
+    /// Returns the time since the world began, whatever the clock shows.
     pub fn elapsed(&self) -> Duration {
         self.begin.elapsed()
     }
@@ -92,7 +108,7 @@ fn open(options: &ServerOptions, disk: &Disk) -> anyhow::Result<Process> {
         storage: Arc::new(mount.clone()),
         lock_directory: options.locks.clone(),
         sync_level: options.sync_level,
-        clock: Arc::new(options.clock),
+        clock: Arc::new(options.clock.clone()),
         randomness: Arc::new(options.rng.fork()),
     })
     .context("cannot open the store")?;
@@ -105,7 +121,7 @@ impl Server {
     /// # Errors
     /// A bug.
     pub fn new(options: ServerOptions) -> anyhow::Result<Self> {
-        let clock = options.clock;
+        let clock = options.clock.clone();
         let lag = u64::try_from(options.lag.as_nanos()).unwrap_or(0);
         let disk = Disk::new(Arc::new(move || clock.nanos().saturating_sub(lag)), options.rng.fork());
         let mount = disk.mount();
@@ -160,8 +176,8 @@ impl Server {
     }
 
     /// Returns the server's clock.
-    pub const fn clock(&self) -> WorldClock {
-        self.options.clock
+    pub fn clock(&self) -> WorldClock {
+        self.options.clock.clone()
     }
 }
 

@@ -50,6 +50,8 @@ struct Verification<'a> {
     store: Datastore,
     verifier: Verifier,
     began: Epoch,
+    /// How often the disk had been away when it began.
+    absences: u64,
     /// How much damage there was when it began.
     damages: usize,
     /// Whether a good reason was told for the present snapshot to fail.
@@ -65,11 +67,15 @@ impl<'a> Verification<'a> {
             ..Glasses::default()
         });
         let store = world.target.store();
+        let ledger = world.book.ledger();
+        let (absences, damages) = (ledger.absences, ledger.damage_log.len());
+        drop(ledger);
         Self {
             world,
             verifier: Verifier::new(store.clone(), options),
             began: world.target.clock().now(),
-            damages: world.book.ledger().damage_log.len(),
+            absences,
+            damages,
             store,
             has_reason: AtomicBool::new(false),
         }
@@ -133,7 +139,8 @@ impl<'a> Verification<'a> {
 
     /// Whether nothing can be said about what it finds.
     fn is_excused(&self) -> bool {
-        self.world.target.is_dead()
+        let was_away = self.world.target.disk().is_away() || self.world.book.ledger().absences != self.absences;
+        self.world.target.is_dead() || was_away
     }
 
     /// Compares a verdict with the truth.

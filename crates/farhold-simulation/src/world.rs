@@ -131,7 +131,7 @@ impl World {
         let tempo = if is_strict || rng.chance(30) { Tempo::BRISK } else { Tempo::SLUGGISH };
         let lag = if is_strict { Duration::ZERO } else { rng.millis(0, 4000) };
         let server = |name, lag, rng: &Rng| {
-            let (locks, rng) = (folder.join("locks"), rng.fork());
+            let (locks, rng, clock) = (folder.join("locks"), rng.fork(), clock.twin());
             Server::new(ServerOptions { name, locks, sync_level, clock, rng, lag })
         };
         let weather = Weather { delay_ms: rng.below(120), ..Weather::default() };
@@ -148,7 +148,7 @@ impl World {
             target,
             network,
             weather,
-            book: Book::new(clock, traces),
+            book: Book::new(clock.twin(), traces),
             owners: ("client@pbs".parse()?, "other@pbs".parse()?),
             cutoff_seconds,
             tempo,
@@ -260,7 +260,12 @@ impl World {
             if self.rng.chance(25) {
                 self.vary(&mut options);
             }
-            self.round(round, &options, &mut statistics).await.with_context(|| format!("round {round}"))?;
+            let outcome = if self.rng.chance(20) {
+                self.hours(round, &options, &mut statistics).await
+            } else {
+                self.round(round, &options, &mut statistics).await
+            };
+            outcome.with_context(|| format!("round {round}"))?;
         }
         self.calm_down()?;
         self.last_runs(&options, &mut statistics).await.context("after the last round")?;
@@ -300,6 +305,7 @@ impl World {
         ledger.left_target.clear();
         ledger.changed.clear();
         ledger.taken_now.clear();
+        ledger.was_clock_set = false;
     }
 
     async fn round(&self, number: u64, options: &SyncOptions, statistics: &mut Statistics) -> anyhow::Result<()> {
@@ -375,7 +381,7 @@ impl World {
     }
 
     /// Starts the target again if its process died, with what a power failure leaves of its private notes.
-    fn settle_after_death(&self, options: &SyncOptions) -> anyhow::Result<()> {
+    pub(crate) fn settle_after_death(&self, options: &SyncOptions) -> anyhow::Result<()> {
         self.target.disk().cancel_death();
         if !self.target.is_dead() {
             return Ok(());
@@ -396,6 +402,7 @@ impl World {
         self.network.set_weather(self.weather);
         self.target.disk().limit_space(None);
         self.target.disk().cancel_death();
+        self.target.disk().unplug(None);
         let damage = std::mem::take(&mut self.book.ledger().source_damage);
         for (path, content) in damage {
             self.source.disk().damage(&path, Some(content));
@@ -406,6 +413,11 @@ impl World {
 
     pub(crate) fn leftovers(&self) -> Vec<String> {
         leftovers(self)
+    }
+
+    /// Returns chance of its own.
+    pub(crate) fn fork_rng(&self) -> Rng {
+        self.rng.fork()
     }
 
     /// Returns a group that a client may use.
