@@ -6,6 +6,7 @@ import tempfile
 import exporter
 import forms
 import fuzzed
+import metrics
 import typed
 from scene import Scene
 
@@ -17,6 +18,7 @@ def main(program):
             typed.check_cycles(scene)
             forms.check(scene)
             exporter.check(scene)
+            metrics.check(scene)
             typed.check_baseline(scene)
             fuzzed.check(scene)
         finally:

@@ -11,6 +11,7 @@ pub mod docs_page;
 pub mod endpoints;
 mod error;
 pub mod h2_session;
+pub mod health_page;
 pub mod openapi;
 pub mod reader;
 pub mod schema;

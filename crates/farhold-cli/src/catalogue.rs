@@ -11,6 +11,7 @@ mod backup;
 mod dry_run;
 mod examples;
 mod job_options;
+mod job_runs;
 mod jobs;
 mod keys;
 mod node;
@@ -150,6 +151,7 @@ impl Catalogue {
             remotes::commands(),
             jobs::commands(),
             job_options::commands(),
+            job_runs::commands(),
             keys::commands(),
             backup::commands(),
             access::commands(),

@@ -14,6 +14,7 @@
 
 mod access_time;
 pub mod backup;
+mod census;
 mod chunk;
 mod chunk_repair;
 mod cleaning;
@@ -42,6 +43,7 @@ mod store;
 pub mod verify;
 
 pub use access_time::AccessTimeError;
+pub use census::{GroupCensus, SnapshotState};
 pub use chunk::Inserted;
 pub use client_log::MAX_CLIENT_LOG_BYTES;
 pub use content::{ArchiveContent, ContentError};

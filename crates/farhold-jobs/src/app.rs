@@ -12,11 +12,14 @@ use farhold_tasks::job_state::{JobKey, JobStateError, JobStates};
 use farhold_types::{Clock, Randomness};
 use jiff::tz::TimeZone;
 
+use crate::census::Census;
 use crate::certificate::ServerCertificate;
+use crate::health::Health;
 use crate::history::History;
 use crate::host::HostFiles;
 use crate::job_options::JobOptionsStore;
 use crate::job_runs::JobRuns;
+use crate::metrics::Metrics;
 use crate::notification_ways::NotificationWays;
 use crate::notifications::Notifications;
 use crate::open_backups::OpenBackups;
@@ -69,6 +72,12 @@ pub struct App {
     pub certificate: Arc<dyn ServerCertificate>,
     /// What the host says of itself.
     pub host: Arc<dyn HostFiles>,
+    /// How many snapshots the datastores have.
+    pub census: Census,
+    /// Whether the server is up and its loops move.
+    pub health: Health,
+    /// What metrics are made of.
+    pub metrics: Metrics,
     /// What the host and the datastores have been through.
     pub history: History,
     /// The latest lines of the server's own log.

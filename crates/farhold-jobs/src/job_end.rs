@@ -158,10 +158,38 @@ pub(crate) fn at_end(
     (Box::new(hook), of_worker)
 }
 
+/// Tells the run in the server's own log, with everything that it is about as fields of their own.
+fn log(ended: &JobEnded) {
+    let run = JobRun::of(ended);
+    let remote = ended.remote.as_ref().map(RemoteName::as_str);
+    let (kind, id, store, seconds) = (ended.kind().as_str(), ended.key.name(), ended.store.as_str(), run.seconds());
+    let (bytes, snapshots, behind) = (run.figures.bytes, run.figures.snapshots, run.figures.behind);
+    let (failures, retries) = (run.figures.failures, run.figures.retries);
+    let status = run.status.to_string();
+    tracing::info!(
+        kind,
+        job = id,
+        datastore = store,
+        remote,
+        seconds,
+        bytes,
+        snapshots,
+        behind,
+        failures,
+        retries,
+        status,
+        "job ended"
+    );
+}
+
 /// Does what is to be done after a run, the most important first. Blocking.
 fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
     if let Err(error) = lock.finish(&ended.upid, &ended.status, ended.ended) {
         context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
+    }
+    log(ended);
+    if let RunDetails::Gc(Some(status)) = &ended.details {
+        app.census.note_gc(&ended.store, status);
     }
     if !lock.is_left_over()
         && let Err(error) = app.job_runs.record(&ended.key, &JobRun::of(ended))

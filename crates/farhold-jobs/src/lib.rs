@@ -4,11 +4,13 @@
 
 mod active_operations;
 pub mod app;
+mod census;
 pub mod certificate;
 pub mod datastore_jobs;
 pub mod dry_run;
 pub mod encryption_keys;
 pub mod gc;
+mod health;
 pub mod history;
 pub mod host;
 pub mod job_end;
@@ -16,6 +18,7 @@ pub mod job_options;
 pub mod job_runs;
 mod job_turn;
 pub mod metric_probe;
+pub mod metrics;
 pub mod moves;
 pub mod namespace_walk;
 pub mod node_config;
@@ -54,9 +57,12 @@ pub mod verify;
 pub mod verify_job;
 
 pub use app::{App, NodeFacts};
+pub use census::{Census, CensusError, StoreCounts, keep_census};
 pub use certificate::{CertificateFacts, NoCertificate, ServerCertificate};
+pub use health::{Health, LoopWatch, Verdict};
 pub use history::History;
 pub use job_runs::{JobRun, JobRuns, JobRunsError, JobSummary, JobTotals, RunFigures};
+pub use metrics::Metrics;
 pub use notification_ways::{NotificationWays, NotifyError};
 pub use notifications::Notifications;
 pub use open_backups::{BackupNote, LeftBackup, OpenBackups, TidyError};

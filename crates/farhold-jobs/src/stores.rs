@@ -84,7 +84,7 @@ pub enum StoreAccessError {
 }
 
 /// Returns the configuration word of a maintenance type.
-const fn maintenance_word(kind: MaintenanceType) -> &'static str {
+pub(crate) const fn maintenance_word(kind: MaintenanceType) -> &'static str {
     match kind {
         MaintenanceType::ReadOnly => "read-only",
         MaintenanceType::Offline => "offline",

@@ -36,7 +36,8 @@ where
     T: Send + 'static,
     E: From<Crashed> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Crashed)?
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| Crashed)?
 }
 
 /// Runs the work of a task where blocking hurts nobody. `what` it is, for the log of a task whose thread crashed.
@@ -47,6 +48,7 @@ pub(crate) async fn in_background(
     what: &str,
     work: impl FnOnce() -> Result<(), TaskFailure> + Send + 'static,
 ) -> Result<(), TaskFailure> {
-    let ended = tokio::task::spawn_blocking(work).await;
+    let span = tracing::Span::current();
+    let ended = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
     ended.unwrap_or_else(|_| Err(TaskFailure::new(format!("{what} ended unexpectedly"))))
 }

@@ -149,6 +149,9 @@ impl TestServer {
             node: NodeFacts { name: "test".to_owned(), instance_id: "0123456789abcdef0123456789abcdef".to_owned() },
             certificate: Arc::new(NoCertificate),
             host: Arc::clone(&host) as Arc<dyn HostFiles>,
+            census: crate::Census::default(),
+            health: crate::Health::default(),
+            metrics: crate::Metrics::default(),
             history: History::new(at("lib/history")),
             server_log: Arc::default(),
             notification_ways: crate::NotificationWays {

@@ -19,6 +19,7 @@
 //!
 //! Source: `docs/spec/schedules-and-tasks.md` 6 to 9.
 
+mod counts;
 mod error;
 mod file_lock;
 mod filter;
@@ -32,6 +33,7 @@ pub mod rotation;
 mod task_list;
 mod worker;
 
+pub use counts::{EndedCounts, Outcome};
 pub use error::{TaskError, TaskFailure};
 pub use filter::{StatusKind, TaskFilter};
 pub use listing::{LogLine, LogPage, TaskItem, TaskPage, TaskStatusItem};

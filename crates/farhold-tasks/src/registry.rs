@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument as _;
 
+use crate::counts::EndedCounts;
 use crate::error::{TaskError, TaskFailure};
 use crate::filter::TaskFilter;
 use crate::listing::{LogPage, TaskItem, TaskPage, TaskStatusItem};
@@ -109,6 +111,7 @@ struct Inner {
 struct Workers {
     is_closed: bool,
     running: HashMap<Upid, RunningTask>,
+    ended: EndedCounts,
 }
 
 struct RunningTask {
@@ -218,13 +221,16 @@ impl TaskRegistry {
             let (context, end, tracked) = registry.inner.register(kind, authid, echo)?;
             let upid = context.upid().clone();
             let inner = Arc::clone(&registry.inner);
+            // Whatever is logged on the way belongs to the task.
+            let span = tracing::info_span!("task", %upid);
+            let of_end = span.clone();
             let supervised = async move {
                 let result = run(context.clone(), abort, worker).await;
-                let end_of_task = move || inner.finish(&context, &result, at_end, &end);
+                let end_of_task = move || of_end.in_scope(|| inner.finish(&context, &result, at_end, &end));
                 // Fails only if the runtime stops meanwhile; readers then find the task without result.
                 let _ = tokio::task::spawn_blocking(end_of_task).await;
             };
-            registry.inner.tracker.spawn_on(supervised, &runtime);
+            registry.inner.tracker.spawn_on(supervised.instrument(span), &runtime);
             drop(tracked);
             Ok(upid)
         };
@@ -278,6 +284,11 @@ impl TaskRegistry {
     /// Returns whether this registry runs the task now. Reads no file.
     pub fn runs_here(&self, upid: &Upid) -> bool {
         self.inner.workers().running.contains_key(upid)
+    }
+
+    /// Returns how many tasks of this registry have ended.
+    pub fn ended_counts(&self) -> EndedCounts {
+        self.inner.workers().ended.clone()
     }
 
     /// Returns the names of the tasks that this registry runs, in no particular order.
@@ -503,7 +514,11 @@ impl Inner {
             tracing::error!(%upid, %error, "cannot move an ended task to the archive");
         }
         context.log_writer().release();
-        self.workers().running.remove(upid);
+        {
+            let mut workers = self.workers();
+            workers.running.remove(upid);
+            workers.ended.add(upid.worker_type(), &status);
+        }
         end.send_replace(Some(status));
     }
 

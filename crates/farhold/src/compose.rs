@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farhold_access::{Access, AuthLog, Keys, SystemAccounts};
-use farhold_api::{Router, docs_page, endpoints};
+use farhold_api::{Router, docs_page, endpoints, health_page};
 use farhold_jobs::host::HostFiles;
 use farhold_jobs::job_options::JobOptionsStore;
 use farhold_jobs::traffic::TrafficControl;
@@ -174,6 +174,9 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         node: NodeFacts { name: parts.node, instance_id },
         certificate: Arc::clone(&certificate) as Arc<dyn ServerCertificate>,
         host: parts.host,
+        census: farhold_jobs::Census::default(),
+        health: farhold_jobs::Health::default(),
+        metrics: farhold_jobs::Metrics::default(),
         history: History::new(lib.join("farhold").join("history")),
         server_log: parts.server_log,
         traffic,
@@ -183,7 +186,8 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         randomness: parts.randomness,
     });
     let router = Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?;
-    let router = Arc::new(router.with_fallback(docs_page::fallback()));
+    let pages = health_page::fallback(app.health.clone(), docs_page::fallback());
+    let router = Arc::new(router.with_page("metrics", &["farhold", "metrics"]).with_fallback(pages));
     Ok(Composed { app, router, certificate, directories: parts.directories, housekeeping: parts.housekeeping })
 }
 

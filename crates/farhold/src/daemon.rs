@@ -5,22 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use farhold_jobs::App;
 use farhold_jobs::history::{SAMPLE_INTERVAL, Watch};
+use farhold_jobs::metrics::known_keys;
 use farhold_jobs::notifications::{Dispatcher, HostCourier, watch_stale_jobs};
 use farhold_jobs::plug_in::PlugInWatch;
 use farhold_jobs::scheduler::Scheduler;
+use farhold_jobs::{App, LoopWatch, keep_census};
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose::{Composed, Housekeeping};
+use crate::log::LogFormat;
 use crate::server::{MAX_CONNECTIONS, Server, ServerOptions, dispatch_to};
 use crate::system;
 
 /// How long requests and tasks may go on after the server was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest time between two samples that is still healthy: one takes seconds at most, even where datastores hang.
+const SAMPLING_LIMIT: Duration = Duration::from_secs(120);
+
+/// Longest time between two looks for notifications that is still healthy.
+const DISPATCHING_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long the start waits for the removal of what a killed server left.
 const TIDY_LIMIT: Duration = Duration::from_secs(5);
@@ -31,21 +39,40 @@ const FILES_FOR_WORK: u64 = 1024;
 /// Where PBS listens, and we without further wishes. Source: `docs/spec/wire-protocol.md` 1.1.
 pub const DEFAULT_LISTEN: &str = "[::]:8007";
 
-/// Reads the arguments of `server`: `--listen ADDRESS:PORT`, repeatable.
+/// Returns how lines of the log shall look: as the arguments say, else as the environment says. A word that is none is
+/// passed over here, since the log must be there before anybody can be told; [`parse_listen`] refuses it.
+pub fn log_format(arguments: &[String], environment: Option<&str>) -> LogFormat {
+    let given =
+        arguments.iter().enumerate().rev().find_map(|(at, argument)| match argument.strip_prefix("--log-format")? {
+            "" => arguments.get(at + 1).map(String::as_str),
+            text => text.strip_prefix('='),
+        });
+    given.or(environment).and_then(LogFormat::of).unwrap_or_default()
+}
+
+/// Reads the arguments of `server`: `--listen ADDRESS:PORT`, repeatable; `--log-format` is only checked.
 ///
 /// # Errors
-/// Another argument, or an address that is none.
+/// Another argument, an address that is none, or a format that is none.
 pub fn parse_listen(arguments: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
+        if let Some(text) = argument.strip_prefix("--log-format") {
+            let word = if text.is_empty() { rest.next().map(String::as_str) } else { text.strip_prefix('=') };
+            let word = word.unwrap_or_default();
+            LogFormat::of(word).with_context(|| format!("'{word}' is no log format; there are text and json"))?;
+            continue;
+        }
         let value = match argument.strip_prefix("--listen") {
             Some("") => rest.next().map(String::as_str),
             Some(text) => text.strip_prefix('='),
             None => None,
         };
         let Some(value) = value else {
-            bail!("unknown argument '{argument}' (usage: farhold [--root DIR] server [--listen ADDRESS:PORT]...)");
+            bail!(
+                "unknown argument '{argument}' (usage: farhold [--root DIR] server [--listen ADDRESS:PORT]... [--log-format text|json])"
+            );
         };
         addresses.push(value.parse().with_context(|| {
             format!("'{value}' is no address with a port; examples: {DEFAULT_LISTEN}, 192.0.2.7:8007")
@@ -63,8 +90,9 @@ async fn keep_house(app: Arc<App>, shutdown: CancellationToken) {
     tokio::join!(scheduler.run(shutdown.clone()), PlugInWatch::default().run(app, shutdown));
 }
 
-/// Stores how runs of jobs ended that ended with the server. Removes what backups left that it received when it was killed. What cannot be removed now is tried again at the
-/// next start; a datastore that does not answer delays no start for long.
+/// Stores how runs of jobs ended that ended with the server, and forgets those of jobs that are gone. Removes what backups
+/// left that it received when it was killed. What cannot be removed now is tried again at the next start; a datastore that
+/// does not answer delays no start for long.
 async fn tidy_up(app: &Arc<App>) {
     let app = Arc::clone(app);
     let tidying = tokio::task::spawn_blocking(move || {
@@ -77,14 +105,33 @@ async fn tidy_up(app: &Arc<App>) {
                 Err(error) => tracing::warn!("the unfinished backup {name} stays: {:#}", anyhow::Error::new(error)),
             }
         }
+        tidy_runs(&app);
     });
     if tokio::time::timeout(TIDY_LIMIT, tidying).await.is_err() {
         tracing::warn!("removing unfinished backups takes long and goes on beside other work");
     }
 }
 
+/// Forgets the runs of jobs that were removed while no server ran, or while they ran themselves.
+fn tidy_runs(app: &App) {
+    match known_keys(app) {
+        Ok(keys) => {
+            if let Err(error) = app.job_runs.forget_others(&keys) {
+                tracing::warn!("runs of removed jobs stay: {:#}", anyhow::Error::new(error));
+            }
+        }
+        Err(error) => tracing::warn!("runs of removed jobs stay: {:#}", anyhow::Error::new(error)),
+    }
+}
+
 /// Takes samples of the host and the datastores until `shutdown`. One that takes long delays the next.
 async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
+    let alive = app.health.watch("history", SAMPLING_LIMIT);
+    sample_until(&app, &shutdown, &alive).await;
+    alive.finish();
+}
+
+async fn sample_until(app: &Arc<App>, shutdown: &CancellationToken, alive: &LoopWatch) {
     let mut watch = Watch::default();
     let mut turns = tokio::time::interval(SAMPLE_INTERVAL);
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -93,8 +140,9 @@ async fn keep_history(app: Arc<App>, shutdown: CancellationToken) {
             _ = turns.tick() => {}
             () = shutdown.cancelled() => return,
         }
+        alive.beat();
         tokio::select! {
-            taken = watch.sample(&app) => {
+            taken = watch.sample(app) => {
                 if let Err(error) = taken {
                     tracing::warn!("a sample for the history was not taken: {error}");
                 }
@@ -122,6 +170,7 @@ pub struct Running {
     dispatching: JoinHandle<()>,
     watching: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    counting: JoinHandle<()>,
 }
 
 impl Running {
@@ -151,13 +200,27 @@ impl Running {
         let sampling = tokio::spawn(keep_history(Arc::clone(&composed.app), shutdown.clone()));
         let courier = HostCourier::new(Arc::clone(&composed.app));
         let dispatcher = Dispatcher::new(Arc::clone(&composed.app), Arc::new(courier));
-        let dispatching = tokio::spawn(dispatcher.run(shutdown.clone(), || {}));
+        let alive = composed.app.health.watch("notifications", DISPATCHING_LIMIT);
+        let dispatching = tokio::spawn(dispatcher.run(shutdown.clone(), move || alive.beat()));
         let watching = tokio::spawn(watch_stale_jobs(Arc::clone(&composed.app), shutdown.clone()));
         let housekeeping = match composed.housekeeping {
             Housekeeping::On => tokio::spawn(keep_house(Arc::clone(&composed.app), shutdown.clone())),
             Housekeeping::Off => tokio::spawn(async {}),
         };
-        Ok(Self { composed, addresses, fingerprint, shutdown, serving, sampling, dispatching, watching, housekeeping })
+        let counting = tokio::spawn(keep_census(Arc::clone(&composed.app), shutdown.clone()));
+        composed.app.health.serving();
+        Ok(Self {
+            composed,
+            addresses,
+            fingerprint,
+            shutdown,
+            serving,
+            sampling,
+            dispatching,
+            watching,
+            housekeeping,
+            counting,
+        })
     }
 
     /// Returns the addresses with their real ports.
@@ -177,17 +240,19 @@ impl Running {
 
     /// Stops listening, lets requests and tasks end for a while, then cuts the rest.
     pub async fn stop(self) {
+        self.composed.app.health.stopping();
         self.shutdown.cancel();
-        let (report, sessions, serving, sampling, dispatching, watching, housekeeping) = tokio::join!(
+        let (report, sessions, serving, sampling, dispatching, watching, housekeeping, counting) = tokio::join!(
             self.composed.app.tasks.shutdown(DRAIN_LIMIT),
             self.composed.router.shut_down(DRAIN_LIMIT),
             self.serving,
             self.sampling,
             self.dispatching,
             self.watching,
-            self.housekeeping
+            self.housekeeping,
+            self.counting
         );
-        drop((sessions, serving, sampling, dispatching, watching, housekeeping));
+        drop((sessions, serving, sampling, dispatching, watching, housekeeping, counting));
         if report.cut_off != 0 {
             tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
         }
@@ -235,11 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_log_format_counts_and_arguments_come_before_the_environment() {
+        let format = |arguments: &[&str], environment| {
+            let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            log_format(&arguments, environment)
+        };
+        assert_eq!(format(&["server"], None), LogFormat::Text);
+        assert_eq!(format(&["server"], Some("json")), LogFormat::Json);
+        assert_eq!(format(&["server"], Some("yaml")), LogFormat::Text);
+        assert_eq!(format(&["server", "--log-format=text"], Some("json")), LogFormat::Text);
+        assert_eq!(format(&["server", "--log-format=text", "--log-format", "json"], None), LogFormat::Json);
+    }
+
+    #[test]
     fn listen_may_be_repeated_and_has_a_default() {
         assert_eq!(listen(&[]).unwrap(), ["[::]:8007"]);
         assert_eq!(listen(&["--listen", "127.0.0.1:1", "--listen=[::1]:2"]).unwrap(), ["127.0.0.1:1", "[::1]:2"]);
         assert!(listen(&["--listen", "localhost"]).unwrap_err().contains("no address"));
         assert!(listen(&["--listen"]).is_err());
+        assert_eq!(listen(&["--log-format", "json", "--listen=[::1]:2", "--log-format=text"]).unwrap(), ["[::1]:2"]);
+        for wrong in [&["--log-format"][..], &["--log-format", "xml"], &["--log-format="]] {
+            assert!(listen(wrong).unwrap_err().contains("no log format"), "{wrong:?}");
+        }
         assert!(listen(&["8007"]).unwrap_err().contains("unknown argument"));
     }
 }

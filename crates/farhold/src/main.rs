@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use farhold::compose::{Composed, Parts, compose};
 use farhold::directories::{Directories, Surroundings};
+use farhold::log::LogFormat;
 use farhold::{client_program, daemon, demo, log};
 use farhold_api::endpoints;
 use farhold_cli::complete::COMPLETE_WORD;
@@ -31,7 +32,7 @@ const RUNTIME_STOP: Duration = Duration::from_secs(5);
 const OWN_WORDS: &[PassThrough] = &[
     PassThrough {
         word: "server",
-        usage: "[--listen ADDRESS:PORT]...",
+        usage: "[--listen ADDRESS:PORT]... [--log-format text|json]",
         summary: "Run the server until it is told to end; without --listen on port 8007 of all addresses.",
     },
     PassThrough {
@@ -77,7 +78,9 @@ fn run(program: &str, root: Option<PathBuf>, arguments: Vec<String>) -> anyhow::
     let is_server = arguments.first().is_some_and(|word| word == "server");
     let server_log = Arc::new(ServerLog::default());
     let level = std::env::var("PBS_LOG").ok();
-    log::start(level.as_deref(), if is_server { "info" } else { "warn" }, Arc::clone(&server_log));
+    let format = std::env::var("FARHOLD_LOG_FORMAT").ok();
+    let format = if is_server { daemon::log_format(&arguments, format.as_deref()) } else { LogFormat::default() };
+    log::start(level.as_deref(), if is_server { "info" } else { "warn" }, format, Arc::clone(&server_log));
     if program == client_program::REFERENCE_NAME {
         return block_on(run_client(program, arguments));
     }

@@ -74,6 +74,7 @@ pub struct Router<C: Context> {
     endpoints: Vec<Endpoint<C>>,
     tree: Tree,
     fallback: Option<Fallback>,
+    pages: Vec<(&'static str, &'static [&'static str])>,
     running: TaskTracker,
     cut: CancellationToken,
 }
@@ -86,12 +87,19 @@ impl<C: Context> Router<C> {
     pub fn new(context: Arc<C>, endpoints: Vec<Endpoint<C>>) -> Result<Self, DeclarationError> {
         let tree = Tree::new(endpoints.iter().map(|endpoint| &endpoint.declaration))?;
         let (running, cut) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Self { context, endpoints, tree, fallback: None, running, cut })
+        Ok(Self { context, endpoints, tree, fallback: None, pages: Vec::new(), running, cut })
     }
 
     /// Sets what answers GET requests outside of `/api2`; without it they get 404.
     pub fn with_fallback(mut self, fallback: Fallback) -> Self {
         self.fallback = Some(fallback);
+        self
+    }
+
+    /// Lets GET requests for `/<name>` be answered by the endpoint with these path components, with the same
+    /// credentials and permissions: for programs that expect a fixed place.
+    pub fn with_page(mut self, name: &'static str, endpoint: &'static [&'static str]) -> Self {
+        self.pages.push((name, endpoint));
         self
     }
 
@@ -171,6 +179,9 @@ impl<C: Context> Router<C> {
             },
             ["api2"] => plain(StatusCode::NOT_FOUND, "no such path"),
             _ if request.method() != Method::GET => plain(StatusCode::BAD_REQUEST, "only GET is allowed here"),
+            [name] if let Some((_, endpoint)) = self.pages.iter().find(|(page, _)| *page == name) => {
+                self.dispatch_api(Format::Json, endpoint, request, connection).await
+            }
             _ => match &self.fallback {
                 Some(fallback) => fallback(request).await,
                 None => plain(StatusCode::NOT_FOUND, "no such file"),

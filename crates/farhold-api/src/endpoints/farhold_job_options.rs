@@ -20,9 +20,10 @@ const SHORTEST_STALE: Duration = Duration::from_secs(60);
 /// Largest limit of staleness, ten years: more means never, and is most likely a slip.
 const LONGEST_STALE: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-const KINDS: &[&str] = &["sync", "prune", "verify", "gc"];
-const TYPE: Param = Param::required("type", ParamKind::Enumeration { values: KINDS, strict: true }, "Kind of the job");
-const ID: Param = Param::required(
+pub(super) const KINDS: &[&str] = &["sync", "prune", "verify", "gc"];
+pub(super) const TYPE: Param =
+    Param::required("type", ParamKind::Enumeration { values: KINDS, strict: true }, "Kind of the job");
+pub(super) const ID: Param = Param::required(
     "id",
     ParamKind::Text { min_length: 3, max_length: Some(32), check: Some(safe_id), hint: "<string>" },
     "Name of the job; for a garbage collection the datastore",

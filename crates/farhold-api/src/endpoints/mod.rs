@@ -23,6 +23,7 @@ mod config_verify;
 pub mod errors;
 mod farhold;
 mod farhold_job_options;
+mod farhold_metrics;
 mod farhold_probe;
 mod farhold_repair;
 mod farhold_sync;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(config_verify::endpoints());
     all.extend(farhold::endpoints());
     all.extend(farhold_job_options::endpoints());
+    all.extend(farhold_metrics::endpoints());
     all.extend(farhold_probe::endpoints());
     all.extend(farhold_repair::endpoints());
     all.extend(farhold_sync::endpoints());

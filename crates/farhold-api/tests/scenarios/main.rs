@@ -5,6 +5,7 @@ mod desk;
 mod downloads;
 mod job_options;
 mod jobs;
+mod metrics;
 mod permissions;
 mod remotes;
 mod removal;

@@ -64,6 +64,8 @@ pub(super) const EXAMPLES: &[Examples] = &[
     (&["garbage-collection", "start"], &["farhold garbage-collection start store1"]),
     (&["garbage-collection", "status"], &["farhold garbage-collection status store1"]),
     (&["help"], &["farhold help sync-job create"]),
+    (&["job-runs", "list"], &["farhold job-runs list"]),
+    (&["job-runs", "show"], &["farhold job-runs show sync in1 --limit 10"]),
     (&["job-options", "list"], &["farhold job-options list"]),
     (&["job-options", "show"], &["farhold job-options show sync in1"]),
     (

@@ -46,6 +46,10 @@ const STARTS_AT_ONCE: usize = 8;
 /// How long a scheduler that ends waits for starts that are being made.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
+/// Longest time between two turns of the loop that is still healthy: it turns each second, and a check of many jobs takes
+/// seconds.
+const ALIVE_LIMIT: Duration = Duration::from_secs(120);
+
 /// Starts a job; what the scheduler is given instead of the real jobs in tests.
 pub trait Starter: Send + Sync + 'static {
     /// Starts a job for an event of its schedule, without waiting for a run of the same job.
@@ -107,8 +111,10 @@ impl Scheduler {
     /// The first check is at the first full minute. A clock that jumps is followed: what counts is that the minute is
     /// another one.
     pub async fn run(&self, shutdown: CancellationToken) {
+        let alive = self.app.health.watch("scheduler", ALIVE_LIMIT);
         let mut minute = minute_of(self.app.clock.now());
         loop {
+            alive.beat();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -120,6 +126,7 @@ impl Scheduler {
                 self.check(now).await;
             }
         }
+        alive.finish();
         self.tracker.close();
         if tokio::time::timeout(END_LIMIT, self.tracker.wait()).await.is_err() {
             tracing::warn!("scheduled jobs were being started when the server stopped");
