@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use farhold_notify::{Event, Target};
+use farhold_notify::{DeliveryError, Event, Target};
 use farhold_tasks::TaskFailure;
 
 use crate::app::App;
-use crate::notification_ways::notify;
+use crate::notification_ways::{NotifyError, notify};
 
 /// Why an event did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Undelivered {
     pub reason: String,
     /// Whether another attempt makes no sense.
     pub is_permanent: bool,
+    /// Whether there is nobody who could be told: the target's users have no mail address, as root has none at first.
+    pub is_for_nobody: bool,
 }
 
 /// One attempt to deliver.
@@ -46,6 +48,7 @@ impl Courier for HostCourier {
         Box::pin(async move {
             notify(&app, &target, &event).await.map_err(|error| Undelivered {
                 is_permanent: error.is_permanent(),
+                is_for_nobody: matches!(error, NotifyError::Delivery(DeliveryError::NoRecipient)),
                 reason: TaskFailure::from_error(&error).text().to_owned(),
             })
         })

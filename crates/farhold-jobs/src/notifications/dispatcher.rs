@@ -228,7 +228,8 @@ async fn attempt(app: Arc<App>, courier: Arc<dyn Courier>, file: String) -> Ende
         Err(ended) => return ended,
     };
     let sent = timeout(ATTEMPT_LIMIT, courier.deliver(target, delivery.event.clone())).await;
-    let sent = sent.unwrap_or_else(|_| Err(Undelivered { reason: "it took too long".to_owned(), is_permanent: false }));
+    let too_long = || Undelivered { reason: "it took too long".to_owned(), is_permanent: false, is_for_nobody: false };
+    let sent = sent.unwrap_or_else(|_| Err(too_long()));
     let settle = move || settle(&app, &file, delivery, sent);
     tokio::task::spawn_blocking(settle).await.unwrap_or_else(|_| Outcome::Failed { failures: 1 }.into())
 }
@@ -282,10 +283,14 @@ fn target_of(app: &App, recipient: &Recipient) -> Result<Option<Target>, String>
 /// Leaves the file of a delivery as its attempt ended.
 fn settle(app: &App, file: &str, delivery: Delivery, sent: Result<(), Undelivered>) -> Ended {
     let (id, recipient) = (delivery.event.id, &delivery.recipient);
-    let Err(Undelivered { reason, is_permanent }) = sent else {
+    let Err(Undelivered { reason, is_permanent, is_for_nobody }) = sent else {
         tracing::debug!("notification {id} was delivered to {recipient}");
         return Ended { outcome: Outcome::Arrived, left: remove(app, file) };
     };
+    if is_for_nobody {
+        tracing::debug!("notification {id} is not delivered to {recipient}: {reason}");
+        return Ended { outcome: Outcome::Dropped, left: remove(app, file) };
+    }
     let failures = delivery.failures.saturating_add(1);
     if is_permanent || pause_after(failures).is_none() {
         tracing::error!("notification {id} was not delivered to {recipient} and is given up: {reason}");

@@ -59,7 +59,8 @@ impl Courier for Boy {
             if is_dead {
                 std::future::pending::<()>().await;
             }
-            let refused = |is_permanent| Undelivered { reason: "not at home".to_owned(), is_permanent };
+            let refused =
+                |is_permanent| Undelivered { reason: "not at home".to_owned(), is_permanent, is_for_nobody: false };
             match manner {
                 Manner::Takes => street.taken.lock().unwrap().push((target.name, event.id)),
                 Manner::Hangs => std::future::pending().await,
