@@ -204,6 +204,23 @@ mod tests {
         proptest::sample::select(vec![TimeZone::UTC, zone("Europe/Vienna"), zone("America/St_Johns")])
     }
 
+    #[test]
+    fn a_day_of_a_thousand_jobs_that_run_each_minute_misses_none_and_repeats_none() {
+        let minutely = event("minutely");
+        // Created at different seconds of the minute before.
+        let mut last: Vec<i64> = (0..1000).map(|job| MONDAY - 1 - job % 59).collect();
+        let mut runs = vec![0; last.len()];
+        for check in (MONDAY..MONDAY + DAY).step_by(60) {
+            for (last, runs) in last.iter_mut().zip(&mut runs) {
+                if let Due::Now { event } = due(&minutely, Some(Epoch(*last)), Epoch(check), &TimeZone::UTC) {
+                    assert_eq!(event.0, check, "the event of this minute");
+                    (*last, *runs) = (check, *runs + 1);
+                }
+            }
+        }
+        assert!(runs.iter().all(|runs| *runs == 1440), "{runs:?}");
+    }
+
     proptest! {
         /// However wrong clocks were, a job is silent for at most a day and one event more than its schedule says.
         #[test]
