@@ -44,7 +44,8 @@ pub(super) fn commands() -> Vec<Command> {
             "Mend a datastore from a copy and follow the task's log",
         )
         .positional(&["store"])
-        .output(Output::Task(TaskMode::Follow)),
+        .output(Output::Task(TaskMode::Follow))
+        .extension(),
         Command::call(
             &["datastore", "mount"],
             Method::POST,
