@@ -74,6 +74,10 @@ fn look(folder: &Path, state: &mut BTreeMap<PathBuf, (Option<Vec<u8>>, SystemTim
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        // Notes on who uses which datastore at the moment, a dry run too.
+        if path.ends_with("active-operations") {
+            continue;
+        }
         let content = metadata.is_file().then(|| fs::read(&path).unwrap());
         state.insert(path.clone(), (content, metadata.modified().unwrap()));
         // The 65,536 folders of chunks: none of them is there in `golden` without a chunk in it.
