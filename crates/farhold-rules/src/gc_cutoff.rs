@@ -45,15 +45,17 @@ pub enum ChunkFate {
 impl Cutoff {
     /// Returns the cut-off of a collection.
     ///
-    /// A writer that runs for longer than the cut-off moves it to [`WRITER_GAP_SECONDS`] before the writer's start.
+    /// A writer moves it to [`WRITER_GAP_SECONDS`] before its start, if that is earlier. The reference does so only if the
+    /// writer runs for longer than the cut-off. Then the gap is missing for one that runs for just as long: what it wrote
+    /// first goes if the clock of the file system is a little behind.
     pub fn new(facts: CutoffFacts) -> Self {
         // A writer that began in the future, as a clock that was set back since makes it look, has not used anything before
         // the present: the caller takes it for as old as the earliest time that the clock has shown since it began.
         let oldest_writer = facts.oldest_writer.map_or(facts.start, |oldest| oldest.min(facts.start));
         let by_age = facts.start.0.saturating_sub(facts.cutoff_seconds.max(0));
-        let is_extended = oldest_writer.0 < by_age;
-        let min_access = if is_extended { oldest_writer.0.saturating_sub(WRITER_GAP_SECONDS) } else { by_age };
-        Self { min_access: Epoch(min_access), oldest_writer, is_extended }
+        let spared = oldest_writer.0.saturating_sub(WRITER_GAP_SECONDS);
+        let is_extended = oldest_writer < facts.start && spared < by_age;
+        Self { min_access: Epoch(if is_extended { spared } else { by_age }), oldest_writer, is_extended }
     }
 
     /// Returns the first second of access that saves a chunk.
@@ -123,6 +125,10 @@ mod tests {
         assert_eq!(fate(writer, 375), ChunkFate::Pending);
         assert_eq!(fate(writer, 200), ChunkFate::Pending);
         assert_eq!(fate(writer, 75), ChunkFate::InUse);
+        // As old as the cut-off: its first chunks may bear the time of a clock that is a second behind.
+        assert_eq!(fate(minute(Some(60)), 61), ChunkFate::Pending);
+        assert_eq!(fate(minute(Some(30)), 330), ChunkFate::Pending);
+        assert_eq!(fate(minute(Some(30)), 331), ChunkFate::Removed);
     }
 
     proptest! {
