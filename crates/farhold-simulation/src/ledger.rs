@@ -69,7 +69,7 @@ pub struct Done {
     pub failed: u64,
     /// Snapshots that were pruned by rules.
     pub pruned: u64,
-    /// Groups that were moved.
+    /// Moves of groups that began.
     pub moves: u64,
 }
 
