@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use farhold_types::format_bytes;
 use handlebars::template::{HelperTemplate, Parameter, Template, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperResult, Output, RenderContext, RenderErrorReason, html_escape, no_escape,
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, html_escape,
+    no_escape,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -88,10 +89,9 @@ pub(crate) fn render(source: &str, data: &Value, escape: Escape, too_much: TooMu
     });
     // It would take values into the server's log.
     registry.unregister_helper("log");
-    registry.register_helper("url-encode", Box::new(url_encode));
-    registry.register_helper("escape", Box::new(escape_text));
-    registry.register_helper("json", Box::new(json));
-    registry.register_helper("human-bytes", Box::new(human_bytes));
+    for helper in HELPERS {
+        registry.register_helper(helper.name, Box::new(helper));
+    }
     registry.register_template("it", template);
     let mut output = Bounded { text: Vec::new(), is_full: false };
     let rendered = registry.render_to_write("it", data, &mut output);
@@ -122,9 +122,9 @@ fn check(template: &Template, depth: usize, loops: usize) -> Result<(), Template
     for element in &template.elements {
         match element {
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
-            TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => check_call(helper)?,
+            TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => check_call(helper, 0)?,
             TemplateElement::HelperBlock(helper) => {
-                check_call(helper)?;
+                check_call(helper, 0)?;
                 let repeats = usize::from(helper.name.as_name() == Some("each"));
                 for inner in [&helper.template, &helper.inverse].into_iter().flatten() {
                     check(inner, depth + 1, loops + repeats)?;
@@ -136,11 +136,12 @@ fn check(template: &Template, depth: usize, loops: usize) -> Result<(), Template
     Ok(())
 }
 
-fn check_call(helper: &HelperTemplate) -> Result<(), TemplateFault> {
+/// Checks a call of a helper. `depth`: calls around it, whose parameter it is.
+fn check_call(helper: &HelperTemplate, depth: usize) -> Result<(), TemplateFault> {
     std::iter::once(&helper.name)
         .chain(&helper.params)
         .chain(helper.hash.values())
-        .try_for_each(|parameter| check_parameter(parameter, 0))
+        .try_for_each(|parameter| check_parameter(parameter, depth))
 }
 
 fn check_parameter(parameter: &Parameter, depth: usize) -> Result<(), TemplateFault> {
@@ -149,8 +150,7 @@ fn check_parameter(parameter: &Parameter, depth: usize) -> Result<(), TemplateFa
     }
     let Parameter::Subexpression(expression) = parameter else { return Ok(()) };
     let TemplateElement::Expression(helper) = expression.as_element() else { return Ok(()) };
-    let inner = std::iter::once(&helper.name).chain(&helper.params).chain(helper.hash.values());
-    inner.into_iter().try_for_each(|parameter| check_parameter(parameter, depth + 1))
+    check_call(helper, depth + 1)
 }
 
 /// Takes output until it is full.
@@ -176,9 +176,33 @@ impl Write for Bounded {
     }
 }
 
-fn first<'h>(helper: &'h Helper<'_>, name: &'static str) -> Result<&'h Value, RenderErrorReason> {
-    helper.param(0).map(|parameter| parameter.value()).ok_or(RenderErrorReason::ParamNotFoundForIndex(name, 0))
+/// A helper that makes a text of one value.
+struct HelperOfOne {
+    name: &'static str,
+    words_of: fn(&Value) -> String,
 }
+
+impl HelperDef for HelperOfOne {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let value = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex(self.name, 0))?;
+        Ok(out.write(&(self.words_of)(value.value()))?)
+    }
+}
+
+/// Our own helpers.
+const HELPERS: [HelperOfOne; 4] = [
+    HelperOfOne { name: "url-encode", words_of: url_encode },
+    HelperOfOne { name: "escape", words_of: escape_text },
+    HelperOfOne { name: "json", words_of: Value::to_string },
+    HelperOfOne { name: "human-bytes", words_of: human_bytes },
+];
 
 /// Returns a value as an expression shows it.
 fn text(value: &Value) -> String {
@@ -189,52 +213,20 @@ fn text(value: &Value) -> String {
     }
 }
 
-type Scope<'reg, 'rc> = RenderContext<'reg, 'rc>;
-
 /// `{{url-encode value}}`: the value as a part of a URL.
-fn url_encode(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut Scope<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    Ok(out.write(&utf8_percent_encode(&text(first(helper, "url-encode")?), &URL_TEXT).to_string())?)
+fn url_encode(value: &Value) -> String {
+    utf8_percent_encode(&text(value), &URL_TEXT).to_string()
 }
 
 /// `{{escape value}}`: the value as the inside of a JSON text.
-fn escape_text(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut Scope<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let quoted = Value::from(text(first(helper, "escape")?)).to_string();
-    Ok(out.write(&quoted[1..quoted.len() - 1])?)
-}
-
-/// `{{json value}}`: the value as JSON.
-fn json(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut Scope<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    Ok(out.write(&first(helper, "json")?.to_string())?)
+fn escape_text(value: &Value) -> String {
+    let quoted = Value::from(text(value)).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// `{{human-bytes value}}`: a number of bytes as people read it.
-fn human_bytes(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut Scope<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let value = first(helper, "human-bytes")?;
-    Ok(out.write(&value.as_u64().map_or_else(|| text(value), format_bytes))?)
+fn human_bytes(value: &Value) -> String {
+    value.as_u64().map_or_else(|| text(value), format_bytes)
 }
 
 #[cfg(test)]
