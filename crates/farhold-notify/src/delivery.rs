@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::engine::TemplateFault;
 use crate::event::Event;
 use crate::target::{Target, TargetKind};
-use crate::words::Rendered;
+use crate::words::{Rendered, one_line};
 use crate::{mail, sendmail, smtp, web};
 
 /// Returns the address of a user's mail.
@@ -212,6 +212,5 @@ pub async fn deliver(target: &Target, event: &Event, words: &Rendered, outside: 
 
 /// Returns what a peer or program said, as a short line that is safe to show.
 pub(crate) fn shown(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty()).collect();
-    words.join(" ").chars().take(200).collect()
+    one_line(text).chars().take(200).collect()
 }

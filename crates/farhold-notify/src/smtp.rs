@@ -52,7 +52,7 @@ pub(crate) async fn send(server: &Server<'_>, mail: &Mail, outside: &Outside) ->
 }
 
 async fn converse(server: &Server<'_>, mail: &Mail, outside: &Outside) -> Result<(), DeliveryError> {
-    let bare = server.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(server.host);
+    let bare = tls::bare(server.host);
     let stream = outside.dialer.dial(bare, server.port, STEP).await.map_err(DeliveryError::Dial)?;
     let stream: Box<dyn ByteStream> = Box::new(Patient::new(stream, STEP));
     let stream = match server.encryption {

@@ -24,6 +24,11 @@ pub(crate) async fn authorities(trust: &Trust) -> Vec<CertificateDer<'static>> {
     }
 }
 
+/// Returns a host without the brackets that an IPv6 address has in a URL.
+pub(crate) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// Sets up TLS on a stream to `host`, a name or an address without brackets.
 pub(crate) async fn connect(
     stream: Box<dyn ByteStream>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use farhold_client::{ByteStream, TcpDialer};
+use farhold_client::{ByteStream, DEFAULT_USER_AGENT, TcpDialer};
 use farhold_types::Secret;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
@@ -38,7 +38,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Longest URL, in bytes; servers take less.
 const MAX_URL_BYTES: usize = 16 * 1024;
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("farhold/", env!("CARGO_PKG_VERSION")));
+const AGENT: HeaderValue = HeaderValue::from_static(DEFAULT_USER_AGENT);
 /// Headers that say how the request is sent, which is not for a template to say.
 const OURS: [HeaderName; 7] = [
     HOST,
@@ -170,9 +170,8 @@ impl Place {
             None => (None, authority),
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(DeliveryError::Url)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Ok(Self {
-            host: bare.to_owned(),
+            host: tls::bare(host).to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
             is_https,
             authority: authority.to_owned(),

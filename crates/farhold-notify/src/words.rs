@@ -123,10 +123,15 @@ fn read(path: &std::path::Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Returns a text as one line without control characters, at most [`MAX_TITLE_BYTES`] long.
-fn line(text: &str) -> String {
+/// Returns a text as one line: its words without control characters, one blank between them.
+pub(crate) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty()).collect();
-    let mut line = words.join(" ");
+    words.join(" ")
+}
+
+/// Returns a text as one line, at most [`MAX_TITLE_BYTES`] long.
+fn line(text: &str) -> String {
+    let mut line = one_line(text);
     if MAX_TITLE_BYTES < line.len() {
         line.truncate(line.floor_char_boundary(MAX_TITLE_BYTES));
         line.push('…');
