@@ -12,17 +12,16 @@ use farhold_notify::{
 };
 use farhold_settings::{SettingsError, UserEntry};
 use farhold_types::Userid;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use thiserror::Error;
 
 use crate::app::App;
 use crate::host::full_name;
+use crate::notifications::HostNames;
 use crate::task_work::{self, Crashed};
 
 /// The mail program of a host. Source: `docs/spec/schedules-and-tasks.md` 10.2.
 pub const MAIL_PROGRAM: &str = "/usr/sbin/sendmail";
-/// Port of the web interface that links lead to. Source: `docs/spec/schedules-and-tasks.md` 10.1.
-const PORT: u16 = 8007;
 
 /// The ways out, as far as they never change.
 pub struct NotificationWays {
@@ -140,16 +139,8 @@ pub async fn notify_of_test(app: &Arc<App>, name: &str) -> Result<(), NotifyErro
 }
 
 fn test_event(app: &App, target: &str) -> Event {
-    let fqdn = full_name(&*app.host, &app.node.name);
-    let data: Map<String, Value> = [
-        ("hostname", json!(app.node.name)),
-        ("base-url", json!(format!("https://{fqdn}:{PORT}"))),
-        ("fqdn", json!(fqdn)),
-        ("target", json!(target)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into_iter()
-    .collect();
+    let mut data = HostNames::of(app).data();
+    data.insert("target".to_owned(), json!(target));
     Event {
         id: EventId::random(&*app.randomness),
         severity: Severity::Info,

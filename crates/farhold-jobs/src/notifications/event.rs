@@ -83,13 +83,9 @@ fn shortened(names: &[String]) -> Vec<String> {
 }
 
 fn data(names: &HostNames, store: &DatastoreName) -> Map<String, Value> {
-    let base = [
-        ("hostname", names.hostname.clone()),
-        ("fqdn", names.fqdn.clone()),
-        ("base-url", names.base_url()),
-        ("datastore", store.to_string()),
-    ];
-    base.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))).collect()
+    let mut data = names.data();
+    data.insert("datastore".to_owned(), json!(store.as_str()));
+    data
 }
 
 fn fields(

@@ -1,5 +1,7 @@
 //! What this host is called in notifications.
 
+use serde_json::{Map, Value, json};
+
 use crate::app::App;
 use crate::host::full_name;
 
@@ -8,7 +10,7 @@ const PORT: u16 = 8007;
 
 /// Names of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HostNames {
+pub(crate) struct HostNames {
     /// Up to the first dot.
     pub(super) hostname: String,
     /// With its domain, if one is known.
@@ -17,12 +19,14 @@ pub(super) struct HostNames {
 
 impl HostNames {
     /// Returns those of the server's host. Blocking.
-    pub(super) fn of(app: &App) -> Self {
+    pub(crate) fn of(app: &App) -> Self {
         Self { hostname: app.node.name.clone(), fqdn: full_name(&*app.host, &app.node.name) }
     }
 
-    /// Returns where links into the web interface begin.
-    pub(super) fn base_url(&self) -> String {
-        format!("https://{}:{PORT}", self.fqdn)
+    /// Returns what the template of every event may say: the names, and where links into the web interface begin.
+    pub(crate) fn data(&self) -> Map<String, Value> {
+        let base_url = format!("https://{}:{PORT}", self.fqdn);
+        let data = [("hostname", json!(self.hostname)), ("fqdn", json!(self.fqdn)), ("base-url", json!(base_url))];
+        data.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

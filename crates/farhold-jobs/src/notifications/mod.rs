@@ -45,6 +45,7 @@ pub(crate) use after_run::tell;
 pub use courier::{Attempt, Courier, HostCourier, Undelivered};
 pub use delivery::{PingOutcome, Recipient};
 pub use dispatcher::Dispatcher;
+pub(crate) use host_names::HostNames;
 pub use stale_jobs::{check_stale_jobs, watch_stale_jobs};
 
 use delivery::{Delivery, lane_of};
