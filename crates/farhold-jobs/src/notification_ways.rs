@@ -150,3 +150,68 @@ fn test_event(app: &App, target: &str) -> Event {
         data,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use farhold_settings::{SettingsError, UserConfig};
+
+    use super::*;
+    use crate::testing::TestServer;
+
+    /// Returns a server whose mail program keeps what it gets.
+    fn server() -> TestServer {
+        let server = TestServer::new();
+        let program = server.folder().join("sendmail");
+        fs::write(&program, "#!/bin/sh\nhere=$(dirname \"$0\")\necho \"$@\" > \"$here/args\"\ncat > \"$here/mail\"\n")
+            .unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        server
+    }
+
+    fn give_address(server: &TestServer, email: &str) {
+        let user = UserConfig { email: Some(email.to_owned()), ..UserConfig::new("root@pam".parse().unwrap()) };
+        let change = |users: &mut farhold_settings::Entries<_>| {
+            users.remove("root@pam");
+            users.insert(UserEntry::User(user))
+        };
+        server.app.settings.users().edit::<_, SettingsError>(None, change).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_test_reaches_the_address_that_the_user_has_now_in_the_administrators_words() {
+        let server = server();
+        let read = |name: &str| fs::read_to_string(server.folder().join(name)).unwrap();
+        let error = notify_of_test(&server.app, "mail-to-root").await.unwrap_err();
+        assert!(matches!(error, NotifyError::Delivery(DeliveryError::NoRecipient)) && error.is_permanent());
+        give_address(&server, "boss@example.org");
+        server.host.set("/etc/hosts", "127.0.1.1 test.example test\n");
+        notify_of_test(&server.app, "mail-to-root").await.unwrap();
+        assert_eq!(read("args"), "-i -f root -- boss@example.org\n");
+        // Long lines are wrapped on their way.
+        let mail = read("mail").replace("=\n", "");
+        assert!(mail.contains("Subject: Test of a notification target\n"), "{mail}");
+        assert!(mail.contains("From: \"Farhold - test\" <root@test.example>\n"), "{mail}");
+        assert!(mail.contains("'mail-to-root'") && mail.contains("https://test.example:8007"), "{mail}");
+        let templates = &server.app.notification_ways.templates;
+        fs::create_dir_all(templates).unwrap();
+        fs::write(templates.join("test-subject.txt.hbs"), "Hello {{target}}").unwrap();
+        notify_of_test(&server.app, "mail-to-root").await.unwrap();
+        assert!(read("mail").contains("Subject: Hello mail-to-root\n"), "{}", read("mail"));
+    }
+
+    #[tokio::test]
+    async fn a_test_of_what_is_no_target_or_cannot_be_used_says_so() {
+        let server = server();
+        for name in ["nosuch", "default-matcher"] {
+            let error = notify_of_test(&server.app, name).await.unwrap_err();
+            assert!(matches!(error, NotifyError::Unknown { .. }), "{error:?}");
+        }
+        let text = "gotify: phone\n\tserver https://gotify.example\n";
+        fs::write(server.folder().join("etc/notifications.cfg"), text).unwrap();
+        let error = notify_of_test(&server.app, "phone").await.unwrap_err();
+        assert!(matches!(error, NotifyError::Unusable(_)), "{error:?}");
+    }
+}
