@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use farhold_datastore::GcStatus;
 use farhold_format::task_log::TaskStatus;
 use farhold_notify::{Event, EventId, Severity};
+use farhold_rules::staleness::StaleNews;
 use farhold_rules::time_span::TimeSpan;
 use farhold_types::{DatastoreName, Epoch, JobKind};
 use serde_json::{Map, Value, json};
@@ -141,27 +142,20 @@ pub(super) struct StaleJob {
     pub(super) last_error: Option<String>,
 }
 
-/// Whether a job is without success for too long, or not any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Staleness {
-    Stale,
-    Healthy,
-}
-
 /// Returns the event of a job that has become stale, or healthy again.
-pub(super) fn of_staleness(job: &StaleJob, staleness: Staleness, id: EventId, now: Epoch, names: &HostNames) -> Event {
+pub(super) fn of_staleness(job: &StaleJob, news: StaleNews, id: EventId, now: Epoch, names: &HostNames) -> Event {
     let mut data = data(names, &job.store);
     data.insert("job-id".to_owned(), json!(job.name));
     data.insert("job-kind".to_owned(), json!(job.kind.as_str()));
     data.insert("stale-after".to_owned(), json!(job.limit.to_string()));
     data.extend(job.last_success.map(|at| ("last-success".to_owned(), json!(at.to_string()))));
-    let (severity, template) = match staleness {
-        Staleness::Stale => {
+    let (severity, template) = match news {
+        StaleNews::Stale => {
             let error = job.last_error.as_deref().map(truncated);
             data.extend(error.map(|error| ("last-error".to_owned(), json!(error))));
             (Severity::Error, "job-stale")
         }
-        Staleness::Healthy => (Severity::Notice, "job-healthy"),
+        StaleNews::Healthy => (Severity::Notice, "job-healthy"),
     };
     let fields = fields(names, &job.store, job.kind, &job.name, template);
     Event { id, severity, timestamp: now, fields, template: template.to_owned(), data }
@@ -290,14 +284,14 @@ mod tests {
             last_error: Some("no route".to_owned()),
         };
         let id = Event::from_json(RECORDED.lines().next().unwrap().as_bytes()).unwrap().id;
-        let stale = of_staleness(&job, Staleness::Stale, id, Epoch(100_000), &names());
+        let stale = of_staleness(&job, StaleNews::Stale, id, Epoch(100_000), &names());
         assert_eq!((stale.template.as_str(), stale.severity), ("job-stale", Severity::Error));
         assert_eq!(
             (&stale.data["stale-after"], &stale.data["last-success"]),
             (&json!("1d 2h"), &json!("1970-01-01T00:00:00Z"))
         );
         assert_eq!((stale.fields["type"].as_str(), stale.fields["job-id"].as_str()), ("job-stale", "s-1"));
-        let healthy = of_staleness(&job, Staleness::Healthy, id, Epoch(100_000), &names());
+        let healthy = of_staleness(&job, StaleNews::Healthy, id, Epoch(100_000), &names());
         assert_eq!((healthy.template.as_str(), healthy.severity), ("job-healthy", Severity::Notice));
         assert!(!healthy.data.contains_key("last-error") && stale.data["last-error"] == "no route");
     }

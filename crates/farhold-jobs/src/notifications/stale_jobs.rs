@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_notify::EventId;
-use farhold_rules::staleness::{StaleFacts, StaleNews, StaleWatch, look};
+use farhold_rules::staleness::{StaleFacts, StaleWatch, look};
 use farhold_rules::time_span::TimeSpan;
 use farhold_settings::SettingsError;
 use farhold_tasks::TaskFailure;
@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::after_run::{TellError, Worth, queue};
-use super::event::{StaleJob, Staleness, of_staleness};
+use super::event::{StaleJob, of_staleness};
 use super::host_names::HostNames;
 use crate::app::App;
 use crate::job_options::JobOptionsError;
@@ -171,11 +171,7 @@ fn look_at(
         };
         let limit = TimeSpan(limit);
         let job = StaleJob { kind, name: name.to_owned(), store: store.clone(), limit, last_success, last_error };
-        let staleness = match news {
-            StaleNews::Stale => Staleness::Stale,
-            StaleNews::Healthy => Staleness::Healthy,
-        };
-        let event = of_staleness(&job, staleness, EventId::random(&*app.randomness), now, &HostNames::of(app));
+        let event = of_staleness(&job, news, EventId::random(&*app.randomness), now, &HostNames::of(app));
         queue(app, &store, kind, Worth::Staleness, event, now)?;
     }
     Ok(Some((watch.into(), news.is_some())))
