@@ -3,6 +3,7 @@
 //! What is remembered about each job outlives the server. It is stored after the news was queued, so that a server that
 //! is killed in between tells twice rather than never.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use farhold_notify::EventId;
 use farhold_rules::staleness::{StaleFacts, StaleWatch, look};
 use farhold_rules::time_span::TimeSpan;
-use farhold_settings::SettingsError;
+use farhold_settings::{
+    ConfigStore, Datastores, Document, Entries, PruneJobs, Settings, SettingsError, SyncJobs, VerifyJobs,
+};
 use farhold_tasks::TaskFailure;
 use farhold_tasks::job_state::{JobKey, JobState, JobStateError, RunState};
 use farhold_types::{DatastoreName, Epoch, JobKind};
@@ -116,9 +119,10 @@ fn check(app: &App) -> Result<(), StaleCheckError> {
         memory.extend(before.get(&key).map(|watch| (key.clone(), *watch)));
     }
     let mut is_stored = memory == before;
+    let places = JobPlaces::of(&app.settings);
     for (kind, name, limit) in watched {
         let key = memory_key(kind, &name);
-        let looked = look_at(app, kind, &name, limit, memory.get(&key).copied());
+        let looked = look_at(app, &places, kind, &name, limit, memory.get(&key).copied());
         match looked {
             Ok(Some((watch, is_news))) => {
                 is_stored &= memory.insert(key, watch) == Some(watch);
@@ -141,12 +145,13 @@ fn check(app: &App) -> Result<(), StaleCheckError> {
 /// Returns what is to be remembered about a job, and whether something was queued; `None` if there is no such job.
 fn look_at(
     app: &App,
+    places: &JobPlaces<'_>,
     kind: JobKind,
     name: &str,
     limit: Duration,
     before: Option<Remembered>,
 ) -> Result<Option<(Remembered, bool)>, StaleCheckError> {
-    let Some(store) = store_of(app, kind, name)? else { return Ok(None) };
+    let Some(store) = places.store_of(kind, name)? else { return Ok(None) };
     let key = JobKey::new(kind.job_type(), name)?;
     let now = app.clock.now();
     let state = app.job_states.read(&key, now, &app.tasks)?;
@@ -177,17 +182,42 @@ fn look_at(
     Ok(Some((watch.into(), news.is_some())))
 }
 
-/// Returns the datastore of a configured job; `None` if there is no such job.
-fn store_of(app: &App, kind: JobKind, name: &str) -> Result<Option<DatastoreName>, SettingsError> {
-    let settings = &app.settings;
-    Ok(match kind {
-        JobKind::Sync => settings.sync_jobs().load()?.entries.get(name)?.map(|job| job.store.clone()),
-        JobKind::Prune => settings.prune_jobs().load()?.entries.get(name)?.map(|job| job.store.clone()),
-        JobKind::Verify => settings.verify_jobs().load()?.entries.get(name)?.map(|job| job.store.clone()),
-        JobKind::Gc => settings.datastores().load()?.entries.get(name)?.map(|store| store.name.clone()),
-    })
+/// Where configured jobs work. Each file is read once, however many of its jobs are asked for; one that cannot be read
+/// is tried again with the next job.
+struct JobPlaces<'s> {
+    settings: &'s Settings,
+    sync: OnceCell<Entries<SyncJobs>>,
+    prune: OnceCell<Entries<PruneJobs>>,
+    verify: OnceCell<Entries<VerifyJobs>>,
+    gc: OnceCell<Entries<Datastores>>,
 }
 
+impl<'s> JobPlaces<'s> {
+    fn of(settings: &'s Settings) -> Self {
+        let (sync, prune, verify, gc) = Default::default();
+        Self { settings, sync, prune, verify, gc }
+    }
+
+    /// Returns the datastore of a configured job; `None` if there is no such job.
+    fn store_of(&self, kind: JobKind, name: &str) -> Result<Option<DatastoreName>, SettingsError> {
+        let Self { settings, sync, prune, verify, gc } = self;
+        Ok(match kind {
+            JobKind::Sync => once(sync, &settings.sync_jobs())?.get(name)?.map(|job| job.store.clone()),
+            JobKind::Prune => once(prune, &settings.prune_jobs())?.get(name)?.map(|job| job.store.clone()),
+            JobKind::Verify => once(verify, &settings.verify_jobs())?.get(name)?.map(|job| job.store.clone()),
+            JobKind::Gc => once(gc, &settings.datastores())?.get(name)?.map(|store| store.name.clone()),
+        })
+    }
+}
+
+/// Returns the content of a file, read when it is asked for first.
+fn once<'c, D: Document>(cell: &'c OnceCell<D>, file: &ConfigStore<D>) -> Result<&'c D, SettingsError> {
+    if let Some(content) = cell.get() {
+        return Ok(content);
+    }
+    let content = file.load()?.entries;
+    Ok(cell.get_or_init(|| content))
+}
 fn memory_key(kind: JobKind, name: &str) -> String {
     format!("{kind}/{name}")
 }
