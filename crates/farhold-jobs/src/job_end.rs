@@ -159,8 +159,7 @@ pub(crate) fn at_end(
 }
 
 /// Tells the run in the server's own log, with everything that it is about as fields of their own.
-fn log(ended: &JobEnded) {
-    let run = JobRun::of(ended);
+fn log(ended: &JobEnded, run: &JobRun) {
     let remote = ended.remote.as_ref().map(RemoteName::as_str);
     let (kind, id, store, seconds) = (ended.kind().as_str(), ended.key.name(), ended.store.as_str(), run.seconds());
     let (bytes, snapshots, behind) = (run.figures.bytes, run.figures.snapshots, run.figures.behind);
@@ -187,12 +186,13 @@ fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
     if let Err(error) = lock.finish(&ended.upid, &ended.status, ended.ended) {
         context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
     }
-    log(ended);
+    let run = JobRun::of(ended);
+    log(ended, &run);
     if let RunDetails::Gc(Some(status)) = &ended.details {
         app.census.note_gc(&ended.store, status);
     }
     if !lock.is_left_over()
-        && let Err(error) = app.job_runs.record(&ended.key, &JobRun::of(ended))
+        && let Err(error) = app.job_runs.record(&ended.key, &run)
     {
         context.warn(&format!("failed to keep the figures of the run: {}", TaskFailure::from_error(&error)));
     }
