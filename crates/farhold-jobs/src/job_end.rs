@@ -105,6 +105,11 @@ impl JobEnded {
     pub const fn kind(&self) -> JobKind {
         self.details.kind()
     }
+
+    /// Returns whether it is a verify job that somebody asked to stop: it has neither succeeded nor failed.
+    pub const fn is_called_off(&self) -> bool {
+        matches!(&self.details, RunDetails::Verify(findings) if findings.is_aborted)
+    }
 }
 
 /// Where the worker of a job leaves the details of its run. Cheap to clone.

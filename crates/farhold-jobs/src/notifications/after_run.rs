@@ -10,7 +10,7 @@ use super::event::{error_of, of_ping, of_run};
 use super::host_names::HostNames;
 use super::{PingOutcome, QueueError, Recipient};
 use crate::app::App;
-use crate::job_end::{JobEnded, RunDetails};
+use crate::job_end::JobEnded;
 
 /// Why nobody will be told of something.
 #[derive(Debug, Error)]
@@ -106,10 +106,9 @@ pub(super) fn queue(
     Ok(Some(id))
 }
 
-/// Queues the call of the address that the job pings after such a run, if it has one. A verify job that somebody asked
-/// to stop has neither succeeded nor failed.
+/// Queues the call of the address that the job pings after such a run, if it has one.
 fn ping(app: &App, ended: &JobEnded) -> Result<(), TellError> {
-    if matches!(&ended.details, RunDetails::Verify(findings) if findings.is_aborted) {
+    if ended.is_called_off() {
         return Ok(());
     }
     let options = app.job_options.of(&ended.key);

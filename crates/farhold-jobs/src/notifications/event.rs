@@ -25,7 +25,7 @@ const MAX_ERROR_BYTES: usize = 16 * 1024;
 ///
 /// Which namespaces and groups of a sync failed stands in its error.
 pub(super) fn of_run(ended: &JobEnded, id: EventId, names: &HostNames) -> Option<Event> {
-    if matches!(&ended.details, RunDetails::Verify(findings) if findings.is_aborted) {
+    if ended.is_called_off() {
         return None;
     }
     let kind = ended.kind();
