@@ -82,7 +82,6 @@ pub enum JobOptionsError {
 /// The stored options; cheap to clone.
 #[derive(Clone)]
 pub struct JobOptionsStore {
-    directory: Arc<PathBuf>,
     files: ConfigDir,
 }
 
@@ -100,7 +99,7 @@ pub struct OptionsOfJob {
 impl JobOptionsStore {
     /// Returns the options that are kept in `directory`, which is made when it is needed.
     pub fn new(directory: PathBuf, randomness: Arc<dyn Randomness>) -> Self {
-        Self { files: ConfigDir::new(directory.clone(), randomness), directory: Arc::new(directory) }
+        Self { files: ConfigDir::new(directory, randomness) }
     }
 
     /// Returns the options of a job. If they cannot be read they count as not set, and the server's log says so: a run
@@ -180,7 +179,7 @@ impl JobOptionsStore {
     }
 
     fn lock(&self) -> Result<ConfigLock, SettingsError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&*self.directory);
+        let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(self.files.path());
         made.map_err(|source| SettingsError::Io { file: FILE.to_owned(), action: "make the folder of", source })?;
         self.files.lock(LOCK)
     }
@@ -233,17 +232,20 @@ pub struct JobSeen {
     pub key: JobKey,
     /// Its kind.
     pub kind: JobKind,
-    /// Whether the options may be changed. Who may not is not told whole ping addresses either.
-    pub may_change: bool,
     /// Whether snapshots come to this server.
     pub pulls: bool,
     /// Whether it talks to a remote.
     pub has_remote: bool,
-    /// Why not, if they may not be changed.
+    /// Why the options may not be changed, if so.
     denied: Option<Box<JobOptionsError>>,
 }
 
 impl JobSeen {
+    /// Returns whether the options may be changed. Who may not is not told whole ping addresses either.
+    pub const fn may_change(&self) -> bool {
+        self.denied.is_none()
+    }
+
     /// Checks whether the options may be changed.
     ///
     /// # Errors
@@ -293,7 +295,7 @@ pub fn look_up(
             acl.require_all(caller, &path, Privileges::DATASTORE_MODIFY).err().map(Into::into)
         }
     };
-    Ok(JobSeen { key, kind, may_change: denied.is_none(), pulls, has_remote, denied: denied.map(Box::new) })
+    Ok(JobSeen { key, kind, pulls, has_remote, denied: denied.map(Box::new) })
 }
 
 /// Returns why the options of a prune or verify job may not be changed.
@@ -408,7 +410,7 @@ mod tests {
         let acl = app.acl().unwrap();
         let seen = |who: &str, kind, name: &str| {
             let seen = look_up(app, &acl, &who.parse().unwrap(), kind, name);
-            seen.map(|seen| seen.may_change).map_err(|error| error.to_string())
+            seen.map(|seen| seen.may_change()).map_err(|error| error.to_string())
         };
         assert_eq!(seen("admin@pbs", JobKind::Gc, "store1"), Ok(true));
         assert_eq!(seen("audit@pbs", JobKind::Gc, "store1"), Ok(false));

@@ -113,7 +113,7 @@ fn ping_url(text: &str) -> Result<(), String> {
 
 /// Returns the members of an answer.
 fn item(job: &JobSeen, options: &JobOptions) -> Map<String, Value> {
-    let address = |url: &PingUrl| if job.may_change { url.expose().to_owned() } else { url.origin() };
+    let address = |url: &PingUrl| if job.may_change() { url.expose().to_owned() } else { url.origin() };
     let members = [
         ("type", Some(Value::from(job.kind.as_str()))),
         ("id", Some(Value::from(job.key.name()))),
