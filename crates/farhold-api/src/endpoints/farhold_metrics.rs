@@ -1,6 +1,5 @@
 //! `/farhold/metrics` and `/farhold/job-runs`: what jobs, datastores and the program do, for monitoring and plots.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -171,13 +170,10 @@ fn run_item(run: &JobRun) -> Value {
 
 /// Answers a job that the caller may not see like one that does not exist.
 async fn runs(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
-    let (kind, id): (String, String) = (request.params.require("type")?, request.params.require("id")?);
+    let (kind, id): (JobKind, String) = (request.params.require("type")?, request.params.require("id")?);
     let limit = request.params.integer("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(KEPT_RUNS);
     blocking(move || {
-        let jobs: HashMap<(JobKind, String), ListedJob> =
-            visible(&app, &request)?.into_iter().map(|job| ((job.kind, job.id().to_owned()), job)).collect();
-        let kind = JobKind::ALL.into_iter().find(|one| one.as_str() == kind);
-        let job = kind.and_then(|kind| jobs.get(&(kind, id.clone())));
+        let job = visible(&app, &request)?.into_iter().find(|job| job.kind == kind && job.id() == id);
         let job = job.ok_or_else(|| ApiError::not_found(format!("no such job '{id}'")))?;
         let runs = app.job_runs.runs(&job.key, limit)?;
         Ok::<_, ApiError>(Reply::value(runs.iter().map(run_item).collect::<Vec<_>>()))
