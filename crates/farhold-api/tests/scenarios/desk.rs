@@ -80,6 +80,15 @@ impl Desk {
         Self { server, router }
     }
 
+    /// Returns one with the datastore `local`, the remote `pbs2` and the job of [`remote_job`].
+    pub async fn with_job() -> Self {
+        let desk = Self::new();
+        desk.server.add_datastore_without_chunks("local");
+        desk.create_remote().await;
+        desk.create_job(ROOT, remote_job()).await;
+        desk
+    }
+
     /// Makes a call below `/api2/json`. `params` go into the query of a GET or DELETE, otherwise into a JSON body.
     pub async fn call(&self, caller: &str, method: &str, path: &str, params: Value) -> Answer {
         let Value::Object(members) = &params else { panic!("parameters are an object") };

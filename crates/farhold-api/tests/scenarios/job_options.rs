@@ -8,17 +8,9 @@ use crate::desk::{Desk, ROOT, USER, remote_job, with};
 const GC: &str = "/farhold/job-options/gc/local";
 const SYNC: &str = "/farhold/job-options/sync/pbs2-local";
 
-async fn desk() -> Desk {
-    let desk = Desk::new();
-    desk.server.add_datastore_without_chunks("local");
-    desk.create_remote().await;
-    desk.create_job(ROOT, remote_job()).await;
-    desk
-}
-
 #[tokio::test(start_paused = true)]
 async fn options_are_set_shown_and_reset() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     let none = json!({"type": "sync", "id": "pbs2-local"});
     assert_eq!(desk.get(ROOT, SYNC).await.data(), none);
     assert_eq!(desk.get(ROOT, "/farhold/job-options").await.data(), json!([]));
@@ -43,7 +35,7 @@ async fn options_are_set_shown_and_reset() {
 
 #[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_for_a_job_is_refused_and_no_address_is_told() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     for (path, params, words) in [
         (GC, json!({"verify-after": true}), ["verify-after", "pull"]),
         (GC, json!({"traffic-control": true}), ["traffic-control", "remote"]),
@@ -68,7 +60,7 @@ async fn what_makes_no_sense_for_a_job_is_refused_and_no_address_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn who_may_only_read_a_job_sees_no_whole_address_and_changes_nothing() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     let set = json!({"stale-after": "2w", "ping-success": "https://ping.example:8443/token?a=b"});
     desk.put(ROOT, GC, set.clone()).await.data();
     desk.put(ROOT, SYNC, json!({"stale-after": "2w"})).await.data();
@@ -90,7 +82,7 @@ async fn who_may_only_read_a_job_sees_no_whole_address_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn options_go_with_their_job() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     let jobs = [
         ("sync", "pbs2-local", "/config/sync", remote_job()),
         ("prune", "p-1", "/config/prune", json!({"id": "p-1", "store": "local", "schedule": "daily", "keep-last": 1})),

@@ -13,19 +13,11 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::desk::{Desk, ROOT, USER, remote_job};
+use crate::desk::{Desk, ROOT, USER};
 
 const ALL: &str = "/farhold/job-runs";
 const SYNC: &str = "/farhold/job-runs/sync/pbs2-local";
 const UPID: &str = "UPID:pbs1:00006035:0004D06C:000000A4:6B024598:syncjob:a:root@pam:";
-
-async fn desk() -> Desk {
-    let desk = Desk::new();
-    desk.server.add_datastore_without_chunks("local");
-    desk.create_remote().await;
-    desk.create_job(ROOT, remote_job()).await;
-    desk
-}
 
 fn run(desk: &Desk, end: i64, status: &TaskStatus, behind: u64) {
     let figures = RunFigures { bytes: Some(10), behind: Some(behind), ..RunFigures::default() };
@@ -36,7 +28,7 @@ fn run(desk: &Desk, end: i64, status: &TaskStatus, behind: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn runs_and_what_they_add_up_to_are_told() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     let never = json!([
         {"type": "sync", "id": "pbs2-local", "store": "local", "remote": "pbs2"},
         {"type": "gc", "id": "local", "store": "local"},
@@ -68,14 +60,14 @@ async fn runs_and_what_they_add_up_to_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn only_jobs_that_the_caller_may_see_are_told_and_all_of_them_to_an_auditor_of_the_system() {
-    let desk = desk().await;
+    let desk = Desk::with_job().await;
     let count = async || desk.get(USER, ALL).await.data().as_array().unwrap().len();
     assert_eq!((count().await, desk.get(USER, SYNC).await.status), (0, 404));
     desk.server.grant("/datastore/local", USER, Role::DatastoreAudit);
     assert_eq!((count().await, desk.get(USER, SYNC).await.status), (1, 404));
     desk.server.grant("/remote", USER, Role::RemoteAudit);
     assert_eq!((count().await, desk.get(USER, SYNC).await.status), (2, 200));
-    let desk = self::desk().await;
+    let desk = Desk::with_job().await;
     desk.server.grant("/system/status", USER, Role::Audit);
     assert_eq!(desk.get(USER, ALL).await.data().as_array().unwrap().len(), 2);
 }
