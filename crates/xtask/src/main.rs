@@ -15,7 +15,7 @@ usage: cargo xtask <command>
   check    format, lints, layers, tests, licences and sources: what CI runs, before tests/clients/run
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
-             --check                only compare it; fails if a scenario has neither a test nor a reason
+             --check                only compare it; fails if a scenario has no test
   openapi  write docs/openapi.json, the description of the REST interface; a test compares it
   man [FOLDER]  write manual pages and shell completions (default below target/man)
   bench CASE    measure pulls, pushes, backups and upkeep of two servers, see docs/benchmarks.md

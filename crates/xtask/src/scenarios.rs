@@ -1,8 +1,8 @@
 //! The table of scenarios and faults of the sync specification, and of the tests that show them: `docs/scenarios.md`.
 //!
-//! A test belongs to a scenario by its name: `scenario_49a_...` or `fault_3_...`. What is left to later work stands in
-//! [`LATER`] with its reason; whatever else has no test is missing. Two things are not looked at: whether a test
-//! passes (the tests tell), and whether it shows all of what the line says (the reader tells).
+//! A test belongs to a scenario by its name: `scenario_49a_...` or `fault_3_...`. What has no test is missing. Two things
+//! are not looked at: whether a test passes (the tests tell), and whether it shows all of what the line says (the reader
+//! tells, in [`NOT_SHOWN`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,21 +17,11 @@ const SPECIFICATION: &str = "docs/spec/sync.md";
 /// Where the table goes, from the root of the workspace.
 const TABLE: &str = "docs/scenarios.md";
 
-/// What later work brings: kind, numbers, how much of them, and what is waited for.
-const LATER: &[(Kind, &[&str], Share, &str)] = &[
-    (Kind::Scenario, &["101"], Share::All, "notifications"),
-    (Kind::Scenario, &["9", "45"], Share::Part, "notifications"),
-    (Kind::Scenario, &["62"], Share::Part, "verification of datastores"),
+/// What the tests of a line leave out: kind, number, and what no test shows.
+const NOT_SHOWN: &[(Kind, &str, &str)] = &[
+    (Kind::Scenario, "9", "the notification; 101 shows that of another error"),
+    (Kind::Scenario, "45", "the task's error and the notification; 101 shows both of another error"),
 ];
-
-/// How much of a scenario is left to later work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Share {
-    /// Nothing of it can be shown yet.
-    All,
-    /// The rest needs a test now.
-    Part,
-}
 
 /// Annex B or annex C.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +66,7 @@ type Tests = BTreeMap<(Kind, String), Vec<Test>>;
 /// Writes the table.
 ///
 /// # Errors
-/// Unreadable files; a test or a row of later work that names what the specification does not have.
+/// Unreadable files; a test or an entry of [`NOT_SHOWN`] that names what the specification does not have.
 pub fn write(root: &Path) -> anyhow::Result<()> {
     let (text, missing) = generate(root)?;
     fs::write(root.join(TABLE), text).with_context(|| format!("failed to write {TABLE}"))?;
@@ -90,7 +80,7 @@ pub fn write(root: &Path) -> anyhow::Result<()> {
 /// Compares the committed table with the sources.
 ///
 /// # Errors
-/// As [`write`]; the table differs; something has neither a test nor a reason.
+/// As [`write`]; the table differs; something has no test.
 pub fn check(root: &Path) -> anyhow::Result<()> {
     let (text, missing) = generate(root)?;
     let committed = fs::read_to_string(root.join(TABLE)).unwrap_or_default();
@@ -99,7 +89,7 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the table, and what has neither a test nor a reason.
+/// Returns the table, and what has no test.
 fn generate(root: &Path) -> anyhow::Result<(String, Vec<String>)> {
     let specification =
         fs::read_to_string(root.join(SPECIFICATION)).with_context(|| format!("failed to read {SPECIFICATION}"))?;
@@ -221,17 +211,14 @@ fn shown(name: &str) -> Option<(Kind, String)> {
 
 /// Returns the table and what is missing in it.
 fn table(rows: &[Row], mut tests: Tests) -> anyhow::Result<(String, Vec<String>)> {
-    for (kind, numbers, ..) in LATER {
-        for number in *numbers {
-            let is_known = rows.iter().any(|row| row.kind == *kind && row.number == *number);
-            ensure!(is_known, "later work names {}{number}, which {SPECIFICATION} does not have", kind.prefix());
-        }
+    for (kind, number, _) in NOT_SHOWN {
+        let is_known = rows.iter().any(|row| row.kind == *kind && row.number == *number);
+        ensure!(is_known, "what is not shown names {}{number}, which {SPECIFICATION} does not have", kind.prefix());
     }
     let mut text = String::from(
         "# Scenarios and faults of sync, and the tests that show them\n\n\
          Made by `cargo xtask scenarios` from annex B and C.1 of [the specification](spec/sync.md) and from the names\n\
-         of tests; not edited by hand. State: `tested`; `tested in part`, with what the rest waits for; the work that\n\
-         brings it; or `missing`.\n",
+         of tests; not edited by hand. State: `tested`; `tested in part`, with what is not shown; or `missing`.\n",
     );
     let (mut section, mut missing) = ("", Vec::new());
     for row in rows {
@@ -241,12 +228,10 @@ fn table(rows: &[Row], mut tests: Tests) -> anyhow::Result<(String, Vec<String>)
         }
         let mut shown_by = tests.remove(&(row.kind, row.number.clone())).unwrap_or_default();
         shown_by.sort();
-        let later =
-            LATER.iter().find(|(kind, numbers, ..)| *kind == row.kind && numbers.contains(&row.number.as_str()));
-        let state = match (shown_by.is_empty(), later) {
+        let left_out = NOT_SHOWN.iter().find(|(kind, number, _)| *kind == row.kind && *number == row.number);
+        let state = match (shown_by.is_empty(), left_out) {
             (false, None) => "tested".to_owned(),
-            (false, Some((.., work))) => format!("tested in part; the rest comes with {work}"),
-            (true, Some((_, _, Share::All, work))) => format!("comes with {work}"),
+            (false, Some((.., what))) => format!("tested in part; not shown: {what}"),
             (true, _) => {
                 missing.push(format!("{}{}", row.kind.prefix(), row.number));
                 "**missing**".to_owned()
@@ -293,10 +278,10 @@ Given / when / then.
         rows.iter().map(|row| row.number.as_str()).collect()
     }
 
-    /// The rows that [`LATER`] names, so that the table can be made.
-    fn later_rows() -> Vec<Row> {
+    /// The rows that [`NOT_SHOWN`] names, so that the table can be made.
+    fn named_rows() -> Vec<Row> {
         let row = |kind, number: &str| Row { kind, number: number.into(), section: "s".into(), text: "t".into() };
-        LATER.iter().flat_map(|(kind, numbers, ..)| numbers.iter().map(|number| row(*kind, number))).collect()
+        NOT_SHOWN.iter().map(|(kind, number, _)| row(*kind, number)).collect()
     }
 
     #[test]
@@ -337,8 +322,8 @@ Given / when / then.
     }
 
     #[test]
-    fn the_table_tells_what_is_tested_later_or_missing() {
-        let mut rows = later_rows();
+    fn the_table_tells_what_is_tested_as_a_whole_in_part_or_missing() {
+        let mut rows = named_rows();
         for number in ["1", "2"] {
             rows.push(Row { kind: Kind::Scenario, number: number.into(), section: "s".into(), text: "a|b".into() });
         }
@@ -347,13 +332,16 @@ Given / when / then.
         let tests = Tests::from([(shown("1"), test("scenario_1_x")), (shown("9"), test("scenario_9_x"))]);
         let (text, missing) = table(&rows, tests).unwrap();
         assert!(missing.contains(&"scenario_2".to_owned()) && !missing.contains(&"scenario_9".to_owned()));
-        assert!(missing.contains(&"scenario_62".to_owned()), "only a part of it is left to later work");
+        assert!(missing.contains(&"scenario_45".to_owned()), "something of it must be shown");
         assert!(text.contains(r"| 1 | a\|b | `scenario_1_x`<br>crates/x/src/lib.rs | tested |"), "{text}");
-        assert!(text.contains("| 9 | t | `scenario_9_x`<br>crates/x/src/lib.rs | tested in part; the rest"), "{text}");
-        assert!(text.contains("| 101 | t |  | comes with notifications |"), "{text}");
+        assert!(
+            text.contains("| 9 | t | `scenario_9_x`<br>crates/x/src/lib.rs | tested in part; not shown: "),
+            "{text}"
+        );
+        assert!(text.contains("| 45 | t |  | **missing** |"), "{text}");
 
         let unknown = Tests::from([(shown("102"), test("scenario_102_x"))]);
         assert!(table(&rows, unknown).unwrap_err().to_string().contains("scenario_102"));
-        assert!(table(&rows[1..], Tests::new()).unwrap_err().to_string().contains("later work names"));
+        assert!(table(&rows[1..], Tests::new()).unwrap_err().to_string().contains("what is not shown names"));
     }
 }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use farhold_crypto::sha256;
 use farhold_datastore::Datastore;
+use farhold_datastore::verify::{ReadOrder, Reverify, SnapshotVerdict, Verifier, VerifyOptions, VerifyWatch};
 use farhold_format::blob::BlobEncoder;
 use farhold_format::index::FixedIndexBuilder;
 use farhold_format::manifest::{Manifest, ManifestFile};
@@ -41,6 +43,12 @@ fn files_of_chunk(base: &Path, digest: &Digest) -> Vec<PathBuf> {
     files.retain(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&name));
     files.sort();
     files
+}
+
+fn first_chunk(store: &Datastore, what: &Snapshot) -> Digest {
+    let (manifest, _) = store.read_manifest(&root(), what).unwrap();
+    let file = manifest.files.iter().find(|file| file.name.kind() != ArchiveKind::Blob).unwrap();
+    store.open_index(&root(), what, &file.name).unwrap().digests().next().unwrap()
 }
 
 fn flip_last_byte(file: &Path) {
@@ -105,9 +113,7 @@ async fn scenario_62_a_damaged_chunk_file_is_really_replaced_and_kept_beside() {
         let stores = Stores::new();
         stores.pull(stores.options()).await.result.unwrap();
         let (before, bad) = (chunks(&stores.target_dir()), snapshot(what));
-        let (manifest, _) = stores.target.read_manifest(&root(), &bad).unwrap();
-        let file = manifest.files.iter().find(|file| file.name.kind() != ArchiveKind::Blob).unwrap();
-        let digest = stores.target.open_index(&root(), &bad, &file.name).unwrap().digests().next().unwrap();
+        let digest = first_chunk(&stores.target, &bad);
         let path = files_of_chunk(&stores.target_dir(), &digest).remove(0);
         flip_last_byte(&path);
         let damaged = fs::read(&path).unwrap();
@@ -130,6 +136,33 @@ async fn scenario_62_a_damaged_chunk_file_is_really_replaced_and_kept_beside() {
         let run = stores.pull(options).await;
         assert_eq!((run.result.unwrap().chunks, files_of_chunk(&stores.target_dir(), &digest).len()), (0, 2));
     }
+}
+
+fn verify(store: &Datastore, what: &Snapshot) -> SnapshotVerdict {
+    let one = NonZero::<usize>::MIN;
+    let verifier = Verifier::new(store.clone(), VerifyOptions { readers: one, workers: one, order: ReadOrder::Index });
+    let upid = "UPID:pbs:00000001:00000001:00000001:69000000:verify:target:root@pam:".parse().unwrap();
+    let watch = VerifyWatch { on_event: &|_| {}, is_stopped: &|| false };
+    verifier.verify_snapshot(&root(), what, &upid, &Reverify::Always, &watch).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenario_62_what_a_verification_found_bad_is_fetched_and_the_next_one_finds_it_whole() {
+    let stores = Stores::new();
+    let (mut on, off) = (stores.options(), stores.options());
+    on.selection.resync_corrupt = true;
+    stores.pull(off.clone()).await.result.unwrap();
+    let bad = snapshot("vm/100/2026-01-01T10:00:00Z");
+    flip_last_byte(&files_of_chunk(&stores.target_dir(), &first_chunk(&stores.target, &bad))[0]);
+    let pulled = async |options: &SyncOptions| {
+        let report = stores.pull(options.clone()).await.result.unwrap();
+        (report.chunks, report.changed_snapshots)
+    };
+    assert_eq!(pulled(&on).await, (0, 0), "nobody has verified it");
+    assert_eq!(verify(&stores.target, &bad), SnapshotVerdict::Failed);
+    assert_eq!(pulled(&off).await, (0, 0));
+    assert_eq!(pulled(&on).await, (1, 1));
+    assert_eq!(verify(&stores.target, &bad), SnapshotVerdict::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
