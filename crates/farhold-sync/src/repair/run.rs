@@ -345,7 +345,7 @@ impl<S: Source> Run<S> {
         Ok(listing)
     }
 
-    /// Asks the source something that is worth asking again.
+    /// Returns what asks the source again when the line breaks.
     pub(super) fn retry(&self) -> Arc<Retry> {
         Arc::clone(&self.retry)
     }

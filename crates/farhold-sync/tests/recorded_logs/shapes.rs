@@ -141,7 +141,7 @@ fn same_pair(found: &Captures<'_>) -> NamespacePair {
     NamespacePair { source: ns.clone(), target: ns }
 }
 
-const NOTIFICATIONS: &str = "notifications are later work";
+const NOTIFICATIONS: &str = "written by the room of jobs, with tests there";
 const FINGERPRINT: &str = "the error itself names the expected and the found fingerprint, instead of lines before it";
 
 /// Returns a line whose end is a free text.
