@@ -52,8 +52,7 @@ impl Datastore {
     pub fn chunks_set_aside(&self, is_stopped: &dyn Fn() -> bool) -> Result<BTreeSet<Digest>, DatastoreError> {
         let mut missing = BTreeSet::new();
         for folder in self.directories(&layout::chunks_dir())? {
-            // As garbage collection: only what is called like a folder of chunks.
-            if folder.len() != 4 || u32::from_str_radix(&folder, 16).is_err() {
+            if layout::chunk_folder_number(&folder).is_none() {
                 continue;
             }
             if is_stopped() {

@@ -35,6 +35,12 @@ pub(crate) fn chunk_folder(number: u32) -> StorePath {
     join(&chunks_dir(), &format!("{number:04x}"))
 }
 
+/// Returns the number of a folder of chunks by its name; `None` for every other name.
+pub(crate) fn chunk_folder_number(name: &str) -> Option<u32> {
+    let number = u32::from_str_radix(name, 16).ok()?;
+    (name == format!("{number:04x}") && number < CHUNK_FOLDERS).then_some(number)
+}
+
 pub(crate) fn chunk(digest: &Digest) -> StorePath {
     let name = digest.to_string();
     join(&join(&chunks_dir(), &name[..CHUNK_FOLDER_DIGITS]), &name)
@@ -79,5 +85,7 @@ mod tests {
         let digest: Digest = "bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8".parse().unwrap();
         assert_eq!(chunk(&digest).as_str(), format!(".chunks/bb9f/{digest}"));
         assert_eq!((chunk_folder(0).as_str(), chunk_folder(0xffff).as_str()), (".chunks/0000", ".chunks/ffff"));
+        let names = ["0000", "ffff", "FFFF", "+fff", "fff", "10000", ".farhold-tmp"];
+        assert_eq!(names.map(chunk_folder_number), [Some(0), Some(0xffff), None, None, None, None, None]);
     }
 }

@@ -208,8 +208,8 @@ fn sweep_with_threads(
 fn folders(store: &Datastore) -> Result<Vec<Folder>, StorageError> {
     let mut folders = Vec::new();
     for entry in store.storage().list(&layout::chunks_dir())? {
-        let Ok(number) = u32::from_str_radix(&entry.name, 16) else { continue };
-        if entry.kind == EntryKind::Directory && entry.name == format!("{number:04x}") && number < CHUNK_FOLDERS {
+        let Some(number) = layout::chunk_folder_number(&entry.name) else { continue };
+        if entry.kind == EntryKind::Directory {
             folders.push(Folder { number, name: entry.name });
         }
     }
