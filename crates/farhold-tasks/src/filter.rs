@@ -8,8 +8,8 @@ use farhold_format::task_log::{TaskListEntry, TaskStatus};
 use farhold_format::upid::Upid;
 use farhold_types::{DatastoreName, Epoch, NameError};
 
-/// Kind of result, for filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Kind of result, for filters and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StatusKind {
     /// `ok`.
     Ok,
@@ -29,6 +29,16 @@ impl StatusKind {
             TaskStatus::Warnings(_) => Self::Warning,
             TaskStatus::Error(_) => Self::Error,
             TaskStatus::Unknown => Self::Unknown,
+        }
+    }
+
+    /// Returns the word for it where tasks are counted. Filters know `warnings` as `warning`.
+    pub const fn counted_as(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warnings",
+            Self::Error => "error",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -33,7 +33,7 @@ pub mod rotation;
 mod task_list;
 mod worker;
 
-pub use counts::{EndedCounts, Outcome};
+pub use counts::EndedCounts;
 pub use error::{TaskError, TaskFailure};
 pub use filter::{StatusKind, TaskFilter};
 pub use listing::{LogLine, LogPage, TaskItem, TaskPage, TaskStatusItem};

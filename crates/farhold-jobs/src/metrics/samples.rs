@@ -143,8 +143,8 @@ impl Samples {
         for (worker_type, count) in &facts.running {
             self.add("farhold_tasks_running", &vec![("type", worker_type.clone())], number(*count));
         }
-        for (worker_type, outcome, count) in facts.ended.iter() {
-            let labels = vec![("type", worker_type.to_owned()), ("result", outcome.as_str().to_owned())];
+        for (worker_type, kind, count) in facts.ended.iter() {
+            let labels = vec![("type", worker_type.to_owned()), ("result", kind.counted_as().to_owned())];
             self.add("farhold_tasks_ended", &labels, number(count));
         }
         for (rule, rates) in &facts.traffic {
