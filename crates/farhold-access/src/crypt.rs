@@ -35,12 +35,7 @@ impl Salt {
 }
 
 /// Returns a new hash of `password`.
-pub fn hash_password(password: &Secret, randomness: &dyn Randomness) -> Secret {
-    hash_with_salt(password, &Salt::new(randomness))
-}
-
-/// Returns a new hash of `password`.
-pub(crate) fn hash_with_salt(password: &Secret, salt: &Salt) -> Secret {
+pub(crate) fn hash_password(password: &Secret, salt: &Salt) -> Secret {
     let params: Params = YESCRYPT_SETTING.parse().expect("the setting is a constant that a test hashes with");
     let hash = Yescrypt::default()
         .hash_password_customized(counting_bytes(password), &salt.0, None, None, params)
@@ -173,7 +168,7 @@ mod tests {
     #[test]
     fn a_new_hash_has_the_documented_form_and_counts_511_bytes() {
         let long = "x".repeat(511);
-        let hash = hash_password(&Secret::new(long.clone()), &Zeros);
+        let hash = hash_password(&Secret::new(long.clone()), &Salt::new(&Zeros));
         assert!(hash.expose().starts_with("$y$j9T$") && hash.expose().len() == 94, "{}", hash.expose());
         assert!(!needs_upgrade(&hash) && needs_upgrade(&Secret::new("$5$x")));
         assert!(verify_password(&Secret::new(format!("{long}ignored")), &hash));

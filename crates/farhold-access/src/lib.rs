@@ -39,7 +39,7 @@ pub use acl_change::{AclAction, AclChange, AclChangeError};
 pub use auth_log::AuthLog;
 pub use check::{Check, CheckError};
 pub use credentials::Credentials;
-pub use crypt::{hash_password, verify_password};
+pub use crypt::verify_password;
 pub use failure::{AuthFailure, AuthFailureReason};
 pub use hash_slots::{HashSlot, Turn};
 pub use keys::{KeyError, Keys};
@@ -346,7 +346,7 @@ impl Access {
     /// Returns a new hash, computed where hashes are.
     fn new_hash(&self, password: &Secret) -> Secret {
         let (password, salt) = (password.clone(), crypt::Salt::new(self.settings().dir().randomness()));
-        self.inner.hash_threads.run(move || crypt::hash_with_salt(&password, &salt))
+        self.inner.hash_threads.run(move || crypt::hash_password(&password, &salt))
     }
 
     fn spend_a_check(&self, password: &Secret) {
