@@ -31,7 +31,7 @@ use crate::task_work::{ABORTED, Crashed, SHUTDOWN, blocking};
 use crate::verify::{VerifyError, VerifyThreads, options};
 
 /// What the caller needs on each namespace of the damaged store: results are noted, and what is bad is replaced.
-pub const REPAIR_NEEDS: Privileges = Privileges::DATASTORE_VERIFY.with(Privileges::DATASTORE_MODIFY);
+const REPAIR_NEEDS: Privileges = Privileges::DATASTORE_VERIFY.with(Privileges::DATASTORE_MODIFY);
 
 /// Last line of a repair that left something damaged.
 const LEFT_DAMAGED: &str = "repair left something damaged - please check the log for details";

@@ -6,16 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use farhold_datastore::verify::Reverify;
 use farhold_format::upid::Upid;
 use farhold_sync::{EventSink, GroupEvent, NamespaceIndex, StartState, SyncEvent};
 use farhold_tasks::TaskContext;
 use farhold_types::{Authid, DatastoreName, JobId, Namespace, Snapshot};
 
-use super::{Ending, Reach, Run, VerifyError, VerifyScope, VerifyThreads, WORK, options};
+use super::{VerifyError, VerifyScope, VerifyThreads, options};
 use crate::app::App;
 use crate::stores::Operation;
-use crate::task_work::{blocking, in_background};
+use crate::task_work::blocking;
 
 /// Snapshots of one run that are remembered, to bound the memory; a first run of a large store may bring more, which then
 /// wait for a verify job.
@@ -120,13 +119,7 @@ async fn start(
     let scope = VerifyScope::Arrived { job: job.clone(), snapshots };
     let kind = scope.kind(store);
     let turns = app.verify_turns.clone();
-    let worker = move |context: TaskContext| async move {
-        let _turn = turns.take(&context).await?;
-        in_background(WORK, move || {
-            Run::new(&handle, options, Reverify::Always, &context).run(&scope, Reach::Everything, Ending::OfCall)
-        })
-        .await
-    };
+    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context);
     Ok(app.tasks.spawn(kind, caller, worker).await?)
 }
 

@@ -13,11 +13,11 @@ use crate::app::App;
 use crate::stores::{Operation, StoreHandle};
 use crate::task_work::{ABORTED, SHUTDOWN, blocking, in_background};
 
-/// Verifications of new backups that run at once. Each takes threads and up to 50 MiB for each of them, and backups of a
-/// night end together.
+/// Verifications of new backups, and of what sync jobs brought, that run at once. Each takes threads and up to 50 MiB for
+/// each of them, and backups of a night end together.
 const AT_ONCE: usize = 8;
 
-/// Turns of the verifications of new backups of one server.
+/// Turns of the verifications of new backups, and of what sync jobs brought, of one server.
 #[derive(Debug, Clone)]
 pub struct VerifyTurns(pub(super) Arc<Semaphore>);
 
@@ -28,8 +28,23 @@ impl Default for VerifyTurns {
 }
 
 impl VerifyTurns {
+    /// Verifies what is in scope when it is the task's turn.
+    pub(super) async fn verify(
+        self,
+        store: StoreHandle,
+        options: VerifyOptions,
+        scope: VerifyScope,
+        context: TaskContext,
+    ) -> Result<(), TaskFailure> {
+        let _turn = self.take(&context).await?;
+        in_background(WORK, move || {
+            Run::new(&store, options, Reverify::Always, &context).run(&scope, Reach::Everything, Ending::OfCall)
+        })
+        .await
+    }
+
     /// Waits for a turn of this task; it ends when the result is dropped.
-    pub(super) async fn take(&self, context: &TaskContext) -> Result<OwnedSemaphorePermit, TaskFailure> {
+    async fn take(&self, context: &TaskContext) -> Result<OwnedSemaphorePermit, TaskFailure> {
         if let Ok(turn) = Arc::clone(&self.0).try_acquire_owned() {
             return Ok(turn);
         }
@@ -62,13 +77,7 @@ pub async fn verify_new(
     let kind = TaskKind::new("verify", Some(format!("{store}:{}/{:08X}", snapshot.group, snapshot.time.0)));
     let scope = VerifyScope::Snapshot(namespace.clone(), snapshot.clone());
     let turns = app.verify_turns.clone();
-    let worker = move |context: TaskContext| async move {
-        let _turn = turns.take(&context).await?;
-        in_background(WORK, move || {
-            Run::new(&handle, options, Reverify::Always, &context).run(&scope, Reach::Everything, Ending::OfCall)
-        })
-        .await
-    };
+    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context);
     Ok(Some(app.tasks.spawn(kind, caller, worker).await?))
 }
 
