@@ -121,9 +121,7 @@ impl Bench {
     }
 
     async fn log(&self, upid: &str) -> Vec<String> {
-        let _ = self.server.ended(upid).await;
-        let lines = self.server.app.tasks.log_lines(&upid.parse().unwrap(), 0, 0).unwrap().lines;
-        lines.into_iter().map(|line| without_time(&line.t)).filter(|line| !is_notification(line)).collect()
+        self.server.log_of(upid).await.into_iter().filter(|line| !is_notification(line)).collect()
     }
 
     async fn verify(&self, id: &str, schedule: Option<&str>, change: impl FnOnce(&mut VerifyJob)) -> Vec<String> {

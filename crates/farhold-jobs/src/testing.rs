@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use farhold_access::{Access, Keys};
+use farhold_crypto::sha256;
+use farhold_datastore::backup::{BackupKind, UploadStatistics};
 use farhold_datastore::{AccessTimeCheck, Datastore};
+use farhold_format::blob::{BlobEncoder, Compression};
+use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_settings::{
@@ -16,7 +20,9 @@ use farhold_settings::{
 use farhold_storage::FakeDevices;
 use farhold_tasks::job_state::JobStates;
 use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
-use farhold_types::{Authid, Clock, DatastoreName, Epoch, Randomness, Role};
+use farhold_types::{
+    ArchiveName, Authid, Clock, CryptMode, DatastoreName, Digest, Epoch, Namespace, Randomness, Role, Snapshot,
+};
 
 use crate::app::{App, NodeFacts};
 use crate::certificate::NoCertificate;
@@ -234,10 +240,35 @@ impl TestServer {
         let upid: Upid = upid.parse().unwrap();
         self.app.tasks.wait(&upid).await.unwrap()
     }
+
+    /// Waits for a task and returns the lines of its log without time stamps.
+    pub async fn log_of(&self, upid: &str) -> Vec<String> {
+        let _ = self.ended(upid).await;
+        let lines = self.app.tasks.log_lines(&upid.parse().unwrap(), 0, 0).unwrap().lines;
+        lines.into_iter().map(|line| line.t.split_once(": ").map_or(&*line.t, |(_, text)| text).to_owned()).collect()
+    }
 }
 
 impl Default for TestServer {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Writes a snapshot with the fixed index `disk.img.fidx` of one chunk that holds `content`; returns the chunk's digest.
+pub fn back_up(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, owner: &Authid, content: &[u8]) -> Digest {
+    let writer = store.begin_backup(ns, snapshot, owner, BackupKind::Normal).unwrap();
+    let digest = sha256(content);
+    let encoded = BlobEncoder::new().encode(content, Compression::Off, None).unwrap();
+    writer.insert_chunk(&digest, &encoded).unwrap();
+    let (name, size_bytes): (ArchiveName, u64) = ("disk.img.fidx".parse().unwrap(), content.len() as u64);
+    let index = writer.create_fixed(&name, Some(size_bytes), None).unwrap();
+    index.set(0, &digest).unwrap();
+    let checksum = index.finish(&sha256(&digest.0)).unwrap().checksum;
+    let mut manifest = Manifest::new(snapshot);
+    manifest.files.push(ManifestFile { name, crypt_mode: CryptMode::None, size_bytes, checksum });
+    let manifest = manifest.to_blob(&mut BlobEncoder::new()).unwrap();
+    writer.put_blob(&ArchiveName::manifest(), &manifest).unwrap();
+    writer.finish(&UploadStatistics::default()).unwrap();
+    digest
 }

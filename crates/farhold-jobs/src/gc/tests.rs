@@ -31,11 +31,9 @@ fn tune(server: &TestServer, tuning: &str) {
 }
 
 async fn log_of(server: &TestServer, upid: &str) -> Vec<String> {
-    let _ = server.ended(upid).await;
-    let lines = server.app.tasks.log_lines(&upid.parse().expect("valid"), 0, 0).expect("read").lines;
-    let text = |line: &str| line.split_once(": ").map_or(line, |(_, text)| text).to_owned();
     // The names of notifications are random.
-    lines.into_iter().map(|line| text(line.t.split(" (id=").next().expect("one at least"))).collect()
+    let without_id = |line: String| line.split(" (id=").next().expect("one at least").to_owned();
+    server.log_of(upid).await.into_iter().map(without_id).collect()
 }
 
 fn recorded(seq: u64) -> Value {

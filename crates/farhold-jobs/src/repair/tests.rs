@@ -3,16 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use farhold_crypto::sha256;
 use farhold_datastore::Datastore;
-use farhold_datastore::backup::{BackupKind, UploadStatistics};
-use farhold_format::blob::{BlobEncoder, Compression};
-use farhold_format::manifest::{Manifest, ManifestFile};
-use farhold_types::{Authid, CryptMode, Digest, Namespace, Role, Snapshot, VerifyState};
+use farhold_types::{Authid, Namespace, Role, Snapshot, VerifyState};
 
 use super::{RepairOrigin, RepairRequest, may_repair, start_repair};
 use crate::permission::JobDenied;
-use crate::testing::TestServer;
+use crate::testing::{TestServer, back_up};
 
 fn snapshot() -> Snapshot {
     "vm/100/2026-01-01T10:00:00Z".parse().expect("valid")
@@ -30,30 +26,6 @@ fn request(from: &str) -> RepairRequest {
     }
 }
 
-/// Writes a snapshot with a fixed index of one chunk; returns the chunk's digest.
-fn back_up(store: &Datastore) -> Digest {
-    let owner: Authid = "root@pam".parse().expect("valid");
-    let writer = store.begin_backup(&Namespace::root(), &snapshot(), &owner, BackupKind::Normal).expect("begun");
-    let content = vec![7_u8; 65_536];
-    let digest = sha256(&content);
-    let encoded = BlobEncoder::new().encode(&content, Compression::Off, None).expect("encoded");
-    writer.insert_chunk(&digest, &encoded).expect("inserted");
-    let index = writer.create_fixed(&"disk.img.fidx".parse().expect("valid"), Some(65_536), None).expect("created");
-    index.set(0, &digest).expect("set");
-    let finished = index.finish(&sha256(&digest.0)).expect("finished");
-    let mut manifest = Manifest::new(&snapshot());
-    manifest.files.push(ManifestFile {
-        name: "disk.img.fidx".parse().expect("valid"),
-        crypt_mode: CryptMode::None,
-        size_bytes: 65_536,
-        checksum: finished.checksum,
-    });
-    let manifest = manifest.to_blob(&mut BlobEncoder::new()).expect("encoded");
-    writer.put_blob(&"index.json.blob".parse().expect("valid"), &manifest).expect("put");
-    writer.finish(&UploadStatistics::default()).expect("finished");
-    digest
-}
-
 struct Bench {
     server: TestServer,
     store: Datastore,
@@ -65,7 +37,8 @@ impl Bench {
     fn new() -> Self {
         let server = TestServer::new();
         let stores = ["tank", "copy"].map(|name| server.add_datastore_without_chunks(name));
-        let digest = stores.each_ref().map(back_up)[0].to_string();
+        let write = |store| back_up(store, &Namespace::root(), &snapshot(), &Authid::root(), &[7; 65_536]);
+        let digest = stores.each_ref().map(write)[0].to_string();
         let chunk = server.store_path("tank").join(".chunks").join(&digest[..4]).join(&digest);
         let [store, _] = stores;
         Self { server, store, chunk }
@@ -78,10 +51,8 @@ impl Bench {
     async fn log(&self, request: RepairRequest) -> Vec<String> {
         let permit = self.permit("root@pam", request).unwrap();
         let upid = start_repair(&self.server.app, permit).await.unwrap();
-        let _ = self.server.ended(upid.as_str()).await;
-        let lines = self.server.app.tasks.log_lines(&upid, 0, 0).unwrap().lines;
-        let text = |line: &str| line.split_once(": ").map_or(line, |(_, text)| text).to_owned();
-        lines.iter().map(|line| text(&line.t)).filter(|line| !line.starts_with("  verified")).collect()
+        let lines = self.server.log_of(upid.as_str()).await;
+        lines.into_iter().filter(|line| !line.starts_with("  verified")).collect()
     }
 }
 

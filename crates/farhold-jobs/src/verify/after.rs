@@ -125,18 +125,16 @@ async fn start(
 
 #[cfg(test)]
 mod tests {
-    use farhold_crypto::sha256;
-    use farhold_format::blob::{BlobEncoder, Compression};
-    use farhold_format::manifest::{Manifest, ManifestFile};
     use farhold_rules::namespace_map::NamespacePair;
     use farhold_tasks::job_state::JobKey;
-    use farhold_types::{CryptMode, JobOptions, SyncJob, VerifyState};
+    use farhold_types::{JobOptions, SyncJob, VerifyState};
 
     use super::*;
     use crate::job_options::JobOptionsError;
     use crate::permission::may_change_stored;
     use crate::sync_run::start_job;
     use crate::testing::TestServer;
+    use crate::verify::scope_tests::back_up;
 
     #[test]
     fn only_what_came_is_verified() {
@@ -164,28 +162,6 @@ mod tests {
         assert_eq!(arrivals.take(), []);
     }
 
-    /// Writes a snapshot of one blob, whole or not.
-    fn back_up(store: &farhold_datastore::Datastore, snapshot: &Snapshot) {
-        let writing = store.lock_process_shared().unwrap();
-        let (_, group) = store.create_group(&Namespace::root(), &snapshot.group, &Authid::root()).unwrap();
-        let mut writer = store.begin_snapshot(&group, snapshot.time).unwrap();
-        let mut encoder = BlobEncoder::new();
-        let blob = encoder.encode(b"content", Compression::Off, None).unwrap();
-        let name: farhold_types::ArchiveName = "a.conf.blob".parse().unwrap();
-        let (size_bytes, checksum) = (blob.len() as u64, sha256(&blob));
-        writer.put(&name, &blob).unwrap();
-        let mut manifest = Manifest::new(snapshot);
-        manifest.files.push(ManifestFile { name, crypt_mode: CryptMode::None, size_bytes, checksum });
-        writer.commit(&manifest.to_blob(&mut encoder).unwrap()).unwrap();
-        drop(writing);
-    }
-
-    async fn log_of(server: &TestServer, upid: &str) -> Vec<String> {
-        let _ = server.ended(upid).await;
-        let lines = server.app.tasks.log_lines(&upid.parse().unwrap(), 0, 0).unwrap().lines;
-        lines.into_iter().map(|line| line.t.split_once(": ").map_or(line.t.clone(), |(_, t)| t.to_owned())).collect()
-    }
-
     #[tokio::test]
     async fn what_a_job_brings_is_verified_in_a_task_of_its_own_if_the_job_says_so() {
         let server = TestServer::new();
@@ -197,11 +173,12 @@ mod tests {
         let permit = may_change_stored(&server.app.acl().unwrap(), &Authid::root(), &job).unwrap();
         let root = Namespace::root();
         let state = |snapshot: &Snapshot| tank.read_manifest(&root, snapshot).unwrap().0.verify_state();
-        let snapshots = ["2026-01-01", "2026-01-02"].map(|day| format!("vm/1/{day}T10:00:00Z").parse().unwrap());
+        let texts = ["vm/1/2026-01-01T10:00:00Z", "vm/1/2026-01-02T10:00:00Z"];
+        let snapshots: [Snapshot; 2] = texts.map(|text| text.parse().unwrap());
 
-        back_up(&copy, &snapshots[0]);
+        back_up(&copy, "", texts[0], "root@pam");
         let upid = start_job(&server.app, &permit, job.clone(), None).await.unwrap();
-        let log = log_of(&server, upid.as_str()).await;
+        let log = server.log_of(upid.as_str()).await;
         assert!(!log.iter().any(|line| line.starts_with("verifying")), "{log:#?}");
         assert_eq!(state(&snapshots[0]), None);
 
@@ -210,19 +187,19 @@ mod tests {
             Ok(())
         };
         server.app.job_options.edit::<_, JobOptionsError>(&JobKey::sync(&job.id).unwrap(), want).unwrap();
-        back_up(&copy, &snapshots[1]);
+        back_up(&copy, "", texts[1], "root@pam");
         let upid = start_job(&server.app, &permit, job.clone(), None).await.unwrap();
-        let log = log_of(&server, upid.as_str()).await;
+        let log = server.log_of(upid.as_str()).await;
         let told = log.iter().find_map(|line| line.strip_prefix("verifying 1 snapshot(s) that came: ")).unwrap();
         assert!(told.contains(":verify:tank\\x3aafter\\x2din1:root@pam:"), "{told}");
         let expected = ["verify tank:vm/1/2026-01-02T10:00:00Z", "  check a.conf.blob", "TASK OK"];
-        assert_eq!(log_of(&server, told).await, expected);
+        assert_eq!(server.log_of(told).await, expected);
         assert_eq!(state(&snapshots[1]).unwrap().state, VerifyState::Ok);
         assert_eq!(state(&snapshots[0]), None, "it was there before");
 
         // A run that brings nothing verifies nothing.
         let upid = start_job(&server.app, &permit, job, None).await.unwrap();
-        let log = log_of(&server, upid.as_str()).await;
+        let log = server.log_of(upid.as_str()).await;
         assert!(!log.iter().any(|line| line.starts_with("verifying")), "{log:#?}");
     }
 }

@@ -25,7 +25,7 @@ fn ns(text: &str) -> Namespace {
 }
 
 /// Writes a snapshot with one blob.
-fn back_up(store: &Datastore, namespace: &str, snapshot: &str, owner: &str) {
+pub(super) fn back_up(store: &Datastore, namespace: &str, snapshot: &str, owner: &str) {
     let snapshot: Snapshot = snapshot.parse().expect("valid");
     let owner: Authid = owner.parse().expect("valid");
     let writer = store.begin_backup(&ns(namespace), &snapshot, &owner, BackupKind::Normal).expect("begun");
@@ -77,15 +77,6 @@ impl Bench {
         let store = self.server.app.stores.open(self.store.name(), Operation::Read).expect("opened");
         let request = VerifyRequest { store, scope, age, threads: VerifyThreads { read: Some(2), verify: None } };
         start_verify(&self.server.app, self.access(caller, &at), request).await.expect("started").to_string()
-    }
-
-    async fn log(&self, upid: &str) -> Vec<String> {
-        let _ = self.server.ended(upid).await;
-        let lines = self.server.app.tasks.log_lines(&upid.parse().expect("valid"), 0, 0).expect("read").lines;
-        lines
-            .into_iter()
-            .map(|line| line.t.split_once(": ").map_or(line.t.clone(), |(_, text)| text.to_owned()))
-            .collect()
     }
 
     fn state(&self, namespace: &str, snapshot: &str) -> Option<VerifyState> {
@@ -140,7 +131,7 @@ async fn a_store_is_verified_group_by_group_and_then_skipped() {
         "percentage done: 100.00% (3/3 groups)",
         "TASK OK",
     ];
-    assert_eq!(bench.log(&upid).await, expected);
+    assert_eq!(bench.server.log_of(&upid).await, expected);
     assert_eq!(bench.state("a/b", "host/x/2026-01-01T10:00:00Z"), Some(VerifyState::Ok));
     let scope = VerifyScope::Group(ns(""), "vm/100".parse().unwrap());
     let upid = bench.start("root@pam", scope.clone(), NEW).await;
@@ -153,12 +144,12 @@ async fn a_store_is_verified_group_by_group_and_then_skipped() {
         "percentage done: 100.00% (2/2 snapshots)",
         "TASK OK",
     ];
-    assert_eq!(bench.log(&upid).await, expected);
+    assert_eq!(bench.server.log_of(&upid).await, expected);
     // A result is good for whole days.
     for (seconds, is_skipped) in [(86_399, true), (86_401, false)] {
         bench.server.clock.advance(if is_skipped { seconds } else { 2 });
         let age = VerifyAge::Unverified { outdated_after_days: Some(0) };
-        let log = bench.log(&bench.start("root@pam", scope.clone(), age).await).await;
+        let log = bench.server.log_of(&bench.start("root@pam", scope.clone(), age).await).await;
         assert_eq!(log[1].starts_with("SKIPPED"), is_skipped, "{log:?}");
     }
 }
@@ -169,7 +160,7 @@ async fn failures_are_listed_and_the_rest_is_verified() {
     bench.damage("vm/100/2026-01-02T10:00:00Z/a.conf.blob");
     std::fs::create_dir(bench.server.store_path("tank").join("vm/100/2026-01-03T10:00:00Z")).unwrap();
     let upid = bench.start("root@pam", VerifyScope::Below(ns(""), Some(0)), ALL).await;
-    let log = bench.log(&upid).await;
+    let log = bench.server.log_of(&upid).await;
     let expected = [
         "Failed to verify the following snapshots/groups:",
         "\tvm/100/2026-01-03T10:00:00Z",
@@ -189,13 +180,13 @@ async fn what_is_gone_is_only_told_unless_it_is_the_namespace() {
     let upid = bench.start("root@pam", VerifyScope::Snapshot(ns("a"), missing.clone()), ALL).await;
     assert!(upid.ends_with(":verify_snapshot:tank\\x3ans-a-vm-999-695645A0:root@pam:"), "{upid}");
     let line = "SKIPPED: verify tank:ns/a/vm/999/2026-01-01T10:00:00Z - snapshot does not exist (anymore).";
-    assert_eq!(bench.log(&upid).await, [line, "TASK OK"]);
+    assert_eq!(bench.server.log_of(&upid).await, [line, "TASK OK"]);
     let upid = bench.start("root@pam", VerifyScope::Group(ns(""), missing.group), ALL).await;
     let line = "SKIPPED: verify group tank:vm/999 - group does not exist (anymore).";
-    assert_eq!(bench.log(&upid).await, [line, "TASK OK"]);
+    assert_eq!(bench.server.log_of(&upid).await, [line, "TASK OK"]);
     let upid = bench.start("root@pam", VerifyScope::Below(ns("nosuch"), None), ALL).await;
     assert!(upid.ends_with(":verify:tank\\x3ans-nosuch:root@pam:"), "{upid}");
-    let log = bench.log(&upid).await;
+    let log = bench.server.log_of(&upid).await;
     assert!(log.contains(&"found 0 groups".to_owned()), "{log:?}");
     let failed = TaskStatus::Error("verification failed - please check the log for details".to_owned());
     assert_eq!(bench.server.ended(&upid).await, failed);
@@ -213,7 +204,7 @@ async fn callers_verify_what_they_reach() {
         ("sync@pbs", 2, Some("limiting to backups owned by sync@pbs")),
         ("audit@pbs", 2, None),
     ] {
-        let log = bench.log(&bench.start(caller, VerifyScope::Below(ns(""), None), ALL).await).await;
+        let log = bench.server.log_of(&bench.start(caller, VerifyScope::Below(ns(""), None), ALL).await).await;
         assert!(log.contains(&format!("found {found} groups")), "{caller}: {log:?}");
         let limits: Vec<_> = log.iter().filter(|line| line.starts_with("limiting")).map(String::as_str).collect();
         assert_eq!(limits, limit.into_iter().collect::<Vec<_>>(), "{caller}");
@@ -231,7 +222,7 @@ async fn a_job_verifies_its_namespace_and_keeps_its_state() {
     let permit = bench.permit("root@pam", "weekly").unwrap();
     let upid = run_verify_job(&bench.server.app, permit, Some("sat 4:00".to_owned())).await.unwrap().to_string();
     assert!(upid.ends_with(":verificationjob:tank\\x3aweekly:root@pam:"), "{upid}");
-    let log = bench.log(&upid).await;
+    let log = bench.server.log_of(&upid).await;
     let opening = [
         "Starting datastore verify job 'tank:weekly'",
         "task triggered by schedule 'sat 4:00'",

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use farhold_crypto::sha256;
 use farhold_datastore::Datastore;
-use farhold_datastore::backup::{BackupKind, UploadStatistics};
-use farhold_format::blob::{BlobEncoder, Compression};
-use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_format::task_log::TaskStatus;
-use farhold_types::{Authid, CryptMode, Digest, Namespace, Snapshot, VerifyState};
+use farhold_types::{Authid, Digest, Namespace, Snapshot, VerifyState};
 
 use super::log::amounts;
 use super::verify_new;
-use crate::testing::TestServer;
+use crate::testing::{self, TestServer};
 
 fn snapshot() -> Snapshot {
     "vm/100/2026-01-01T10:00:00Z".parse().expect("valid")
@@ -22,26 +18,9 @@ fn caller() -> Authid {
     "sync@pbs!t1".parse().expect("valid")
 }
 
-/// Writes a snapshot with a fixed index of one chunk; returns the chunk's digest.
+/// Returns the digest of the only chunk.
 fn back_up(store: &Datastore, namespace: &Namespace) -> Digest {
-    let writer = store.begin_backup(namespace, &snapshot(), &caller(), BackupKind::Normal).expect("begun");
-    let digest = sha256(b"content");
-    let encoded = BlobEncoder::new().encode(b"content", Compression::Off, None).expect("encoded");
-    writer.insert_chunk(&digest, &encoded).expect("inserted");
-    let index = writer.create_fixed(&"disk.img.fidx".parse().expect("valid"), Some(7), None).expect("created");
-    index.set(0, &digest).expect("set");
-    let finished = index.finish(&sha256(&digest.0)).expect("finished");
-    let mut manifest = Manifest::new(&snapshot());
-    manifest.files.push(ManifestFile {
-        name: "disk.img.fidx".parse().expect("valid"),
-        crypt_mode: CryptMode::None,
-        size_bytes: 7,
-        checksum: finished.checksum,
-    });
-    let manifest = manifest.to_blob(&mut BlobEncoder::new()).expect("encoded");
-    writer.put_blob(&"index.json.blob".parse().expect("valid"), &manifest).expect("put");
-    writer.finish(&UploadStatistics::default()).expect("finished");
-    digest
+    testing::back_up(store, namespace, &snapshot(), &caller(), b"content")
 }
 
 fn want(server: &TestServer, verify_new: Option<bool>) {
@@ -54,15 +33,8 @@ fn want(server: &TestServer, verify_new: Option<bool>) {
 }
 
 async fn log_of(server: &TestServer, upid: &str) -> Vec<String> {
-    let _ = server.ended(upid).await;
-    let upid = upid.parse().expect("valid");
-    let lines = server.app.tasks.log_lines(&upid, 0, 0).expect("read").lines;
-    // Without time stamps and amounts.
-    lines
-        .into_iter()
-        .map(|line| line.t.split_once(": ").map_or(line.t.clone(), |(_, text)| text.to_owned()))
-        .map(|line| if line.starts_with("  verified") { "  verified".to_owned() } else { line })
-        .collect()
+    let without_amounts = |line: String| if line.starts_with("  verified") { "  verified".to_owned() } else { line };
+    server.log_of(upid).await.into_iter().map(without_amounts).collect()
 }
 
 #[tokio::test]
