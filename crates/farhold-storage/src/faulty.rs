@@ -1,5 +1,6 @@
 //! A wrapper that fails where a test plans it and records what was called.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,8 @@ struct State {
     planned: Vec<Fault>,
     hit: usize,
     crashed: bool,
+    /// Files that the device cannot give back.
+    unreadable: BTreeSet<StorePath>,
     calls: Vec<(Operation, StorePath)>,
 }
 
@@ -60,6 +63,12 @@ impl FaultyStorage {
     /// Plans another fault; its count starts now.
     pub fn plan(&self, fault: Fault) {
         self.lock().planned.push(fault);
+    }
+
+    /// Lets the device fail (EIO) each time that a file is read as a whole or in its beginning. A file that replaces it is
+    /// sound, and one that is renamed stays unreadable.
+    pub fn make_unreadable(&self, path: StorePath) {
+        self.lock().unreadable.insert(path);
     }
 
     /// Returns how many planned faults happened.
@@ -119,6 +128,15 @@ impl FaultyStorage {
     fn check(&self, operation: Operation, path: &StorePath) -> Result<(), StorageError> {
         self.enter(operation, path).map_err(|(error, _)| error)
     }
+
+    fn check_read(&self, path: &StorePath) -> Result<(), StorageError> {
+        self.check(Operation::Read, path)?;
+        if self.lock().unreadable.contains(path) {
+            let error = io::Error::from_raw_os_error(nix::libc::EIO);
+            return Err(StorageError::from_io(Operation::Read, Path::new(path.as_str()), error));
+        }
+        Ok(())
+    }
 }
 
 /// Whether an operation changes the store or makes it durable.
@@ -128,12 +146,12 @@ fn changes(operation: Operation) -> bool {
 
 impl Storage for FaultyStorage {
     fn read(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
-        self.check(Operation::Read, path)?;
+        self.check_read(path)?;
         self.inner.read(path, max_bytes)
     }
 
     fn read_start(&self, path: &StorePath, max_bytes: u64) -> Result<Bytes, StorageError> {
-        self.check(Operation::Read, path)?;
+        self.check_read(path)?;
         self.inner.read_start(path, max_bytes)
     }
 
@@ -176,7 +194,9 @@ impl Storage for FaultyStorage {
             }
             return Err(error);
         }
-        self.inner.write_atomic(path, content, durability, staging)
+        self.inner.write_atomic(path, content, durability, staging)?;
+        self.lock().unreadable.remove(path);
+        Ok(())
     }
 
     fn create_exclusive(&self, path: &StorePath, content: &[u8]) -> Result<(), StorageError> {
@@ -202,12 +222,21 @@ impl Storage for FaultyStorage {
 
     fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StorageError> {
         self.check(Operation::Rename, from)?;
-        self.inner.rename(from, to)
+        self.inner.rename(from, to)?;
+        let mut state = self.lock();
+        if state.unreadable.remove(from) {
+            state.unreadable.insert(to.clone());
+        } else {
+            state.unreadable.remove(to);
+        }
+        Ok(())
     }
 
     fn remove_file(&self, path: &StorePath) -> Result<(), StorageError> {
         self.check(Operation::RemoveFile, path)?;
-        self.inner.remove_file(path)
+        self.inner.remove_file(path)?;
+        self.lock().unreadable.remove(path);
+        Ok(())
     }
 
     fn remove_dir(&self, path: &StorePath) -> Result<(), StorageError> {
@@ -291,6 +320,32 @@ mod tests {
     #[test]
     fn the_wrapper_without_faults_passes_the_suite() {
         crate::suite::run(&|| (Box::new(FaultyStorage::new(Arc::new(MemoryStorage::new()), Vec::new())), Box::new(())));
+    }
+
+    #[test]
+    fn an_unreadable_file_is_so_under_another_name_too_and_a_new_one_in_its_place_is_not() {
+        let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()), Vec::new());
+        let write = |name| storage.write_atomic(&path(name), b"1", Durability::Cached, Staging::Beside).unwrap();
+        let is_readable = |name| match (storage.read(&path(name), 1), storage.read_start(&path(name), 1)) {
+            (Ok(_), Ok(_)) => true,
+            (Err(whole), Err(beginning)) => {
+                assert!(whole.is_device_fault() && beginning.is_device_fault());
+                false
+            }
+            both => panic!("{both:?}"),
+        };
+        ["a", "b"].into_iter().for_each(write);
+        storage.make_unreadable(path("a"));
+        assert!(!is_readable("a") && is_readable("b"));
+        storage.rename(&path("a"), &path("c")).unwrap();
+        write("a");
+        assert!(is_readable("a") && !is_readable("c"));
+        storage.rename(&path("b"), &path("c")).unwrap();
+        assert!(is_readable("c"));
+        storage.make_unreadable(path("c"));
+        storage.remove_file(&path("c")).unwrap();
+        storage.create_exclusive(&path("c"), b"1").unwrap();
+        assert!(is_readable("c"));
     }
 
     #[test]

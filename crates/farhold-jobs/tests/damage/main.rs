@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod play;
-mod sick;
 mod world;
 
 use std::fmt::Write as _;

@@ -10,11 +10,9 @@ use farhold_datastore::{Datastore, OpenError, OpenOptions};
 use farhold_format::blob::{BlobEncoder, Compression};
 use farhold_format::index::FixedIndexBuilder;
 use farhold_format::manifest::{Manifest, ManifestFile};
-use farhold_storage::LocalStorage;
+use farhold_storage::{FaultyStorage, LocalStorage};
 use farhold_testkit::SeededRandomness;
 use farhold_types::{Authid, Clock, CryptMode, Digest, Epoch, Namespace, Snapshot, SyncLevel};
-
-use crate::sick::SickStorage;
 
 /// The snapshot that is hurt, one of the same group, and those of another one.
 pub const VICTIM: &str = "vm/1/2026-01-01T10:00:00Z";
@@ -138,7 +136,7 @@ pub struct World {
     pub copy: Datastore,
 }
 
-fn options(dir: &Path, name: &str, storage: SickStorage) -> OpenOptions {
+fn options(dir: &Path, name: &str, storage: FaultyStorage) -> OpenOptions {
     let randomness = Arc::new(SeededRandomness::new(name.len() as u64));
     let base = dir.join(name);
     OpenOptions {
@@ -148,10 +146,10 @@ fn options(dir: &Path, name: &str, storage: SickStorage) -> OpenOptions {
     }
 }
 
-fn storage(dir: &Path, name: &str) -> SickStorage {
+fn storage(dir: &Path, name: &str) -> FaultyStorage {
     let base = dir.join(name);
     fs::create_dir_all(base.join(".chunks")).unwrap();
-    SickStorage::new(Arc::new(LocalStorage::new(base, Arc::new(SeededRandomness::new(1)))))
+    FaultyStorage::new(Arc::new(LocalStorage::new(base, Arc::new(SeededRandomness::new(1)))), Vec::new())
 }
 
 /// Writes a snapshot of a blob and an image of these chunks.
@@ -232,7 +230,7 @@ fn chunk_files(base: &Path) -> Vec<PathBuf> {
     files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
 }
 
-fn hurt(base: &Path, path: &str, damage: Damage, storage: &SickStorage) {
+fn hurt(base: &Path, path: &str, damage: Damage, storage: &FaultyStorage) {
     let file = base.join(path);
     let content = fs::read(&file).unwrap();
     match damage {
@@ -247,7 +245,7 @@ fn hurt(base: &Path, path: &str, damage: Damage, storage: &SickStorage) {
             fs::write(&file, content).unwrap();
         }
         Damage::Empty => fs::write(&file, b"").unwrap(),
-        Damage::Unreadable => storage.hurt(path),
+        Damage::Unreadable => storage.make_unreadable(path.parse().unwrap()),
         Damage::Directory => {
             fs::remove_file(&file).unwrap();
             fs::create_dir(&file).unwrap();
