@@ -126,8 +126,13 @@ impl World {
             ledger.wrong.push(format!("{name} was last accessed at {accessed} and survived the collection"));
         }
         // What is gone is not damaged any more.
-        let files: BTreeSet<String> = self.target.disk().chunk_files().into_iter().map(|(name, _)| name).collect();
+        let files = self.chunk_names();
         ledger.damaged.retain(|digest| files.contains(&digest.to_string()));
+    }
+
+    /// Returns the names of the chunk files on the target's disk.
+    fn chunk_names(&self) -> BTreeSet<String> {
+        self.target.disk().chunk_files().into_iter().map(|(name, _)| name).collect()
     }
 
     /// Whether something that happened in this world is a reason for a collection to fail.
@@ -178,7 +183,7 @@ impl World {
         };
         self.book.note(|| format!("the last collection, {status:?}"));
         let (used, indexes) = self.used_chunks();
-        let files: BTreeSet<String> = store_names(self.target.disk().chunk_files());
+        let files = self.chunk_names();
         let is_there = |digest: &Digest| files.contains(&digest.to_string());
         let wrong: Vec<&String> = files
             .iter()
@@ -218,8 +223,4 @@ impl World {
         }
         (used, indexes)
     }
-}
-
-fn store_names(files: Vec<(String, i64)>) -> BTreeSet<String> {
-    files.into_iter().map(|(name, _)| name).collect()
 }

@@ -256,7 +256,7 @@ pub fn task(worker_type: &str, now: Epoch) -> Upid {
 
 /// Returns a verification result by some task.
 pub fn verification(state: VerifyState) -> VerificationItem {
-    VerificationItem { upid: task("verify", Epoch(1_767_225_600)).to_string(), state }
+    VerificationItem { upid: task("verify", Epoch(FIRST_SECOND)).to_string(), state }
 }
 
 /// Marks a snapshot as verified with this result.
