@@ -30,6 +30,7 @@ use crate::host_files::SystemHost;
 use crate::node_certificate::{Making, NodeCertificate};
 use crate::system;
 use crate::system_accounts::HostAccounts;
+use crate::web_interface;
 
 /// Whether a server that listens does by itself what nobody asks for: run jobs by their schedules, mount datastores whose
 /// devices are plugged in.
@@ -186,7 +187,8 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         randomness: parts.randomness,
     });
     let router = Router::new(Arc::clone(&app), endpoints::all()).context("an endpoint is declared wrongly")?;
-    let pages = health_page::fallback(app.health.clone(), docs_page::fallback());
+    let pages = web_interface::fallback(Arc::clone(&app.randomness), docs_page::fallback());
+    let pages = health_page::fallback(app.health.clone(), pages);
     let router = Arc::new(router.with_page("metrics", &["farhold", "metrics"]).with_fallback(pages));
     Ok(Composed { app, router, certificate, directories: parts.directories, housekeeping: parts.housekeeping })
 }

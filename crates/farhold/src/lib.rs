@@ -16,3 +16,4 @@ pub mod server;
 pub mod system;
 pub mod system_accounts;
 pub mod terminal;
+pub mod web_interface;

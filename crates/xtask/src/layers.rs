@@ -72,6 +72,7 @@ const TABLE: &[Room] = &[
             "jobs",
         ],
     ),
+    room("ui", &[]),
     room("cli", &["types", "client", "api"]),
     room("backup-cli", &["types", "crypto", "format", "protocol", "client", "backup", "api", "cli"]),
     room(
@@ -93,6 +94,7 @@ const TABLE: &[Room] = &[
             "sync",
             "jobs",
             "api",
+            "ui",
             "cli",
             "backup",
             "backup-cli",
