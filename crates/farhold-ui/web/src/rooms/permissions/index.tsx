@@ -1,0 +1,10 @@
+import { Text } from "@mantine/core";
+import { texts } from "../../texts";
+
+export default function Permissions({ store }: { store: string }) {
+  return (
+    <Text>
+      {store}: {texts.common.nothing}
+    </Text>
+  );
+}

@@ -1,0 +1,43 @@
+// The English words, by room.
+
+import { access } from "./access";
+import { certificate } from "./certificate";
+import { common } from "./common";
+import { content } from "./content";
+import { dashboard } from "./dashboard";
+import { datastores } from "./datastores";
+import { jobs } from "./jobs";
+import { keys } from "./keys";
+import { notifications } from "./notifications";
+import { options } from "./options";
+import { permissions } from "./permissions";
+import { prune } from "./prune";
+import { remotes } from "./remotes";
+import { shell } from "./shell";
+import { summary } from "./summary";
+import { sync } from "./sync";
+import { tasks } from "./tasks";
+import { traffic } from "./traffic";
+import { verify } from "./verify";
+
+export const en = {
+  access,
+  certificate,
+  common,
+  content,
+  dashboard,
+  datastores,
+  jobs,
+  keys,
+  notifications,
+  options,
+  permissions,
+  prune,
+  remotes,
+  shell,
+  summary,
+  sync,
+  tasks,
+  traffic,
+  verify,
+};

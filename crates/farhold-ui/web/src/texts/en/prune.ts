@@ -1,0 +1,1 @@
+export const prune = {} as const;

@@ -1,0 +1,29 @@
+// Colours and defaults of all components, with enough contrast in both schemes.
+
+import { createTheme, localStorageColorSchemeManager, type CSSVariablesResolver } from "@mantine/core";
+
+export const theme = createTheme({
+  primaryColor: "cyan",
+  primaryShade: { light: 9, dark: 7 },
+  autoContrast: true,
+  luminanceThreshold: 0.35,
+  fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+  fontFamilyMonospace: "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
+  headings: { fontWeight: "600" },
+  cursorType: "pointer",
+  respectReducedMotion: true,
+});
+
+export const colorSchemeManager = localStorageColorSchemeManager({ key: "farhold-colours" });
+
+/** The server puts a fresh value into the document; only styles that carry it are used. */
+export function styleNonce(): string {
+  return document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
+}
+
+/** Quiet text is still text: the library's own grey is too pale to read. */
+export const variables: CSSVariablesResolver = () => ({
+  variables: {},
+  light: { "--mantine-color-dimmed": "var(--mantine-color-gray-7)" },
+  dark: { "--mantine-color-dimmed": "var(--mantine-color-dark-1)" },
+});
