@@ -19,6 +19,17 @@ export interface Column<Row> {
   align?: "right";
   /** Whether it is shown on a phone; by default yes. */
   phone?: boolean;
+  /** What stands at the top instead of the title. */
+  header?: ReactNode;
+}
+
+/** Rows that hold others: those can be opened and closed, also with the arrow keys. */
+export interface Tree<Row> {
+  /** 1 for a row that stands by itself. */
+  level: (row: Row) => number;
+  /** Absent for a row that holds no others. */
+  isOpen: (row: Row) => boolean | undefined;
+  toggle: (row: Row) => void;
 }
 
 export interface RowAction {
@@ -51,6 +62,11 @@ interface TableProps<Row> {
   maxHeight?: string;
   /** Rows come as they are: no sorting or filtering here. */
   isArranged?: boolean;
+  /** Sorting is the caller's: what was chosen. `sorting` says what is shown. */
+  onSort?: (sorting: Sorting) => void;
+  tree?: Tree<Row>;
+  /** What the space bar does with a row. */
+  onMark?: (row: Row) => void;
   isSelected?: (row: Row) => boolean;
 }
 
@@ -61,8 +77,10 @@ const FILTER_ROWS = 10;
 
 /** A table of rows. */
 export function Table<Row>(props: TableProps<Row>) {
-  const { label, rows, columns, rowKey, onOpen, actions, rowName, toolbar, empty, isSelected } = props;
-  const [sorting, setSorting] = useState<Sorting | undefined>(props.sorting);
+  const { label, rows, columns, rowKey, onOpen, actions, rowName, toolbar, empty, isSelected, tree, onMark } = props;
+  const [ownSorting, setSorting] = useState<Sorting | undefined>(props.sorting);
+  const sorting = props.onSort ? props.sorting : ownSorting;
+  const onSort = props.onSort ?? (props.isArranged ? undefined : setSorting);
   const [filter, setFilter] = useState("");
   const scroller = useRef<HTMLDivElement>(null);
   const isArranged = props.isArranged ?? false;
@@ -90,16 +108,26 @@ export function Table<Row>(props: TableProps<Row>) {
       event.preventDefault();
       return onOpen(row);
     }
+    if (event.key === " " && onMark && row !== undefined) {
+      event.preventDefault();
+      return onMark(row);
+    }
+    if (tree && row !== undefined && event.key === (tree.isOpen(row) ? "ArrowLeft" : "ArrowRight")) {
+      event.preventDefault();
+      return tree.isOpen(row) === undefined ? undefined : tree.toggle(row);
+    }
     const to =
       event.key === "ArrowDown"
         ? index + 1
         : event.key === "ArrowUp"
           ? index - 1
-          : event.key === "Home"
-            ? 0
-            : event.key === "End"
-              ? shown.length - 1
-              : -1;
+          : event.key === "ArrowLeft" && tree && row !== undefined
+            ? shown.findLastIndex((other, at) => at < index && tree.level(other) < tree.level(row))
+            : event.key === "Home"
+              ? 0
+              : event.key === "End"
+                ? shown.length - 1
+                : -1;
     if (to < 0 || to >= shown.length) return;
     event.preventDefault();
     virtual.scrollToIndex(to);
@@ -140,16 +168,16 @@ export function Table<Row>(props: TableProps<Row>) {
           role="region"
           aria-label={label}
         >
-          <table className={styles.table} aria-label={label} aria-rowcount={shown.length + 1}>
+          <table
+            className={styles.table}
+            aria-label={label}
+            aria-rowcount={shown.length + 1}
+            {...(tree ? { role: "treegrid" } : {})}
+          >
             <thead>
               <tr>
                 {columns.map((column) => (
-                  <HeaderCell
-                    key={column.id}
-                    column={column}
-                    {...(sorting ? { sorting } : {})}
-                    onSort={isArranged ? undefined : setSorting}
-                  />
+                  <HeaderCell key={column.id} column={column} {...(sorting ? { sorting } : {})} onSort={onSort} />
                 ))}
                 {actions && (
                   <th className={styles.actions} scope="col">
@@ -173,6 +201,7 @@ export function Table<Row>(props: TableProps<Row>) {
                     data-index={item.index}
                     aria-rowindex={item.index + 2}
                     data-selected={isSelected?.(row) || undefined}
+                    {...(tree ? { "aria-level": tree.level(row), "aria-expanded": tree.isOpen(row) } : {})}
                     className={onOpen ? styles.open : undefined}
                     tabIndex={onOpen ? 0 : -1}
                     onKeyDown={(event) => step(event, item.index)}
@@ -234,7 +263,7 @@ function HeaderCell<Row>({ column, sorting, onSort }: HeaderCellProps<Row>) {
           <span aria-hidden>{direction === "up" ? " ▲" : direction === "down" ? " ▼" : ""}</span>
         </UnstyledButton>
       ) : (
-        column.title
+        (column.header ?? column.title)
       )}
     </th>
   );
