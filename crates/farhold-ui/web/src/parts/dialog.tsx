@@ -12,11 +12,13 @@ interface DialogProps {
   title: string;
   onClose: () => void;
   size?: string;
+  /** Whether it can only be left by a button in it: what it shows cannot be seen again. */
+  isHeld?: boolean;
   children: ReactNode;
 }
 
 /** A dialog that is open as long as it is drawn. Fills the screen of a phone. */
-export function Dialog({ title, onClose, size = "lg", children }: DialogProps) {
+export function Dialog({ title, onClose, size = "lg", isHeld = false, children }: DialogProps) {
   const isNarrow = window.matchMedia("(max-width: 48em)").matches;
   return (
     <Modal
@@ -25,6 +27,9 @@ export function Dialog({ title, onClose, size = "lg", children }: DialogProps) {
       title={title}
       size={size}
       fullScreen={isNarrow}
+      closeOnEscape={!isHeld}
+      closeOnClickOutside={!isHeld}
+      withCloseButton={!isHeld}
       closeButtonProps={{ "aria-label": texts.common.close }}
     >
       {children}

@@ -54,4 +54,8 @@ export const common = {
   saved: "Saved.",
   removed: (name: string) => `${name} is removed.`,
   started: "The task has started.",
+  chooseFile: "Choose file",
+  fileTooLong: "This file is too long to be meant.",
+  showSecret: (label: string) => `Show what is typed: ${label}`,
+  rateHint: "bytes with a unit, such as 20 MiB; empty: no limit",
 } as const;
