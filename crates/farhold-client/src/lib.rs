@@ -41,5 +41,5 @@ pub use proxy::{HttpProxy, ProxyTextError};
 pub use reader::ReaderSession;
 pub use rest::RemoteDatastore;
 pub use rest_changes::StoreStatus;
-pub use throttle::{Deadline, Direction, Gate, Pauses, SharedBucket, Throttle, Throttles, TooSlow};
+pub use throttle::{Deadline, Direction, Gate, Limit, Pauses, SharedBucket, Throttle, Throttles, TooSlow};
 pub use writer::{BackupSession, BackupSessionOptions, WriterId};

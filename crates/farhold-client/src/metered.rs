@@ -11,7 +11,7 @@ use farhold_types::{ByteSize, RateLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::throttle::{Direction, Gate, Pauses, SharedBucket, Throttle};
+use crate::throttle::{Direction, Limit, Pauses, SharedBucket, Throttle};
 
 /// Bytes and connections of one client so far, TLS and HTTP framing included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -147,19 +147,6 @@ pub(crate) struct Metered<S> {
     limits: Vec<Limit>,
 }
 
-/// A limit, and where the connection stands with it.
-struct Limit {
-    throttle: Arc<dyn Throttle>,
-    reading: Gate,
-    writing: Gate,
-}
-
-impl Limit {
-    fn new(throttle: Arc<dyn Throttle>) -> Self {
-        Self { throttle, reading: Gate::default(), writing: Gate::default() }
-    }
-}
-
 impl<S> Metered<S> {
     pub(crate) fn new(stream: S, traffic: Arc<Traffic>) -> Self {
         traffic.connections.fetch_add(1, Ordering::Relaxed);
@@ -177,16 +164,15 @@ impl<S> Metered<S> {
     }
 
     fn poll_turn(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
-        for Limit { throttle, reading, writing } in &mut self.limits {
-            let gate = if direction == Direction::In { reading } else { writing };
-            ready!(gate.poll_turn(&**throttle, direction, |length| self.activity.pauses.begin(length), cx));
+        for limit in &mut self.limits {
+            ready!(limit.poll_turn(direction, &self.activity.pauses, cx));
         }
         Poll::Ready(())
     }
 
     /// Returns the most that a transfer should take; none without a limit.
     fn most_bytes(&self, direction: Direction) -> Option<usize> {
-        self.limits.iter().filter_map(|limit| Gate::most_bytes(&*limit.throttle, direction)).min()
+        self.limits.iter().filter_map(|limit| limit.most_bytes(direction)).min()
     }
 
     fn transferred(&mut self, direction: Direction, bytes: usize) {
@@ -194,9 +180,8 @@ impl<S> Metered<S> {
             Direction::In => self.activity.received(bytes),
             Direction::Out => self.activity.sent(bytes),
         }
-        for Limit { throttle, reading, writing } in &mut self.limits {
-            let gate = if direction == Direction::In { reading } else { writing };
-            gate.transferred(&**throttle, direction, bytes, |length| self.activity.pauses.begin(length));
+        for limit in &mut self.limits {
+            limit.transferred(direction, bytes, &self.activity.pauses);
         }
     }
 }

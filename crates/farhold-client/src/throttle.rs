@@ -183,6 +183,45 @@ impl Gate {
     }
 }
 
+/// Both directions of one connection under one throttle.
+pub struct Limit {
+    throttle: Arc<dyn Throttle>,
+    reading: Gate,
+    writing: Gate,
+}
+
+impl Limit {
+    /// Returns where a connection stands that has transferred nothing yet.
+    pub fn new(throttle: Arc<dyn Throttle>) -> Self {
+        Self { throttle, reading: Gate::default(), writing: Gate::default() }
+    }
+
+    /// Waits for the turn of the connection in a direction. Its pauses are noted in `pauses`.
+    pub fn poll_turn(&mut self, direction: Direction, pauses: &Pauses, cx: &mut Context<'_>) -> Poll<()> {
+        let (throttle, gate) = self.gate(direction);
+        gate.poll_turn(throttle, direction, |length| pauses.begin(length), cx)
+    }
+
+    /// Returns the most that the next transfer should take; none without a limit.
+    pub fn most_bytes(&self, direction: Direction) -> Option<usize> {
+        Gate::most_bytes(&*self.throttle, direction)
+    }
+
+    /// Counts a transfer; the next one waits if it has to, which is noted in `pauses`.
+    pub fn transferred(&mut self, direction: Direction, bytes: usize, pauses: &Pauses) {
+        let (throttle, gate) = self.gate(direction);
+        gate.transferred(throttle, direction, bytes, |length| pauses.begin(length));
+    }
+
+    fn gate(&mut self, direction: Direction) -> (&dyn Throttle, &mut Gate) {
+        let gate = match direction {
+            Direction::In => &mut self.reading,
+            Direction::Out => &mut self.writing,
+        };
+        (&*self.throttle, gate)
+    }
+}
+
 /// Pauses that limits of our own caused on one connection: time in which the other end cannot be blamed for silence.
 /// Cheap to clone; all clones are of the same connection.
 #[derive(Debug, Clone)]

@@ -5,44 +5,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use farhold_client::{Direction, Gate, poll_read_at_most, poll_write_at_most};
+use farhold_client::{Direction, Limit, Pauses, poll_read_at_most, poll_write_at_most};
 use farhold_jobs::traffic::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream and its connection. What was transferred is never held back: the transfer after it waits.
 pub(super) struct Metered<T> {
     stream: T,
-    connection: Arc<Connection>,
-    reading: Gate,
-    writing: Gate,
+    limit: Limit,
+    pauses: Pauses,
 }
 
 impl<T> Metered<T> {
     /// Counts and limits what passes through `stream` from now on.
     pub(super) fn new(stream: T, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, reading: Gate::default(), writing: Gate::default() }
-    }
-
-    fn poll_turn(&mut self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
-        let connection = &*self.connection;
-        let gate = if direction == Direction::In { &mut self.reading } else { &mut self.writing };
-        gate.poll_turn(connection, direction, |length| connection.pauses().begin(length), cx)
-    }
-
-    fn transferred(&mut self, direction: Direction, bytes: usize) {
-        let connection = &*self.connection;
-        let gate = if direction == Direction::In { &mut self.reading } else { &mut self.writing };
-        gate.transferred(connection, direction, bytes, |length| connection.pauses().begin(length));
+        let pauses = connection.pauses().clone();
+        Self { stream, limit: Limit::new(connection), pauses }
     }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_turn(Direction::In, cx));
-        let most = Gate::most_bytes(&*this.connection, Direction::In);
+        ready!(this.limit.poll_turn(Direction::In, &this.pauses, cx));
+        let most = this.limit.most_bytes(Direction::In);
         let bytes = ready!(poll_read_at_most(&mut this.stream, most, cx, buffer))?;
-        this.transferred(Direction::In, bytes);
+        this.limit.transferred(Direction::In, bytes, &this.pauses);
         Poll::Ready(Ok(()))
     }
 }
@@ -58,10 +46,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_turn(Direction::Out, cx));
-        let most = Gate::most_bytes(&*this.connection, Direction::Out);
+        ready!(this.limit.poll_turn(Direction::Out, &this.pauses, cx));
+        let most = this.limit.most_bytes(Direction::Out);
         let bytes = ready!(poll_write_at_most(&mut this.stream, most, cx, buffers))?;
-        this.transferred(Direction::Out, bytes);
+        this.limit.transferred(Direction::Out, bytes, &this.pauses);
         Poll::Ready(Ok(bytes))
     }
 
