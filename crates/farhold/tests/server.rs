@@ -192,7 +192,7 @@ async fn what_connections_carry_is_counted_under_their_rule() {
     server.clock.advance(1);
     let here = TrafficRule::new("here".parse().unwrap(), vec!["127.0.0.0/8".to_owned()]);
     let elsewhere = TrafficRule::new("elsewhere".parse().unwrap(), vec!["10.0.0.0/8".to_owned()]);
-    let rates = server.traffic.rates_of(&[&elsewhere, &here], &jiff::tz::TimeZone::UTC);
+    let rates = server.traffic.rates_of(&[&elsewhere, &here]);
     assert_eq!(rates[0], Rates::default());
     // A handshake and an answer, over five seconds: more than nothing, and far less than a backup.
     for rate in [rates[1].received_bytes_per_s, rates[1].sent_bytes_per_s] {

@@ -30,7 +30,7 @@ async fn list(app: Arc<App>, _: Request<App>) -> Result<Reply, ApiError> {
     blocking(move || {
         let loaded = app.settings.traffic_rules().load()?;
         let rules = loaded.entries.all()?;
-        let rates = app.traffic.rates_of(&rules, &app.time_zone);
+        let rates = app.traffic.rates_of(&rules);
         let shown = rules.into_iter().zip(rates).map(|(rule, rates)| {
             let mut shown = item(rule);
             shown.insert("cur-rate-in".to_owned(), rates.received_bytes_per_s.into());

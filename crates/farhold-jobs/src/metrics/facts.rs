@@ -90,7 +90,7 @@ impl Facts {
         }
         let rules = app.settings.traffic_rules().load()?;
         let rules: Vec<_> = rules.entries.usable().collect();
-        let rates = app.traffic.rates_of(&rules, &app.time_zone);
+        let rates = app.traffic.rates_of(&rules);
         Ok(Self {
             time,
             jobs,

@@ -149,8 +149,8 @@ impl TrafficControl {
     }
 
     /// Returns the rates of the connections that fall under each of `rules` now, in the same order.
-    pub fn rates_of(&self, rules: &[&TrafficRule], zone: &TimeZone) -> Vec<Rates> {
-        let now = self.shared.clock.now();
+    pub fn rates_of(&self, rules: &[&TrafficRule]) -> Vec<Rates> {
+        let (now, zone) = (self.shared.clock.now(), &self.shared.zone);
         let parsed = TrafficRules::new(rules.iter().copied());
         let connections: Vec<Arc<Open>> = locked(&self.shared.connections).open.values().cloned().collect();
         let mut rates = vec![Rates::default(); rules.len()];

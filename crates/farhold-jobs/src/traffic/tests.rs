@@ -198,7 +198,7 @@ async fn rates_are_those_of_the_last_full_seconds_of_the_connections_under_the_r
     let annas = TrafficRule { users: vec!["anna@pbs".parse().unwrap()], ..rule("annas", "0.0.0.0/0", "1 MiB") };
     let (all, annas) = (rule("all", "0.0.0.0/0", "1 MiB"), annas);
     let rates = || {
-        let rates = bench.control.rates_of(&[&all, &annas], &TimeZone::UTC);
+        let rates = bench.control.rates_of(&[&all, &annas]);
         rates.iter().map(|rate| (rate.received_bytes_per_s, rate.sent_bytes_per_s)).collect::<Vec<_>>()
     };
     let wait = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
