@@ -18,6 +18,7 @@ use farhold_types::{DatastoreName, Epoch, RemoteName, SyncJob};
 
 use crate::app::App;
 use crate::job_runs::JobRun;
+use crate::job_turn::keep_state;
 use crate::notifications;
 
 /// What a run found and did, as far as it came.
@@ -188,9 +189,7 @@ fn log(ended: &JobEnded, run: &JobRun) {
 
 /// Does what is to be done after a run, the most important first. Blocking.
 fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
-    if let Err(error) = lock.finish(&ended.upid, &ended.status, ended.ended) {
-        context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-    }
+    keep_state(lock, context, &ended.status, ended.ended);
     let run = JobRun::of(ended);
     log(ended, &run);
     if let RunDetails::Gc(Some(status)) = &ended.details {

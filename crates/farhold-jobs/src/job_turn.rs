@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use farhold_format::task_log::TaskStatus;
 use farhold_settings::SettingsError;
-use farhold_tasks::TaskContext;
 use farhold_tasks::job_state::{JobLock, JobStateError, LOCK_WAIT};
-use farhold_types::JobId;
+use farhold_tasks::{TaskContext, TaskFailure};
+use farhold_types::{Epoch, JobId};
 
 use crate::app::App;
 use crate::store_jobs::{StoreJob, StoreJobError};
@@ -36,6 +37,13 @@ where
         return Err(StoreJobError::Unknown { kind: J::KIND, id: id.to_string() }.into());
     }
     Ok(lock)
+}
+
+/// Stores how a job's task ended. A state that cannot be stored is a warning in the task's log. Blocking.
+pub(crate) fn keep_state(lock: &JobLock, context: &TaskContext, status: &TaskStatus, ended: Epoch) {
+    if let Err(error) = lock.finish(context.upid(), status, ended) {
+        context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
+    }
 }
 
 /// Tells in the log which calendar event started the task, if one did.

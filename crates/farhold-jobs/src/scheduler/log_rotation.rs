@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::NotStarted;
 use crate::app::App;
-use crate::job_turn::tell_schedule;
+use crate::job_turn::{keep_state, tell_schedule};
 use crate::task_work::{Crashed, blocking, in_background};
 
 /// When logs are put aside. Source: `docs/spec/schedules-and-tasks.md` 7.3.
@@ -59,9 +59,7 @@ async fn spawn(app: &Arc<App>, caller: &Authid, schedule: Option<String>) -> Res
     let lock = Arc::new(lock.await?);
     let (of_end, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
     let at_end: EndHook = Box::new(move |context: &TaskContext, status: &TaskStatus| {
-        if let Err(error) = of_end.finish(context.upid(), status, clock.now()) {
-            context.warn(&format!("failed to store the job's state: {}", TaskFailure::from_error(&error)));
-        }
+        keep_state(&of_end, context, status, clock.now());
     });
     let of_task = Arc::clone(app);
     let worker = move |context: TaskContext| {
