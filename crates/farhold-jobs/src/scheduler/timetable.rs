@@ -103,7 +103,8 @@ pub(super) struct Timetable {
     prune: Page,
     sync: Page,
     verify: Page,
-    own: Page,
+    /// What a server does by itself: putting logs aside.
+    own: Option<TimedJob>,
 }
 
 /// What is wrong, and with what.
@@ -131,17 +132,17 @@ impl Timetable {
             let schedule = job.timer()?.to_owned();
             Some((VerifyJob::state_key(&job.id), schedule, Work::Verify(Box::new(job.clone()))))
         });
-        if self.own.jobs.is_empty() {
+        if self.own.is_none() {
             let rotation = timed(log_rotation::key(), log_rotation::SCHEDULE.to_owned(), Work::LogRotation);
-            self.own.jobs.extend(rotation.map(|job| TimedJob { runs_first_of_all: true, ..job }));
+            self.own = rotation.ok().map(|job| TimedJob { runs_first_of_all: true, ..job });
         }
         complaints
     }
 
     /// Returns the jobs in the order in which they are started. Source: `docs/spec/schedules-and-tasks.md` 9.2.
     pub(super) fn jobs(&mut self) -> impl Iterator<Item = &mut TimedJob> {
-        let pages = [&mut self.gc, &mut self.prune, &mut self.sync, &mut self.verify, &mut self.own];
-        pages.into_iter().flat_map(|page| page.jobs.iter_mut())
+        let pages = [&mut self.gc, &mut self.prune, &mut self.sync, &mut self.verify];
+        pages.into_iter().flat_map(|page| page.jobs.iter_mut()).chain(&mut self.own)
     }
 }
 
