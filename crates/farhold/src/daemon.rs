@@ -13,8 +13,8 @@ use farhold_jobs::scheduler::Scheduler;
 use farhold_jobs::{App, LoopWatch, keep_census};
 use farhold_types::Fingerprint;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::compose::{Composed, Housekeeping};
 use crate::log::LogFormat;
@@ -42,12 +42,18 @@ pub const DEFAULT_LISTEN: &str = "[::]:8007";
 /// Returns how lines of the log shall look: as the arguments say, else as the environment says. A word that is none is
 /// passed over here, since the log must be there before anybody can be told; [`parse_listen`] refuses it.
 pub fn log_format(arguments: &[String], environment: Option<&str>) -> LogFormat {
-    let given =
-        arguments.iter().enumerate().rev().find_map(|(at, argument)| match argument.strip_prefix("--log-format")? {
-            "" => arguments.get(at + 1).map(String::as_str),
-            text => text.strip_prefix('='),
-        });
+    let mut words = arguments.iter().enumerate().rev();
+    let given = words.find_map(|(at, argument)| value_of("--log-format", argument, || arguments.get(at + 1)).flatten());
     given.or(environment).and_then(LogFormat::of).unwrap_or_default()
+}
+
+/// Returns the value of an option if `argument` begins with its name: what follows behind `=`, else the next argument. It
+/// may be missing.
+fn value_of<'a>(option: &str, argument: &'a str, next: impl FnOnce() -> Option<&'a String>) -> Option<Option<&'a str>> {
+    Some(match argument.strip_prefix(option)? {
+        "" => next().map(String::as_str),
+        text => text.strip_prefix('='),
+    })
 }
 
 /// Reads the arguments of `server`: `--listen ADDRESS:PORT`, repeatable; `--log-format` is only checked.
@@ -58,18 +64,12 @@ pub fn parse_listen(arguments: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        if let Some(text) = argument.strip_prefix("--log-format") {
-            let word = if text.is_empty() { rest.next().map(String::as_str) } else { text.strip_prefix('=') };
+        if let Some(word) = value_of("--log-format", argument, || rest.next()) {
             let word = word.unwrap_or_default();
             LogFormat::of(word).with_context(|| format!("'{word}' is no log format; there are text and json"))?;
             continue;
         }
-        let value = match argument.strip_prefix("--listen") {
-            Some("") => rest.next().map(String::as_str),
-            Some(text) => text.strip_prefix('='),
-            None => None,
-        };
-        let Some(value) = value else {
+        let Some(value) = value_of("--listen", argument, || rest.next()).flatten() else {
             bail!(
                 "unknown argument '{argument}' (usage: farhold [--root DIR] server [--listen ADDRESS:PORT]... [--log-format text|json])"
             );
@@ -165,12 +165,8 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     fingerprint: Fingerprint,
     shutdown: CancellationToken,
-    serving: JoinHandle<()>,
-    sampling: JoinHandle<()>,
-    dispatching: JoinHandle<()>,
-    watching: JoinHandle<()>,
-    housekeeping: JoinHandle<()>,
-    counting: JoinHandle<()>,
+    /// What goes on until the server is told to stop.
+    loops: TaskTracker,
 }
 
 impl Running {
@@ -196,31 +192,21 @@ impl Running {
         let server = Server::bind(options, dispatch_to(Arc::clone(&composed.router))).await?;
         let addresses = server.addresses();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(server.run(shutdown.clone()));
-        let sampling = tokio::spawn(keep_history(Arc::clone(&composed.app), shutdown.clone()));
-        let courier = HostCourier::new(Arc::clone(&composed.app));
-        let dispatcher = Dispatcher::new(Arc::clone(&composed.app), Arc::new(courier));
-        let alive = composed.app.health.watch("notifications", DISPATCHING_LIMIT);
-        let dispatching = tokio::spawn(dispatcher.run(shutdown.clone(), move || alive.beat()));
-        let watching = tokio::spawn(watch_stale_jobs(Arc::clone(&composed.app), shutdown.clone()));
-        let housekeeping = match composed.housekeeping {
-            Housekeeping::On => tokio::spawn(keep_house(Arc::clone(&composed.app), shutdown.clone())),
-            Housekeeping::Off => tokio::spawn(async {}),
-        };
-        let counting = tokio::spawn(keep_census(Arc::clone(&composed.app), shutdown.clone()));
-        composed.app.health.serving();
-        Ok(Self {
-            composed,
-            addresses,
-            fingerprint,
-            shutdown,
-            serving,
-            sampling,
-            dispatching,
-            watching,
-            housekeeping,
-            counting,
-        })
+        let (app, loops) = (&composed.app, TaskTracker::new());
+        loops.spawn(server.run(shutdown.clone()));
+        loops.spawn(keep_history(Arc::clone(app), shutdown.clone()));
+        let courier = HostCourier::new(Arc::clone(app));
+        let dispatcher = Dispatcher::new(Arc::clone(app), Arc::new(courier));
+        let alive = app.health.watch("notifications", DISPATCHING_LIMIT);
+        loops.spawn(dispatcher.run(shutdown.clone(), move || alive.beat()));
+        loops.spawn(watch_stale_jobs(Arc::clone(app), shutdown.clone()));
+        if composed.housekeeping == Housekeeping::On {
+            loops.spawn(keep_house(Arc::clone(app), shutdown.clone()));
+        }
+        loops.spawn(keep_census(Arc::clone(app), shutdown.clone()));
+        loops.close();
+        app.health.serving();
+        Ok(Self { composed, addresses, fingerprint, shutdown, loops })
     }
 
     /// Returns the addresses with their real ports.
@@ -242,17 +228,11 @@ impl Running {
     pub async fn stop(self) {
         self.composed.app.health.stopping();
         self.shutdown.cancel();
-        let (report, sessions, serving, sampling, dispatching, watching, housekeeping, counting) = tokio::join!(
+        let (report, (), ()) = tokio::join!(
             self.composed.app.tasks.shutdown(DRAIN_LIMIT),
             self.composed.router.shut_down(DRAIN_LIMIT),
-            self.serving,
-            self.sampling,
-            self.dispatching,
-            self.watching,
-            self.housekeeping,
-            self.counting
+            self.loops.wait()
         );
-        drop((sessions, serving, sampling, dispatching, watching, housekeeping, counting));
         if report.cut_off != 0 {
             tracing::warn!("{} tasks did not end in time and were stopped", report.cut_off);
         }
