@@ -18,6 +18,7 @@ import { summary } from "./summary";
 import { sync } from "./sync";
 import { tasks } from "./tasks";
 import { traffic } from "./traffic";
+import { upkeep } from "./upkeep";
 import { verify } from "./verify";
 
 export const en = {
@@ -39,5 +40,6 @@ export const en = {
   sync,
   tasks,
   traffic,
+  upkeep,
   verify,
 };
