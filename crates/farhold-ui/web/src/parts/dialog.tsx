@@ -2,7 +2,7 @@
 
 import { Alert, Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
-import { useState, type ReactNode } from "react";
+import { useEffect, useId, useState, type ReactNode } from "react";
 import type { ApiFailure } from "../api/failure";
 import { useAct, type ActOptions } from "../api/hooks";
 import { texts } from "../texts";
@@ -17,13 +17,23 @@ interface DialogProps {
   children: ReactNode;
 }
 
-/** A dialog that is open as long as it is drawn. Fills the screen of a phone. */
+/** The dialogs that are open, the uppermost last: each hears the Escape key, and only that one is meant. */
+const open: string[] = [];
+
+/** A dialog that is open as long as it is drawn. Fills the screen of a phone. May stand over another one. */
 export function Dialog({ title, onClose, size = "lg", isHeld = false, children }: DialogProps) {
+  const id = useId();
+  useEffect(() => {
+    open.push(id);
+    return () => void open.splice(open.indexOf(id), 1);
+  }, [id]);
   const isNarrow = window.matchMedia("(max-width: 48em)").matches;
   return (
     <Modal
       opened
-      onClose={onClose}
+      onClose={() => {
+        if (open.at(-1) === id) onClose();
+      }}
       title={title}
       size={size}
       fullScreen={isNarrow}
