@@ -5,6 +5,7 @@ import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import type uPlot from "uplot";
 import { texts } from "../texts";
+import { STEPS, timeLabels, type Steps } from "./plot-axis";
 
 export interface Line {
   label: string;
@@ -28,12 +29,14 @@ interface PlotProps {
   max?: number;
   /** Whether single points are joined by steps. */
   isStepped?: boolean;
+  /** At which values the grid stands. */
+  steps?: Steps;
 }
 
 const COLORS = ["#1098ad", "#e8590c", "#5c7cfa", "#2f9e44"];
 
 /** A plot as wide as there is room. */
-export function Plot({ label, times, lines, format, height = 200, max, isStepped }: PlotProps) {
+export function Plot({ label, times, lines, format, height = 200, max, isStepped, steps = "decimal" }: PlotProps) {
   const place = useRef<HTMLDivElement>(null);
   const scheme = useComputedColorScheme();
   useEffect(() => {
@@ -46,6 +49,7 @@ export function Plot({ label, times, lines, format, height = 200, max, isStepped
       if (isGone) return;
       const ink = getComputedStyle(element).color;
       const grid = { stroke: scheme === "dark" ? "#4a4f55" : "#dfe3e8", width: 1 };
+      const incrs = STEPS[steps];
       const paths = isStepped ? Drawing.paths.stepped?.({ align: 1 }) : undefined;
       plot = new Drawing(
         {
@@ -55,8 +59,14 @@ export function Plot({ label, times, lines, format, height = 200, max, isStepped
           legend: { show: lines.length > 1 },
           scales: { y: { range: (_, low, high) => [Math.min(0, low), max ?? (high > 0 ? high * 1.05 : 1)] } },
           axes: [
-            { stroke: ink, grid },
-            { stroke: ink, grid, size: 80, values: (_, ticks) => ticks.map(format) },
+            { stroke: ink, grid, space: 70, values: (_, ticks, __, ___, step) => timeLabels(ticks, step) },
+            {
+              stroke: ink,
+              grid,
+              size: 80,
+              values: (_, ticks) => ticks.map(format),
+              ...(incrs ? { incrs: [...incrs] } : {}),
+            },
           ],
           series: [
             {},
@@ -84,7 +94,7 @@ export function Plot({ label, times, lines, format, height = 200, max, isStepped
       observer.disconnect();
       plot?.destroy();
     };
-  }, [times, lines, format, height, max, isStepped, scheme]);
+  }, [times, lines, format, height, max, isStepped, steps, scheme]);
   if (times.length === 0) {
     return (
       <Text size="sm" c="dimmed">

@@ -20,10 +20,11 @@ export function State({ tone, children, title }: { tone: Tone; children: ReactNo
     <Badge
       color={color}
       variant="light"
-      autoContrast
       radius="sm"
       tt="none"
       fw={600}
+      c="var(--mantine-color-text)"
+      miw="max-content"
       leftSection={<span aria-hidden>{sign}</span>}
       {...(title ? { title } : {})}
     >

@@ -13,6 +13,7 @@ import { options } from "./options";
 import { permissions } from "./permissions";
 import { prune } from "./prune";
 import { remotes } from "./remotes";
+import { runs } from "./runs";
 import { shell } from "./shell";
 import { summary } from "./summary";
 import { sync } from "./sync";
@@ -35,6 +36,7 @@ export const en = {
   permissions,
   prune,
   remotes,
+  runs,
   shell,
   summary,
   sync,
