@@ -12,5 +12,7 @@ test("a UPID is taken apart and its id decoded", () => {
     id: "offsite:tank:tank::s-1",
     user: "root@pam",
   });
+  const group = parseUpid("UPID:pbs:000002D5:00000C35:00000003:65D8F1A0:verify_group:tank\\x3a-vm-100:root@pam:");
+  expect(group?.id).toBe("tank:/vm/100");
   expect(parseUpid("UPID:pbs")).toBeUndefined();
 });

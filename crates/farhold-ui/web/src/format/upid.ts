@@ -21,6 +21,7 @@ export function parseUpid(text: string): Upid | undefined {
   return { upid: text, node, started: Number.parseInt(started, 16), type, id: unescape(id), user };
 }
 
+/** A slash is written as a dash, and every other special byte as `\\xNN`. */
 function unescape(text: string): string {
   const bytes: number[] = [];
   for (let index = 0; index < text.length; index += 1) {
@@ -28,6 +29,8 @@ function unescape(text: string): string {
     if (code?.[1]) {
       bytes.push(Number.parseInt(code[1], 16));
       index += 3;
+    } else if (text[index] === "-") {
+      bytes.push("/".charCodeAt(0));
     } else {
       bytes.push(...new TextEncoder().encode(text[index]));
     }

@@ -1,35 +1,19 @@
 // States as a word with a sign: never by colour alone.
 
-import { Badge, type MantineColor } from "@mantine/core";
 import type { ReactNode } from "react";
+import styles from "./state.module.css";
 
 export type Tone = "good" | "warning" | "bad" | "running" | "quiet";
 
-const LOOK: Record<Tone, { color: MantineColor; sign: string }> = {
-  good: { color: "teal", sign: "✓" },
-  warning: { color: "yellow", sign: "!" },
-  bad: { color: "red", sign: "✕" },
-  running: { color: "blue", sign: "▸" },
-  quiet: { color: "gray", sign: "·" },
-};
+const SIGNS: Record<Tone, string> = { good: "✓", warning: "!", bad: "✕", running: "▸", quiet: "·" };
 
 /** A state, such as `✓ OK`. */
 export function State({ tone, children, title }: { tone: Tone; children: ReactNode; title?: string }) {
-  const { color, sign } = LOOK[tone];
   return (
-    <Badge
-      color={color}
-      variant="light"
-      radius="sm"
-      tt="none"
-      fw={600}
-      c="var(--mantine-color-text)"
-      miw="max-content"
-      leftSection={<span aria-hidden>{sign}</span>}
-      {...(title ? { title } : {})}
-    >
+    <span className={styles.state} data-tone={tone} title={title}>
+      <span aria-hidden>{SIGNS[tone]} </span>
       {children}
-    </Badge>
+    </span>
   );
 }
 

@@ -1,27 +1,136 @@
-// One task: its log, its progress, and how to stop it.
+// One task: what it is, how far it is, its log, and how to stop it.
 
-import { Code } from "@mantine/core";
+import { Button, Group, Stack, Text } from "@mantine/core";
+import { useState } from "react";
+import { call } from "../../api/client";
+import { useAct, useRead } from "../../api/hooks";
+import { useProgress, type TaskProgress } from "../../api/progress";
 import { LIVE_SECONDS, NODE } from "../../api/server";
-import { useAnswer } from "../../api/hooks";
+import { bytes } from "../../format/bytes";
+import { dateTime, nowSeconds, span } from "../../format/time";
+import { Copyable } from "../../parts/copy";
 import { Dialog } from "../../parts/dialog";
-import { Loaded } from "../../parts/failure";
+import { Facts } from "../../parts/facts";
+import { Failure } from "../../parts/failure";
+import { ProgressLine } from "../../parts/progress-line";
+import { State, toneOfResult } from "../../parts/state";
 import { useTaskView } from "../../shell/task-link";
+import { texts } from "../../texts";
+import { taskName } from "./kinds";
+import { LogView } from "./log-view";
+import { useLog } from "./use-log";
 
+const words = texts.tasks;
+
+/** The task that the address names, over the page; nothing if it names none. */
 export function TaskDialog() {
   const { upid, close } = useTaskView();
   if (!upid) return null;
   return (
-    <Dialog title={upid} size="xl" onClose={close}>
-      <Log upid={upid} />
+    <Dialog title={taskName(upid)} size="min(1100px, 95vw)" onClose={close}>
+      <Task key={upid} upid={upid} />
     </Dialog>
   );
 }
 
-function Log({ upid }: { upid: string }) {
-  const log = useAnswer(
-    "/nodes/{node}/tasks/{upid}/log",
-    { params: { path: { node: NODE, upid }, query: { start: 0, limit: 500 } } },
-    { every: LIVE_SECONDS },
+function Task({ upid }: { upid: string }) {
+  const log = useLog(upid);
+  const status = useRead(
+    "/nodes/{node}/tasks/{upid}/status",
+    { params: { path: { node: NODE, upid } } },
+    log.isActive ? { every: LIVE_SECONDS } : {},
   );
-  return <Loaded query={log}>{(answer) => <Code block>{answer.data.map((line) => line.t).join("\n")}</Code>}</Loaded>;
+  const isRunning = status.data?.status === "running";
+  const progress = useProgress(isRunning).get(upid);
+  const task = status.data;
+  return (
+    <Stack gap="sm">
+      <Failure error={status.error} />
+      {task && (
+        <>
+          <Group justify="space-between" align="start">
+            <Facts
+              rows={[
+                [
+                  words.status,
+                  <State key="state" tone={toneOfResult(isRunning ? undefined : task.exitstatus)}>
+                    {isRunning ? words.running : (task.exitstatus ?? texts.common.unknown)}
+                  </State>,
+                ],
+                [words.start, dateTime(task.starttime)],
+                [words.duration, span((task.endtime ?? nowSeconds()) - task.starttime)],
+                [words.user, task.tokenid ? `${task.user}!${task.tokenid}` : task.user],
+                [words.upid, <Copyable key="upid" value={upid} what={words.upid} />],
+              ]}
+            />
+            {isRunning && <StopButton upid={upid} />}
+          </Group>
+          {isRunning && progress && <Details progress={progress} />}
+        </>
+      )}
+      <LogView upid={upid} log={log} />
+    </Stack>
+  );
+}
+
+function Details({ progress }: { progress: TaskProgress }) {
+  const count = (done: number, all: number | null) => words.of(String(done), all === null ? "?" : String(all));
+  return (
+    <div>
+      <ProgressLine progress={progress} label={words.progress} />
+      <Facts
+        rows={[
+          [words.received, progress.bytes_received > 0 && bytes(progress.bytes_received)],
+          [words.groups, progress.groups !== null && count(progress.groups_done, progress.groups)],
+          [words.snapshots, progress.snapshots !== null && count(progress.snapshots_done, progress.snapshots)],
+          [words.failures, progress.failures > 0 && progress.failures],
+          [words.retries, progress.retries > 0 && progress.retries],
+          [
+            words.current,
+            progress.current.length > 0 &&
+              progress.current
+                .slice(0, 4)
+                .map((one) => one.snapshot ?? one.group)
+                .join(", "),
+          ],
+        ]}
+      />
+    </div>
+  );
+}
+
+function StopButton({ upid }: { upid: string }) {
+  const [isAsking, setAsking] = useState(false);
+  const stop = useAct(() => call("delete", "/nodes/{node}/tasks/{upid}", { params: { path: { node: NODE, upid } } }), {
+    refresh: ["/nodes/{node}/tasks", "/nodes/{node}/tasks/{upid}/status"],
+    done: words.stopped,
+  });
+  return (
+    <>
+      <Button color="red" variant="light" onClick={() => setAsking(true)} loading={stop.isPending}>
+        {words.stop}
+      </Button>
+      {isAsking && (
+        <Dialog title={words.stopTitle} size="md" onClose={() => setAsking(false)}>
+          <Text size="sm" mb="md">
+            {words.stopWords(taskName(upid))}
+          </Text>
+          <Group justify="flex-end">
+            <Button variant="default" onClick={() => setAsking(false)}>
+              {texts.common.cancel}
+            </Button>
+            <Button
+              color="red"
+              onClick={() => {
+                setAsking(false);
+                stop.mutate(undefined);
+              }}
+            >
+              {words.stop}
+            </Button>
+          </Group>
+        </Dialog>
+      )}
+    </>
+  );
 }
