@@ -24,6 +24,7 @@ const ARGUMENTS = [
 export default defineConfig({
   testDir: "e2e",
   outputDir: "test-results",
+  globalTeardown: "./e2e/pictures.ts",
   // The machine has two cores: one for the browser, one for the servers.
   workers: 1,
   fullyParallel: false,
@@ -46,6 +47,10 @@ export default defineConfig({
     screenshot: "only-on-failure",
     trace: process.env.FARHOLD_TRACE ? "retain-on-failure" : "off",
     actionTimeout: 10_000,
-    launchOptions: { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS },
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: ARGUMENTS,
+      env: { ...(process.env as Record<string, string>), FONTCONFIG_FILE: `${import.meta.dirname}/e2e/fonts.conf` },
+    },
   },
 });

@@ -8,7 +8,7 @@ import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { AxeBuilder } from "@axe-core/playwright";
-import { test as base, expect, type BrowserContext, type Page } from "@playwright/test";
+import { test as base, expect, type BrowserContext, type Locator, type Page } from "@playwright/test";
 
 import { makeFolder, removeFolder } from "./folder";
 import { Scene } from "./scene";
@@ -137,19 +137,23 @@ const CONTENT_TYPES: Record<string, string> = {
  * interface can be tried without building the program.
  */
 async function serveFrom(dist: string, context: BrowserContext): Promise<void> {
-  const isFile = (url: URL): boolean => url.pathname === "/" || url.pathname.startsWith("/assets/");
-  await context.route(isFile, (route) => {
-    const { pathname } = new URL(route.request().url());
-    const file = path.join(dist, pathname === "/" ? "index.html" : pathname);
-    if (!existsSync(file)) return route.fulfill({ status: 404, body: "" });
-    const headers: Record<string, string> = { "content-type": CONTENT_TYPES[path.extname(file)] ?? "text/plain" };
-    if (pathname !== "/") return route.fulfill({ body: readFileSync(file), headers });
-    const nonce = randomBytes(16).toString("base64");
-    headers["content-security-policy"] =
-      `default-src 'none'; script-src 'self'; style-src 'self' 'nonce-${nonce}'; img-src 'self' data:; ` +
-      `font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
-    return route.fulfill({ body: readFileSync(file, "utf8").replaceAll("__CSP_NONCE__", nonce), headers });
-  });
+  const place = /\/(assets\/[^/]+)?$/;
+  await context.route(
+    (url) => place.test(url.pathname),
+    (route) => {
+      const { pathname } = new URL(route.request().url());
+      const name = place.exec(pathname)?.[1] ?? "index.html";
+      const file = path.join(dist, name);
+      if (!existsSync(file)) return route.fulfill({ status: 404, body: "" });
+      const headers: Record<string, string> = { "content-type": CONTENT_TYPES[path.extname(file)] ?? "text/plain" };
+      if (name !== "index.html") return route.fulfill({ body: readFileSync(file), headers });
+      const nonce = randomBytes(16).toString("base64");
+      headers["content-security-policy"] =
+        `default-src 'none'; script-src 'self'; style-src 'self' 'nonce-${nonce}'; img-src 'self' data:; ` +
+        `font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+      return route.fulfill({ body: readFileSync(file, "utf8").replaceAll("__CSP_NONCE__", nonce), headers });
+    },
+  );
 }
 
 function keepLogs(folder: string): void {
@@ -174,4 +178,16 @@ export async function expectAxeClean(page: Page): Promise<void> {
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
   expect(grave, `accessibility of ${page.url()}`).toEqual([]);
+}
+
+/**
+ * The page looks as in `pictures/`. A little may differ: another version of the browser draws edges in other shades.
+ */
+export async function shot(page: Page, name: string, mask: Locator[] = []): Promise<void> {
+  await expect(page).toHaveScreenshot(`${name}.png`, {
+    mask,
+    animations: "disabled",
+    threshold: 0.25,
+    maxDiffPixelRatio: 0.005,
+  });
 }
