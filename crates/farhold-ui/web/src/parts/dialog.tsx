@@ -139,6 +139,9 @@ interface RemovalDialogProps<Result> extends ActOptions<Result> {
   submit?: string;
   /** Whether the button waits, for instance for a dry run. */
   isWaiting?: boolean;
+  /** Below the warning: what needs more room, such as a table, or choices. */
+  details?: ReactNode;
+  size?: string;
   remove: () => Promise<Result>;
   onClose: () => void;
 }
@@ -150,6 +153,8 @@ export function RemovalDialog<Result>({
   children,
   submit = texts.common.remove,
   isWaiting = false,
+  details,
+  size = "md",
   remove,
   onClose,
   ...options
@@ -165,7 +170,7 @@ export function RemovalDialog<Result>({
   });
   const isConfirmed = typed.trim() === name;
   return (
-    <Dialog title={title} onClose={onClose} size="md">
+    <Dialog title={title} onClose={onClose} size={size}>
       <form
         aria-label={title}
         onSubmit={(event) => {
@@ -179,6 +184,7 @@ export function RemovalDialog<Result>({
               {children}
             </Text>
           </Alert>
+          {details}
           <TextInput
             label={texts.common.confirmName(name)}
             value={typed}

@@ -1,10 +1,17 @@
-import { Text } from "@mantine/core";
+// Pruning and garbage collection of one datastore.
+
+import { Panel } from "../../parts/page";
 import { texts } from "../../texts";
+import { CollectionPanel } from "./collection-panel";
+import { PruneJobs } from "./prune-jobs";
 
 export default function Prune({ store }: { store: string }) {
   return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
+    <>
+      <CollectionPanel store={store} />
+      <Panel title={texts.prune.jobs}>
+        <PruneJobs store={store} />
+      </Panel>
+    </>
   );
 }

@@ -51,6 +51,8 @@ export const upkeep = {
   pingSuccess: "Call after a success",
   pingFailure: "Call after a failure",
   pingHint: "an address that is called after a run; it is kept as a secret",
+  showField: (label: string) => `Show: ${label}`,
+  due: "due",
   copyOf: (id: string) => `${id}-copy`,
   copyJob: "Copy",
 } as const;

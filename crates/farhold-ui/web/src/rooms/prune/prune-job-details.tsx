@@ -1,0 +1,33 @@
+// What a prune job does, and how its runs went.
+
+import { Title } from "@mantine/core";
+import type { Item } from "../../api/client";
+import { Dialog } from "../../parts/dialog";
+import { Facts } from "../../parts/facts";
+import { keepMeaning } from "../../parts/fields/keep-fields";
+import { JobPlots } from "../../parts/job-plots";
+import { texts } from "../../texts";
+import { NextRun, LastRun } from "../upkeep/runs";
+
+export function PruneJobDetails({ job, onClose }: { job: Item<"/admin/prune">; onClose: () => void }) {
+  return (
+    <Dialog title={texts.upkeep.details(job.id)} onClose={onClose} size="xl">
+      <Facts
+        rows={[
+          [texts.common.datastore, job.store],
+          [texts.common.namespace, job.ns ?? texts.common.rootNamespace],
+          [texts.upkeep.depth, job["max-depth"] ?? texts.upkeep.depthFull],
+          [texts.common.schedule, job.schedule],
+          [texts.prune.retention, keepMeaning(job)],
+          [texts.common.lastRun, <LastRun job={job} name={job.id} />],
+          [texts.common.nextRun, <NextRun job={job} />],
+          [texts.common.comment, job.comment],
+        ]}
+      />
+      <Title order={3} size="h5" mt="md" mb="xs">
+        {texts.upkeep.runs}
+      </Title>
+      <JobPlots type="prune" id={job.id} />
+    </Dialog>
+  );
+}
