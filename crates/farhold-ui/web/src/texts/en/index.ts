@@ -15,6 +15,7 @@ import { prune } from "./prune";
 import { remotes } from "./remotes";
 import { runs } from "./runs";
 import { shell } from "./shell";
+import { storeState } from "./store-state";
 import { summary } from "./summary";
 import { sync } from "./sync";
 import { tasks } from "./tasks";
@@ -38,6 +39,7 @@ export const en = {
   remotes,
   runs,
   shell,
+  storeState,
   summary,
   sync,
   tasks,
