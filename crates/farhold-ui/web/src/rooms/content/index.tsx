@@ -1,10 +1,78 @@
-import { Text } from "@mantine/core";
+// The backups of a datastore: its namespaces, and the groups and snapshots of the one that is looked at.
+
+import { useState } from "react";
+import { useSearchParams } from "react-router";
+import { useRead } from "../../api/hooks";
+import { CALM_SECONDS } from "../../api/server";
+import { Loaded } from "../../parts/failure";
+import type { RowAction } from "../../parts/table";
 import { texts } from "../../texts";
+import { Backups } from "./backups";
+import styles from "./content.module.css";
+import { AddNamespaceDialog, MoveNamespaceDialog, RemoveNamespaceDialog } from "./namespace-dialogs";
+import { parentOf } from "./namespace-tree";
+import { Namespaces } from "./namespaces";
+import { PruneNamespaceDialog } from "./prune-namespace-dialog";
+import { useRights } from "./rights";
+import { useRefreshAfterTasks } from "./use-content";
+import { VerifyDialog } from "./verify-dialog";
+
+const words = texts.content;
+const MAX_DEPTH = 7;
+
+type NamespaceDialog = "add" | "move" | "remove" | "prune" | "verify";
 
 export default function Content({ store }: { store: string }) {
+  useRefreshAfterTasks(store);
+  const namespaces = useRead(
+    "/admin/datastore/{store}/namespace",
+    { params: { path: { store } } },
+    { every: CALM_SECONDS },
+  );
+  return <Loaded query={namespaces}>{(list) => <Namespaced store={store} names={list.map(({ ns }) => ns)} />}</Loaded>;
+}
+
+/** The namespace that is looked at stands in the address, so that it can be linked to. */
+function Namespaced({ store, names }: { store: string; names: readonly string[] }) {
+  const [search, setSearch] = useSearchParams();
+  const [dialog, setDialog] = useState<NamespaceDialog>();
+  // Not everybody may see the root.
+  const ns = search.get("ns") ?? (names.includes("") ? "" : (names[0] ?? ""));
+  const choose = (next: string) =>
+    setSearch((before) => {
+      const after = new URLSearchParams(before);
+      after.set("ns", next);
+      if (next === "") after.delete("ns");
+      return after;
+    });
+  const rights = useRights(store, ns);
+  const place = { store, ns };
+  const parent = parentOf(ns);
+  const close = () => setDialog(undefined);
+  const item = (kind: NamespaceDialog, label: string, isAllowed: boolean): RowAction => ({
+    label,
+    onClick: () => setDialog(kind),
+    disabled: !isAllowed,
+  });
+  const mayManage = parent !== undefined && rights.mayManage(parent);
+  const actions: readonly RowAction[] = [
+    item("verify", words.verify, rights.mayVerifyNamespace),
+    item("prune", words.prune, rights.mayPruneNamespace),
+    item("add", words.namespaces.add, rights.mayManage(ns) && (ns === "" ? 0 : ns.split("/").length) < MAX_DEPTH),
+    item("move", words.namespaces.move, mayManage),
+    { ...item("remove", words.namespaces.remove, mayManage), color: "red" },
+  ];
   return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
+    <>
+      <div className={styles.layout}>
+        <Namespaces names={names} current={ns} onChoose={choose} actions={actions} />
+        <Backups key={ns} place={place} names={names} rights={rights} />
+      </div>
+      {dialog === "add" && <AddNamespaceDialog place={place} onClose={close} onChoose={choose} />}
+      {dialog === "move" && <MoveNamespaceDialog place={place} onClose={close} />}
+      {dialog === "remove" && <RemoveNamespaceDialog place={place} names={names} onClose={close} onChoose={choose} />}
+      {dialog === "prune" && <PruneNamespaceDialog place={place} onClose={close} />}
+      {dialog === "verify" && <VerifyDialog place={place} onClose={close} />}
+    </>
   );
 }

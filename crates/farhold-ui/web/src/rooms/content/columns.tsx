@@ -1,0 +1,181 @@
+// What is shown of a group or a snapshot in the list.
+
+import { ActionIcon, Badge, Checkbox } from "@mantine/core";
+import { bytes } from "../../format/bytes";
+import { dateTime } from "../../format/time";
+import type { Column } from "../../parts/table";
+import { State } from "../../parts/state";
+import { texts } from "../../texts";
+import { newestSize, rowKey, type Row, type SortColumn } from "./arrange";
+import styles from "./content.module.css";
+import { groupCrypt, verificationOf, type Crypt, type Snapshot, type Verification } from "./model";
+import { extent, type Marked } from "./selection";
+
+const words = texts.content;
+
+interface ColumnsOf {
+  marked: Marked;
+  onMark: (snapshots: readonly Snapshot[]) => void;
+  /** All snapshots that are shown. */
+  shown: readonly Snapshot[];
+  isOpen: (group: string) => boolean;
+  onToggle: (group: string) => void;
+  /** Whether the snapshots are still on their way. */
+  isWaiting: boolean;
+}
+
+export const snapshotsOf = (row: Row): readonly Snapshot[] => (row.kind === "group" ? row.snapshots : [row.snapshot]);
+
+export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortColumn | "mark" | "crypt" })[] {
+  const { marked, onMark, shown, isWaiting } = list;
+  const all = extent(marked, shown);
+  return [
+    {
+      id: "mark",
+      title: words.markAll,
+      width: "2.5rem",
+      header: (
+        <Checkbox
+          size="xs"
+          aria-label={words.markAll}
+          checked={all === "all"}
+          indeterminate={all === "some"}
+          disabled={shown.length === 0}
+          onChange={() => onMark(shown)}
+        />
+      ),
+      cell: (row) => {
+        const state = extent(marked, snapshotsOf(row));
+        return (
+          <Checkbox
+            size="xs"
+            aria-label={words.mark(rowKey(row))}
+            checked={state === "all"}
+            indeterminate={state === "some"}
+            disabled={snapshotsOf(row).length === 0}
+            onChange={() => onMark(snapshotsOf(row))}
+          />
+        );
+      },
+    },
+    { id: "name", title: words.backup, value: rowKey, cell: (row) => <Name row={row} list={list} /> },
+    {
+      id: "time",
+      title: words.time,
+      width: "11rem",
+      phone: false,
+      value: (row) => (row.kind === "group" ? row.group.last : row.snapshot.time),
+      cell: (row) => {
+        const time = row.kind === "snapshot" ? row.snapshot.time : row.group.last;
+        return time > 0 ? <span className={styles.oneLine}>{dateTime(time)}</span> : null;
+      },
+    },
+    {
+      id: "size",
+      title: texts.common.size,
+      width: "6rem",
+      align: "right",
+      phone: false,
+      value: (row) => (row.kind === "group" ? newestSize(row.snapshots) : row.snapshot.size),
+      cell: (row) => {
+        if (row.kind === "snapshot") return bytes(row.snapshot.size);
+        const size = newestSize(row.snapshots);
+        return isWaiting && size < 0 ? null : bytes(size < 0 ? undefined : size);
+      },
+    },
+    {
+      id: "verification",
+      title: words.verification,
+      width: "9rem",
+      value: (row) => verificationOf(snapshotsOf(row)),
+      cell: (row) => <Verified row={row} />,
+    },
+    {
+      id: "crypt",
+      title: words.encryption,
+      width: "6.5rem",
+      phone: false,
+      cell: (row) => {
+        const crypt: Crypt | undefined = row.kind === "group" ? groupCrypt(row.snapshots) : row.snapshot.crypt;
+        return crypt === undefined ? null : words.crypts[crypt];
+      },
+    },
+  ];
+}
+
+function Name({ row, list }: { row: Row; list: ColumnsOf }) {
+  if (row.kind === "snapshot") {
+    const { snapshot } = row;
+    return (
+      <div className={styles.nameText} data-level={2}>
+        <span className={styles.marks}>
+          <span className={styles.oneLine} title={snapshot.name}>
+            {snapshot.name.slice(snapshot.group.length + 1)}
+          </span>
+          {snapshot.isProtected && <Mark>{words.protected}</Mark>}
+        </span>
+        {snapshot.comment && <div className={styles.comment}>{snapshot.comment}</div>}
+      </div>
+    );
+  }
+  const { group, snapshots } = row;
+  const isOpen = list.isOpen(group.name);
+  const protectedCount = snapshots.filter((snapshot) => snapshot.isProtected).length;
+  return (
+    <div className={styles.name}>
+      <ActionIcon
+        size="sm"
+        variant="subtle"
+        color="gray"
+        disabled={snapshots.length === 0}
+        aria-expanded={isOpen}
+        aria-label={isOpen ? words.collapse(group.name) : words.expand(group.name)}
+        onClick={() => list.onToggle(group.name)}
+      >
+        <span aria-hidden>{isOpen ? "▾" : "▸"}</span>
+      </ActionIcon>
+      <div className={styles.nameText}>
+        <span className={styles.marks}>
+          <strong>{group.name}</strong>
+          {protectedCount > 0 && <Mark>{words.protectedCount(protectedCount)}</Mark>}
+        </span>
+        <div className={styles.comment}>
+          {list.isWaiting || snapshots.length === group.count
+            ? words.snapshots(group.count)
+            : words.someOf(snapshots.length, group.count)}
+          {group.owner && ` · ${group.owner}`}
+          {group.comment && ` · ${group.comment}`}
+        </div>
+      </div>
+    </div>
+  );
+}
+
+const Mark = ({ children }: { children: string }) => (
+  <Badge size="xs" variant="default" radius="sm" tt="none">
+    {children}
+  </Badge>
+);
+
+const TONES: Record<Verification, "good" | "bad" | "quiet"> = { ok: "good", failed: "bad", none: "quiet" };
+
+/** Whether one snapshot was verified, and with which result. */
+export function SnapshotVerified({ snapshot }: { snapshot: Snapshot }) {
+  if (snapshot.size === undefined && snapshot.verification === "none") {
+    return (
+      <State tone="running" title={words.inProgressHint}>
+        {words.inProgress}
+      </State>
+    );
+  }
+  return <State tone={TONES[snapshot.verification]}>{words.verifications[snapshot.verification]}</State>;
+}
+
+function Verified({ row }: { row: Row }) {
+  if (row.kind === "snapshot") return <SnapshotVerified snapshot={row.snapshot} />;
+  if (row.snapshots.length === 0) return null;
+  const worst = verificationOf(row.snapshots);
+  const number = row.snapshots.filter((snapshot) => snapshot.verification === worst).length;
+  const { ok, failed, none } = words.groupVerifications;
+  return <State tone={TONES[worst]}>{worst === "ok" ? ok : worst === "failed" ? failed(number) : none(number)}</State>;
+}

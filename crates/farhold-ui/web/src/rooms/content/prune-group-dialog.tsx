@@ -1,0 +1,129 @@
+// Pruning one group: what would be kept and removed is shown while the numbers are typed.
+
+import { Text } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import { call } from "../../api/client";
+import type { ApiFailure } from "../../api/failure";
+import { useRead } from "../../api/hooks";
+import { NODE } from "../../api/server";
+import { dateTime, snapshotTime } from "../../format/time";
+import { RemovalDialog } from "../../parts/dialog";
+import { Failure } from "../../parts/failure";
+import { State } from "../../parts/state";
+import { Table, type Column } from "../../parts/table";
+import { texts } from "../../texts";
+import type { Place } from "./download";
+import { keepBody, NO_KEEP, reasons, type KeepValues, type Reason } from "./keep";
+import { KeepFields } from "./keep-fields";
+import { groupParameters, inNamespace, type Group } from "./model";
+import { LISTS } from "./use-content";
+
+const words = texts.content.pruneDialog;
+/** Rest after a key before the server is asked. */
+const PAUSE_MS = 300;
+
+interface Planned {
+  time: number;
+  isKept: boolean;
+  reason?: Reason;
+}
+
+async function prune({ store, ns }: Place, group: Group, values: KeepValues, isDryRun: boolean) {
+  const { data } = await call("post", "/admin/datastore/{store}/prune", {
+    params: { path: { store } },
+    body: { ...inNamespace(ns), ...groupParameters(group), ...keepBody(values), "dry-run": isDryRun },
+  });
+  return typeof data === "string" ? [] : data;
+}
+
+export function PruneGroupDialog({ place, group, onClose }: { place: Place; group: Group; onClose: () => void }) {
+  const [values, setValues] = useState<KeepValues>(NO_KEEP);
+  const [settled] = useDebouncedValue(values, PAUSE_MS);
+  const hasRules = Object.keys(keepBody(values)).length > 0;
+  const time = useRead("/nodes/{node}/time", { params: { path: { node: NODE } } });
+  const plan = useQuery<Awaited<ReturnType<typeof prune>>, ApiFailure>({
+    queryKey: ["prune plan", place, group.name, keepBody(settled)],
+    queryFn: () => prune(place, group, settled, true),
+    enabled: Object.keys(keepBody(settled)).length > 0,
+    staleTime: 0,
+    gcTime: 0,
+    placeholderData: (before) => before,
+  });
+  const zone = time.data?.timezone;
+  const rows = useMemo((): readonly Planned[] => {
+    const why = zone === undefined ? undefined : reasons(group.snapshots.map(prunable), settled, zone);
+    return (plan.data ?? [])
+      .map((one): Planned => {
+        const reason = why?.get(one["backup-time"]);
+        // What was reckoned here is shown only if it comes to the same as what the server says.
+        const fits = reason !== undefined && one.keep !== (reason === "unfinished" || reason === "surplus");
+        return { time: one["backup-time"], isKept: one.keep, ...(fits ? { reason } : {}) };
+      })
+      .reverse();
+  }, [plan.data, group.snapshots, settled, zone]);
+  const removed = rows.filter((row) => !row.isKept).length;
+  const isCurrent = hasRules && settled === values && plan.data !== undefined && !plan.isPlaceholderData;
+  return (
+    <RemovalDialog
+      title={texts.content.pruneOf(group.name)}
+      name={group.name}
+      size="xl"
+      submit={texts.content.prune}
+      isWaiting={!isCurrent || removed === 0 || plan.isError}
+      remove={() => prune(place, group, values, false)}
+      refresh={LISTS}
+      done={(result) => texts.content.namespaces.removed(0, result.filter((one) => !one.keep).length, 0)}
+      onClose={onClose}
+      before={
+        <>
+          <KeepFields values={values} onChange={setValues} errors={plan.error?.fields ?? {}} />
+          <Failure error={hasRules ? plan.error : null} />
+          {hasRules && rows.length > 0 && (
+            <Table
+              label={words.preview}
+              rows={rows}
+              columns={COLUMNS}
+              rowKey={(row) => String(row.time)}
+              filter={false}
+              maxHeight="40dvh"
+            />
+          )}
+        </>
+      }
+    >
+      {!hasRules ? (
+        <Text size="sm">{words.none}</Text>
+      ) : removed === 0 && isCurrent ? (
+        words.nothing
+      ) : (
+        words.outcome(removed, rows.length - removed)
+      )}
+    </RemovalDialog>
+  );
+}
+
+const prunable = (snapshot: Group["snapshots"][number]) => ({
+  time: snapshot.time,
+  isFinished: snapshot.size !== undefined,
+  isProtected: snapshot.isProtected,
+});
+
+const COLUMNS: readonly Column<Planned>[] = [
+  { id: "name", title: texts.content.backup, value: (row) => snapshotTime(row.time) },
+  {
+    id: "time",
+    title: texts.content.time,
+    value: (row) => row.time,
+    cell: (row) => dateTime(row.time),
+    phone: false,
+  },
+  {
+    id: "decision",
+    title: words.decision,
+    value: (row) => (row.isKept ? words.keepIt : words.removeIt),
+    cell: (row) => <State tone={row.isKept ? "good" : "bad"}>{row.isKept ? words.keepIt : words.removeIt}</State>,
+  },
+  { id: "reason", title: words.reason, value: (row) => (row.reason ? words.reasons[row.reason] : "") },
+];
