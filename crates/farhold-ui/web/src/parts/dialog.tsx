@@ -7,6 +7,7 @@ import type { ApiFailure } from "../api/failure";
 import { useAct, type ActOptions } from "../api/hooks";
 import { texts } from "../texts";
 import { Failure } from "./failure";
+import { useReturnFocus } from "./return-focus";
 
 interface DialogProps {
   title: string;
@@ -27,6 +28,7 @@ export function Dialog({ title, onClose, size = "lg", isHeld = false, children }
     open.push(id);
     return () => void open.splice(open.indexOf(id), 1);
   }, [id]);
+  useReturnFocus();
   const isNarrow = window.matchMedia("(max-width: 48em)").matches;
   return (
     <Modal

@@ -5,6 +5,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useEffect, useState, type FormEvent } from "react";
 import { lastUser, logIn, logOut } from "../api/session";
 import { Failure } from "../parts/failure";
+import { useReturnFocus } from "../parts/return-focus";
 import { texts } from "../texts";
 import styles from "./shell.module.css";
 
@@ -73,6 +74,7 @@ export function LogIn({ onShown }: { onShown: () => void }) {
 
 /** A dialog over the page of a user whose ticket is no longer accepted. */
 export function LogInAgain({ user, onLoggedIn }: { user: string; onLoggedIn: () => void }) {
+  useReturnFocus();
   return (
     <Modal
       opened
