@@ -7,8 +7,14 @@ import { FormDialog } from "../../parts/dialog";
 import { ScheduleField } from "../../parts/fields/schedule-field";
 import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
-import { JobOptionFields, jobOptionsOf, jobOptionValues, type JobOptionValues } from "../upkeep/job-options";
-import { jobSaver, putJobOptions, type JobCalls, type JobOptions } from "../upkeep/job-save";
+import {
+  JobOptionFields,
+  jobOptionsOf,
+  jobOptionValues,
+  putJobOptions,
+  type JobOptionValues,
+} from "../upkeep/job-options";
+import { jobSaver, type JobCalls, type JobOptions } from "../upkeep/job-save";
 
 type Body = { id: string; "gc-schedule"?: string };
 type Values = JobOptionValues & { "gc-schedule": string };

@@ -55,23 +55,27 @@ export function CollectionFacts({ gc, running }: { gc: Collection; running?: str
   const cache = gc["cache-stats"];
   const isBad = gc["removed-bad"] + gc["still-bad"] > 0;
   return (
-    <Facts
-      rows={
-        [
-          running !== undefined && [
+    <Columns>
+      <Facts
+        rows={[
+          [
             texts.common.state,
-            <Anchor component="button" type="button" onClick={() => open(running)}>
-              <State tone="running">{texts.upkeep.running}</State>
-            </Anchor>,
+            running !== undefined && (
+              <Anchor component="button" type="button" onClick={() => open(running)}>
+                <State tone="running">{texts.upkeep.running}</State>
+              </Anchor>
+            ),
           ],
           [texts.common.lastRun, <LastRun job={state} name={texts.prune.gcDetails(gc.store)} />],
           [texts.common.schedule, gc.schedule ?? texts.upkeep.byHand],
           [texts.common.nextRun, gc.schedule !== undefined && <NextRun job={state} />],
           [texts.prune.duration, gc.duration !== undefined && span(gc.duration)],
           [texts.prune.dedup, factor(gc["index-data-bytes"], gc["disk-bytes"])],
-        ]}/>
-      <Facts rows={[
-        [texts.prune.indexFiles, gc["index-file-count"]],
+        ]}
+      />
+      <Facts
+        rows={[
+          [texts.prune.indexFiles, gc["index-file-count"]],
           [texts.prune.original, bytes(gc["index-data-bytes"])],
           [texts.prune.onDisk, texts.prune.chunksOf(bytes(gc["disk-bytes"]), gc["disk-chunks"])],
           [texts.prune.removed, texts.prune.chunksOf(bytes(gc["removed-bytes"]), gc["removed-chunks"])],
@@ -88,8 +92,8 @@ export function CollectionFacts({ gc, running }: { gc: Collection; running?: str
             ),
           ],
           [texts.prune.cache, cache && texts.prune.cacheOf(cache.hits, cache.misses)],
-        ].filter((row) => row !== false) as [string, React.ReactNode][]
-      }
-    />
+        ]}
+      />
+    </Columns>
   );
 }

@@ -11,8 +11,14 @@ import { ScheduleField } from "../../parts/fields/schedule-field";
 import { DatastoreField, DepthField, NamespaceField } from "../../parts/fields/scope-fields";
 import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
-import { JobOptionFields, jobOptionsOf, jobOptionValues, type JobOptionValues } from "../upkeep/job-options";
-import { jobSaver, putJobOptions, type JobCalls, type JobOptions } from "../upkeep/job-save";
+import {
+  JobOptionFields,
+  jobOptionsOf,
+  jobOptionValues,
+  putJobOptions,
+  type JobOptionValues,
+} from "../upkeep/job-options";
+import { jobSaver, type JobCalls, type JobOptions } from "../upkeep/job-save";
 import { PrunePreview } from "./preview-panel";
 
 type Stored = Data<"get", "/config/prune/{id}">;

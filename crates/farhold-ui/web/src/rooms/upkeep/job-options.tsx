@@ -1,9 +1,10 @@
 // The options that jobs of any kind have: being warned when they have had no success, and addresses to call.
 
 import { Fieldset, PasswordInput, Stack, TextInput } from "@mantine/core";
+import { call } from "../../api/client";
 import type { Form } from "../../parts/dialog";
 import { texts } from "../../texts";
-import type { JobOptions } from "./job-save";
+import type { Changes, JobKind, JobOptions } from "./job-save";
 
 const NAMES = ["stale-after", "ping-success", "ping-failure"] as const;
 
@@ -56,4 +57,9 @@ function Secret<Values extends JobOptionValues>({
       {...form.getInputProps(name)}
     />
   );
+}
+
+/** Writes options of a job. */
+export function putJobOptions(type: JobKind, id: string, changes: Changes<JobOptions>): Promise<unknown> {
+  return call("put", "/farhold/job-options/{type}/{id}", { params: { path: { type, id } }, body: changes });
 }

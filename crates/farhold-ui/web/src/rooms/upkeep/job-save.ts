@@ -2,7 +2,7 @@
 // second attempt goes on where the first one stopped.
 
 import { changesOf, withoutEmpty } from "../../api/changes";
-import { call, type Data } from "../../api/client";
+import type { Data } from "../../api/client";
 
 export type JobKind = "prune" | "verify" | "gc";
 
@@ -46,9 +46,4 @@ export function jobSaver<Body extends { id: string }>(calls: JobCalls<Body>, sta
     if (Object.keys(changes).length > 0) await calls.options(stored.id, changes);
     options = wanted;
   };
-}
-
-/** Writes options of a job. */
-export function putJobOptions(type: JobKind, id: string, changes: Changes<JobOptions>): Promise<unknown> {
-  return call("put", "/farhold/job-options/{type}/{id}", { params: { path: { type, id } }, body: changes });
 }
