@@ -138,9 +138,6 @@ interface RemovalDialogProps<Result> extends ActOptions<Result> {
   name: string;
   /** What will be gone, and what stays, in words; from a dry run where there is one. */
   children: ReactNode;
-  /** What has to be chosen before, above those words. */
-  before?: ReactNode;
-  size?: string;
   submit?: string;
   /** Whether the button waits, for instance for a dry run. */
   isWaiting?: boolean;
@@ -156,8 +153,6 @@ export function RemovalDialog<Result>({
   title,
   name,
   children,
-  before,
-  size = "md",
   submit = texts.common.remove,
   isWaiting = false,
   details,
@@ -186,7 +181,6 @@ export function RemovalDialog<Result>({
         }}
       >
         <Stack gap="sm">
-          {before}
           <Alert color="red" variant="light">
             <Text component="div" size="sm">
               {children}

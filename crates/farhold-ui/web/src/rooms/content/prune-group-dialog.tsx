@@ -76,7 +76,7 @@ export function PruneGroupDialog({ place, group, onClose }: { place: Place; grou
       refresh={LISTS}
       done={(result) => texts.content.namespaces.removed(0, result.filter((one) => !one.keep).length, 0)}
       onClose={onClose}
-      before={
+      details={
         <>
           <KeepFields values={values} onChange={setValues} errors={plan.error?.fields ?? {}} />
           <Failure error={hasRules ? plan.error : null} />

@@ -77,7 +77,7 @@ export function PruneNamespaceDialog({ place, onClose }: { place: Place; onClose
       remove={() => start(place, settings, false)}
       onDone={follow}
       onClose={onClose}
-      before={
+      details={
         <>
           <KeepFields
             values={settings.keep}
