@@ -38,7 +38,10 @@ const MEMORY_BYTES: u64 = 2 << 30;
 /// Mode of the folders for chunks. Source: `docs/spec/datastore-format.md` 3.
 const CHUNK_FOLDER_MODE: u32 = 0o750;
 
-/// Password of the demo's account. It protects nothing: the servers listen on loopback, for the demo's time.
+/// Administrator of both servers, made only if they run on.
+const ADMIN: &str = "admin@pbs";
+
+/// Password of the demo's accounts. It protects nothing: the servers listen on loopback, for the demo's time.
 const PASSWORD: &str = "demo-password-1";
 
 /// Runs the demo; `arguments` are those behind the word.
@@ -249,8 +252,26 @@ impl Demo {
         if code == SUCCESS { Ok(()) } else { bail!("the command failed with exit code {code}") }
     }
 
-    async fn wait(&self) -> anyhow::Result<()> {
-        say("Both servers run on. Go on by hand with the commands above, in another terminal; for example:");
+    /// Lets both servers run on until somebody presses Ctrl-C.
+    async fn wait(&mut self) -> anyhow::Result<()> {
+        say("An administrator for the web interface.");
+        for name in ['a', 'b'] {
+            self.command(name, &["user", "create", ADMIN, "--password", PASSWORD]).await?;
+            self.command(name, &["acl", "update", "/", "Admin", "--auth-id", ADMIN]).await?;
+        }
+        say("Both servers run on. Go on in a browser, which has to be told that their certificates are right:");
+        for name in ['a', 'b'] {
+            let server = self.server(name)?;
+            let address = server.addresses().first().context("the server has an address")?;
+            println!("    https://{address}/    server {}, fingerprint {}", name.to_uppercase(), server.fingerprint());
+        }
+        println!("    log in as {ADMIN} with the password {PASSWORD}");
+        if !farhold_ui::is_built() {
+            println!(
+                "    This program was built without the interface; `cargo xtask ui build` makes it, then build again."
+            );
+        }
+        say("Or go on by hand with the commands above, in another terminal; for example:");
         let root = self.root.join("b");
         println!("    farhold --root {} task list --all true", root.display());
         println!("    farhold --root {} sync-job show pbs2-local", root.display());
