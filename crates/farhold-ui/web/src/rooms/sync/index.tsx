@@ -1,10 +1,7 @@
-import { Text } from "@mantine/core";
-import { texts } from "../../texts";
+// The tab of a datastore with its sync jobs.
+
+import { SyncJobs } from "./sync-jobs";
 
 export default function Sync({ store }: { store: string }) {
-  return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
-  );
+  return <SyncJobs store={store} />;
 }

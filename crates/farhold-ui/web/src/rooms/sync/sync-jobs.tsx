@@ -1,11 +1,115 @@
-import { Text } from "@mantine/core";
-import { texts } from "../../texts";
+// The sync jobs of a datastore, or of all: how they are, and everything that can be done with them.
 
-/** Of one datastore, or of all. */
+import { Group, Select, Text } from "@mantine/core";
+import { useMemo, useState } from "react";
+import { call } from "../../api/client";
+import { useAct } from "../../api/hooks";
+import { usePrivileges } from "../../api/server";
+import { nowSeconds } from "../../format/time";
+import { RemovalDialog } from "../../parts/dialog";
+import { Loaded } from "../../parts/failure";
+import { Table, type RowAction } from "../../parts/table";
+import { useTaskView } from "../../shell/task-link";
+import { texts } from "../../texts";
+import { columnsOf } from "./columns";
+import { DetailsDialog } from "./details-dialog";
+import { isShown, type HealthFilter, type JobRow } from "./job-row";
+import { ExplainDialog } from "./plan/explain-dialog";
+import { PlanDialog } from "./plan/plan-dialog";
+import { mayChange } from "./rights";
+import { JOB_PATHS, useJobs } from "./use-jobs";
+
+const words = texts.sync;
+
+/** What stands over the list. */
+type Open = { what: "details" | "plan" | "explain" | "remove"; id: string };
+
 export function SyncJobs({ store }: { store?: string }) {
+  const { jobs, rows } = useJobs(store);
+  const can = usePrivileges();
+  const task = useTaskView();
+  const [open, setOpen] = useState<Open>();
+  const [filter, setFilter] = useState<HealthFilter>("all");
+  const close = () => setOpen(undefined);
+  const run = useAct((id: string) => call("post", "/admin/sync/{id}/run", { params: { path: { id } } }), {
+    refresh: [...JOB_PATHS],
+    onDone: ({ data }) => task.open(data),
+  });
+  const columns = useMemo(() => columnsOf(store === undefined, nowSeconds()), [store, rows]);
+
+  const actions = (row: JobRow): RowAction[] => {
+    const disabled = !mayChange(can, row.job);
+    const upid = row.job["last-run-upid"];
+    const show = (what: Open["what"]) => () => setOpen({ what, id: row.id });
+    return [
+      { label: words.run, onClick: () => (close(), run.mutate(row.id)), disabled },
+      ...(upid
+        ? [
+            {
+              label: row.health === "running" ? words.runningLog : words.log,
+              onClick: () => (close(), task.open(upid)),
+            },
+          ]
+        : []),
+      { label: words.plan, onClick: show("plan"), disabled },
+      { label: words.explain, onClick: show("explain"), disabled },
+      { label: words.remove, onClick: show("remove"), color: "red", disabled },
+    ];
+  };
+
+  const shown = useMemo(() => rows?.filter(({ health }) => isShown(health, filter)) ?? [], [rows, filter]);
+  const current = open ? rows?.find(({ id }) => id === open.id) : undefined;
   return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
+    <>
+      <Group mb="sm" gap="xs">
+        {rows && rows.length > 1 && (
+          <Select
+            size="sm"
+            w="12rem"
+            aria-label={words.healthLabel}
+            value={filter}
+            allowDeselect={false}
+            data={(Object.keys(words.health) as HealthFilter[]).map((value) => ({
+              value,
+              label: words.health[value],
+            }))}
+            onChange={(value) => setFilter((value ?? "all") as HealthFilter)}
+          />
+        )}
+      </Group>
+      <Loaded query={jobs}>
+        {(all) => (
+          <Table
+            label={words.title}
+            rows={shown}
+            columns={columns}
+            rowKey={({ id }) => id}
+            rowName={({ id }) => id}
+            sorting={{ column: "id", direction: "up" }}
+            actions={actions}
+            onOpen={({ id }) => setOpen({ what: "details", id })}
+            empty={<Text size="sm">{all.length === 0 ? words.empty : texts.common.noMatch}</Text>}
+          />
+        )}
+      </Loaded>
+      {open?.what === "details" && current && (
+        <DetailsDialog row={current} actions={actions(current)} onClose={close} />
+      )}
+      {open?.what === "plan" && <PlanDialog id={open.id} onClose={close} />}
+      {open?.what === "explain" && current && <ExplainDialog job={current.job} onClose={close} />}
+      {open?.what === "remove" && current && (
+        <RemovalDialog
+          title={words.removal.title(current.id)}
+          name={current.id}
+          remove={() => call("delete", "/config/sync/{id}", { params: { path: { id: current.id } } })}
+          refresh={[...JOB_PATHS]}
+          done={texts.common.removed(current.id)}
+          onClose={close}
+        >
+          {words.removal.what(current.id, current.other)}
+          {current.health === "running" && <p>{words.removal.runs}</p>}
+        </RemovalDialog>
+      )}
+    </>
   );
 }

@@ -18,6 +18,7 @@ import { shell } from "./shell";
 import { storeState } from "./store-state";
 import { summary } from "./summary";
 import { sync } from "./sync";
+import { syncPlan } from "./sync-plan";
 import { tasks } from "./tasks";
 import { traffic } from "./traffic";
 import { upkeep } from "./upkeep";
@@ -42,6 +43,7 @@ export const en = {
   storeState,
   summary,
   sync,
+  syncPlan,
   tasks,
   traffic,
   upkeep,

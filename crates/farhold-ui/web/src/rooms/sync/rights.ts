@@ -1,0 +1,26 @@
+// What the user needs for which job, only to hide what would be refused anyway. Source: docs/spec/sync.md 3.2.
+
+import type { SyncJob } from "./job-row";
+
+type Can = (path: string, privilege: string) => boolean;
+
+const below = (path: string, ns: string | undefined): string => (ns ? `${path}/${ns}` : path);
+
+/** Whether the user may change and run a job, as far as that can be told here. */
+export function mayChange(can: Can, job: SyncJob): boolean {
+  const local = below(`/datastore/${job.store}`, job.ns);
+  if (job["sync-direction"] === "push") {
+    const target = below(`/remote/${job.remote ?? ""}/${job["remote-store"]}`, job["remote-ns"]);
+    return can(target, "Remote.DatastoreBackup") && (can(local, "Datastore.Read") || can(local, "Datastore.Backup"));
+  }
+  if (!can(local, "Datastore.Backup")) return false;
+  return job.remote === undefined || can(`/remote/${job.remote}/${job["remote-store"]}`, "Remote.Read");
+}
+
+/** Whether the user may have any job on one of these datastores. */
+export function mayAdd(can: Can, stores: readonly string[]): boolean {
+  return stores.some((store) => {
+    const path = `/datastore/${store}`;
+    return can(path, "Datastore.Audit") && (can(path, "Datastore.Backup") || can(path, "Datastore.Read"));
+  });
+}
