@@ -6,6 +6,7 @@ import { common } from "./common";
 import { content } from "./content";
 import { dashboard } from "./dashboard";
 import { datastores } from "./datastores";
+import { history } from "./history";
 import { jobs } from "./jobs";
 import { keys } from "./keys";
 import { notifications } from "./notifications";
@@ -31,6 +32,7 @@ export const en = {
   content,
   dashboard,
   datastores,
+  history,
   jobs,
   keys,
   notifications,

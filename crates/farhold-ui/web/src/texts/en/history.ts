@@ -1,0 +1,20 @@
+export const history = {
+  title: "History",
+  timeframe: "Time",
+  timeframes: {
+    hour: "Hour",
+    day: "Day",
+    week: "Week",
+    month: "Month",
+    year: "Year",
+    decade: "Decade",
+  },
+  kind: "Values",
+  kinds: { AVERAGE: "Average", MAX: "Maximum" },
+  asTable: "Show as a table",
+  asPlots: "Show as plots",
+  none: "Nothing has been recorded in this time.",
+  time: "Time",
+  values: "Recorded values",
+  overTime: (what: string) => `${what} over time; the same values can be shown as a table`,
+} as const;
