@@ -1,18 +1,31 @@
 // Colours and defaults of all components, with enough contrast in both schemes.
 
-import { createTheme, localStorageColorSchemeManager, type CSSVariablesResolver } from "@mantine/core";
+import {
+  Alert,
+  createTheme,
+  localStorageColorSchemeManager,
+  Notification,
+  type CSSVariablesResolver,
+} from "@mantine/core";
+import { texts } from "./texts";
 
 export const theme = createTheme({
   primaryColor: "cyan",
   // White text on it has enough contrast; the library chooses the text for the light shade in both schemes.
   primaryShade: 9,
   autoContrast: true,
-  luminanceThreshold: 0.35,
+  // Where black and white text are equally easy to read.
+  luminanceThreshold: 0.179,
   fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace",
   headings: { fontWeight: "600" },
   cursorType: "pointer",
   respectReducedMotion: true,
+  components: {
+    // Titles of boxes keep the colour of text: that of the box is too pale on it.
+    Alert: Alert.extend({ styles: { title: { color: "var(--mantine-color-text)" } } }),
+    Notification: Notification.extend({ defaultProps: { closeButtonProps: { "aria-label": texts.common.close } } }),
+  },
 });
 
 export const colorSchemeManager = localStorageColorSchemeManager({ key: "farhold-colours" });
