@@ -92,7 +92,7 @@ export function ProbeDialog({ remote, digest, mayChange, onClose }: ProbeDialogP
             onChange={(store) => setTyped({ ...typed, store })}
             searchable
             clearable
-            clearButtonProps={{ "aria-label": texts.common.remove }}
+            clearButtonProps={{ "aria-label": texts.common.clear }}
           />
           <TextInput
             label={words.namespace}

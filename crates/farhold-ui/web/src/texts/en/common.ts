@@ -54,6 +54,7 @@ export const common = {
   saved: "Saved.",
   removed: (name: string) => `${name} is removed.`,
   started: "The task has started.",
+  clear: "Clear",
   chooseFile: "Choose file",
   fileTooLong: "This file is too long to be meant.",
   showSecret: (label: string) => `Show what is typed: ${label}`,
