@@ -14,7 +14,8 @@ export class ApiFailure extends Error {
 }
 
 const PARAMETER_TITLE = /^parameter verification (failed|errors)/;
-const PARAMETER_ERROR = /'([A-Za-z][\w-]*)': ([^\n]*)/g;
+// An entry of a list is told as `'network/[0]'`: it belongs to the list's field.
+const PARAMETER_ERROR = /'([A-Za-z][\w-]*)(?:\/\[\d+\])?': ([^\n]*)/g;
 
 /** Understands the plain text of an error. Those of parameters are told as `'name': what is wrong`, each in a line. */
 export function failureOf(status: number, text: string): ApiFailure {
