@@ -94,7 +94,7 @@ const COLUMNS: Column<Rule>[] = [
 
 /** Returns for instance `1.2 MiB/s of 20 MiB/s`. */
 function usage(now: number, limit: string | undefined): string {
-  return words.of(rate(now), limit === undefined ? words.unlimited : words.perSecond(limit));
+  return limit === undefined ? words.usageUnlimited(rate(now)) : words.usage(rate(now), limit);
 }
 
 function RuleRemoval({ rule, digest, onClose }: { rule: Rule; digest: string | undefined; onClose: () => void }) {
