@@ -22,7 +22,7 @@ export function RunDialog({ job, onClose }: { job: Job; onClose: () => void }) {
     store: job.store,
     ns: job.ns ?? "",
     ...(job["max-depth"] === undefined ? {} : { depth: job["max-depth"] }),
-    keep: job,
+    keep: keepOf(keepValues(job)),
   };
   const run = useAct<void, string>(
     async () => (await call("post", "/admin/prune/{id}/run", { params: { path: { id: job.id } } })).data,
