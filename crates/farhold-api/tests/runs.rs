@@ -22,6 +22,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 const PLAN: &str = "/farhold/sync/{id}/plan";
+const UNSTORED: &str = "/farhold/sync/plan";
 const EXPLAIN: &str = "/farhold/sync/{id}/explain";
 
 /// A server with the recorded store `golden` and an empty one, and a job `pull` from the one into the other.
@@ -125,10 +126,69 @@ async fn a_plan_is_what_the_run_does_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_not_stored_has_the_plan_that_it_would_have_and_nothing_is_stored() {
+    let site = Site::new().await;
+    let stored = site.get(PLAN, json!({ "id": "pull" })).await;
+    let job = json!({
+        "store": "dst", "remote-store": "golden", "remove-vanished": true, "group-filter": ["type:vm", "type:host"],
+        "schedule": "daily",
+    });
+    let unstored = async |more: Value| {
+        let mut job = job.clone();
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        site.call("root@pam", Method::POST, UNSTORED, job).await
+    };
+    unstored(json!({})).await.unwrap();
+    let before = site.state();
+    assert_eq!(unstored(json!({})).await.unwrap(), stored);
+    assert_eq!(unstored(json!({ "id": "other" })).await.unwrap(), stored);
+    assert_eq!(unstored(json!({ "id": "pull" })).await.unwrap(), stored);
+    let fewer = unstored(json!({ "group-filter": ["type:vm"], "id": "pull" })).await.unwrap();
+    assert!(fewer["snapshots-to-fetch"].as_u64() < stored["snapshots-to-fetch"].as_u64(), "{fewer}");
+    for (more, words) in [
+        (json!({ "remote-store": "dst" }), "different datastores"),
+        (json!({ "sync-direction": "push" }), "a push job needs a remote"),
+        (json!({ "active-encryption-key": "key0" }), "only possible for push jobs"),
+        (json!({ "group-filter": ["type:tape"] }), "group-filter"),
+        (json!({ "schedule": "noon" }), "schedule"),
+        (json!({ "remote-store": "nosuch" }), "nosuch"),
+        (json!({ "remote": "far" }), "far"),
+    ] {
+        let error = unstored(more).await.unwrap_err();
+        assert!(format!("{error:?}").contains(words), "{error:?}");
+    }
+    assert!(site.state() == before, "a dry run changed something");
+}
+
+#[tokio::test]
+async fn a_plan_of_what_is_not_stored_needs_what_making_and_running_the_job_needs() {
+    let site = Site::new().await;
+    let own = json!({ "store": "dst", "remote-store": "golden", "owner": "sync@pbs" });
+    let plan = async |more: Value| {
+        let mut job = own.clone();
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = site.call("sync@pbs", Method::POST, UNSTORED, job).await;
+        answer.map(drop).map_err(|error| error.text().to_owned())
+    };
+    assert!(plan(json!({})).await.unwrap_err().contains("/datastore/dst"));
+    site.server.grant("/datastore/dst", "sync@pbs", Role::DatastoreAudit);
+    site.server.grant("/datastore/dst", "sync@pbs", Role::DatastoreBackup);
+    site.server.grant("/datastore/golden", "sync@pbs", Role::DatastoreReader);
+    plan(json!({})).await.unwrap();
+    plan(json!({ "id": "another" })).await.unwrap();
+    assert!(plan(json!({ "remove-vanished": true })).await.unwrap_err().contains("Datastore.Prune"));
+    assert!(plan(json!({ "owner": "root@pam" })).await.unwrap_err().contains("Datastore.Modify"));
+    // The stored job belongs to root, and nothing of it shows to who may not change it.
+    assert!(plan(json!({ "id": "pull" })).await.unwrap_err().starts_with("permission check failed"));
+}
+
+#[tokio::test]
 async fn a_job_may_have_the_name_of_a_call_beside_it() {
     let site = Site::new().await;
     let job = json!({ "id": "progress", "store": "dst", "remote-store": "golden", "max-depth": 0 });
     site.call("root@pam", Method::POST, "/config/sync", job).await.unwrap();
+    let planned = json!({ "store": "dst", "remote-store": "golden" });
+    site.call("root@pam", Method::POST, "/farhold/sync/plan", planned).await.unwrap();
     for (path, status) in [("/progress/plan", 200), ("/pull/plan", 200), ("/progress", 200), ("/progress/nosuch", 404)]
     {
         let request = http::Request::builder().uri(format!("/api2/json/farhold/sync{path}"));

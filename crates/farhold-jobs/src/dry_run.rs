@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::permission::RunPermit;
+use crate::sync_request::SyncRequest;
 use crate::sync_run::{SyncRunError, prepare, request_of};
 
 /// Returns what a run of the job would do. The permit is the one that running it needs.
@@ -23,6 +24,19 @@ use crate::sync_run::{SyncRunError, prepare, request_of};
 pub async fn plan(app: &Arc<App>, _: &RunPermit, job: &SyncJob) -> Result<RunPlan, SyncRunError> {
     let prepared = prepare(app, &request_of(app, job).await?).await?;
     Ok(prepared.plan(CancellationToken::new()).await?)
+}
+
+/// Returns what a run of a job would do that is not stored. Nothing is known of earlier runs of it.
+///
+/// # Errors
+/// As [`plan`].
+///
+/// # Cancel safety
+/// It may be dropped at any time.
+pub async fn plan_unstored(app: &Arc<App>, permit: &RunPermit, job: &SyncJob) -> Result<RunPlan, SyncRunError> {
+    // The name must be that of no job, whose notes would be looked at.
+    let request = SyncRequest { name: format!("plan of {}", permit.caller()), ..SyncRequest::of_job(job)? };
+    Ok(prepare(app, &request).await?.plan(CancellationToken::new()).await?)
 }
 
 /// Returns why a run of the job would take one snapshot of the source's namespace `ns` or not. No namespace: the one

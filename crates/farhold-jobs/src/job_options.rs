@@ -9,13 +9,17 @@
 //! Members that this version does not know stay when an entry is changed. The configuration files of the reference are
 //! not touched, so that both products can work on them. All calls are blocking.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use farhold_rules::acl::{AclPath, AclTree};
-use farhold_settings::{ConfigDir, ConfigLock, Protection, SettingsError};
+use farhold_settings::{
+    ConfigDir, ConfigLock, ConfigStore, Datastores, Document, Entries, Protection, PruneJobs, SettingsError, SyncJobs,
+    VerifyJobs,
+};
 use farhold_tasks::job_state::JobKey;
 use farhold_types::{
     Authid, JobId, JobKind, JobOptions, Namespace, Privileges, PruneJob, Randomness, SyncDirection, VerifyJob,
@@ -269,48 +273,90 @@ pub fn look_up(
     kind: JobKind,
     name: &str,
 ) -> Result<JobSeen, JobOptionsError> {
-    let key = JobKey::new(kind.job_type(), name).map_err(|_| JobOptionsError::Name)?;
-    let (mut pulls, mut has_remote) = (false, false);
-    let denied: Option<JobOptionsError> = match kind {
-        JobKind::Sync => {
-            let loaded = app.settings.sync_jobs().load()?;
-            let job = loaded.entries.get(name)?;
-            let job = job.ok_or_else(|| JobOptionsError::UnknownSync { id: name.to_owned() })?;
-            permission::may_read(acl, caller, job)?;
-            pulls = job.direction() == SyncDirection::Pull;
-            has_remote = job.remote.is_some();
-            permission::may_change_stored(acl, caller, job).err().map(Into::into)
-        }
-        JobKind::Prune => store_job::<PruneJob>(app, acl, caller, name)?,
-        JobKind::Verify => store_job::<VerifyJob>(app, acl, caller, name)?,
-        JobKind::Gc => {
-            const SEE: Privileges = Privileges::DATASTORE_AUDIT.with(Privileges::DATASTORE_MODIFY);
-            let unknown = || JobOptionsError::UnknownStore { name: name.to_owned() };
-            let store = name.parse().map_err(|_| unknown())?;
-            let path = AclPath::datastore(&store, &Namespace::root());
-            // What may not be seen is answered as what does not exist.
-            acl.require_any(caller, &path, SEE).map_err(|_| unknown())?;
-            let stores = app.settings.datastores().load()?;
-            stores.entries.get(name)?.ok_or_else(unknown)?;
-            acl.require_all(caller, &path, Privileges::DATASTORE_MODIFY).err().map(Into::into)
-        }
-    };
-    Ok(JobSeen { key, kind, pulls, has_remote, denied: denied.map(Box::new) })
+    JobLookUp::new(app, acl, caller).find(kind, name)
 }
 
-/// Returns why the options of a prune or verify job may not be changed.
-fn store_job<J: StoreJob>(
-    app: &App,
-    acl: &AclTree,
-    caller: &Authid,
-    name: &str,
-) -> Result<Option<JobOptionsError>, JobOptionsError> {
-    let unknown = || StoreJobError::Unknown { kind: J::KIND, id: name.to_owned() };
-    let id: JobId = name.parse().map_err(|_| unknown())?;
-    let loaded = J::stored(&app.settings).load()?;
-    let job: &J = store_jobs::visible(acl, caller, &loaded.entries, &id)?;
-    store_jobs::may_read(acl, caller, job)?;
-    Ok(store_jobs::may_change(acl, caller, job).err().map(Into::into))
+/// Looks jobs up for one caller. A configuration file is read when it is needed first and not again, so that a list
+/// costs the same however long it is.
+pub struct JobLookUp<'a> {
+    app: &'a App,
+    acl: &'a AclTree,
+    caller: &'a Authid,
+    sync_jobs: OnceCell<Entries<SyncJobs>>,
+    prune_jobs: OnceCell<Entries<PruneJobs>>,
+    verify_jobs: OnceCell<Entries<VerifyJobs>>,
+    datastores: OnceCell<Entries<Datastores>>,
+}
+
+impl<'a> JobLookUp<'a> {
+    /// Returns one that has read nothing yet.
+    pub fn new(app: &'a App, acl: &'a AclTree, caller: &'a Authid) -> Self {
+        Self {
+            app,
+            acl,
+            caller,
+            sync_jobs: OnceCell::new(),
+            prune_jobs: OnceCell::new(),
+            verify_jobs: OnceCell::new(),
+            datastores: OnceCell::new(),
+        }
+    }
+
+    /// Returns a job, see [`look_up`]. Blocking.
+    ///
+    /// # Errors
+    /// There is no such job, or the caller may not read it.
+    pub fn find(&self, kind: JobKind, name: &str) -> Result<JobSeen, JobOptionsError> {
+        let Self { app, acl, caller, .. } = self;
+        let key = JobKey::new(kind.job_type(), name).map_err(|_| JobOptionsError::Name)?;
+        let (mut pulls, mut has_remote) = (false, false);
+        let denied: Option<JobOptionsError> = match kind {
+            JobKind::Sync => {
+                let job = kept(&self.sync_jobs, &app.settings.sync_jobs())?.get(name)?;
+                let job = job.ok_or_else(|| JobOptionsError::UnknownSync { id: name.to_owned() })?;
+                permission::may_read(acl, caller, job)?;
+                pulls = job.direction() == SyncDirection::Pull;
+                has_remote = job.remote.is_some();
+                permission::may_change_stored(acl, caller, job).err().map(Into::into)
+            }
+            JobKind::Prune => self.store_job::<PruneJob>(&self.prune_jobs, name)?,
+            JobKind::Verify => self.store_job::<VerifyJob>(&self.verify_jobs, name)?,
+            JobKind::Gc => {
+                const SEE: Privileges = Privileges::DATASTORE_AUDIT.with(Privileges::DATASTORE_MODIFY);
+                let unknown = || JobOptionsError::UnknownStore { name: name.to_owned() };
+                let store = name.parse().map_err(|_| unknown())?;
+                let path = AclPath::datastore(&store, &Namespace::root());
+                // What may not be seen is answered as what does not exist.
+                acl.require_any(caller, &path, SEE).map_err(|_| unknown())?;
+                kept(&self.datastores, &app.settings.datastores())?.get(name)?.ok_or_else(unknown)?;
+                acl.require_all(caller, &path, Privileges::DATASTORE_MODIFY).err().map(Into::into)
+            }
+        };
+        Ok(JobSeen { key, kind, pulls, has_remote, denied: denied.map(Box::new) })
+    }
+
+    /// Returns why the options of a prune or verify job may not be changed.
+    fn store_job<J: StoreJob>(
+        &self,
+        cell: &OnceCell<Entries<J::File>>,
+        name: &str,
+    ) -> Result<Option<JobOptionsError>, JobOptionsError> {
+        let unknown = || StoreJobError::Unknown { kind: J::KIND, id: name.to_owned() };
+        let id: JobId = name.parse().map_err(|_| unknown())?;
+        let jobs = kept(cell, &J::stored(&self.app.settings))?;
+        let job: &J = store_jobs::visible(self.acl, self.caller, jobs, &id)?;
+        store_jobs::may_read(self.acl, self.caller, job)?;
+        Ok(store_jobs::may_change(self.acl, self.caller, job).err().map(Into::into))
+    }
+}
+
+/// Returns what a file holds, as it was when it was read first.
+fn kept<'c, D: Document>(cell: &'c OnceCell<D>, store: &ConfigStore<D>) -> Result<&'c D, SettingsError> {
+    if let Some(content) = cell.get() {
+        return Ok(content);
+    }
+    let content = store.load()?.entries;
+    Ok(cell.get_or_init(|| content))
 }
 
 #[cfg(test)]
@@ -423,5 +469,18 @@ mod tests {
         assert_eq!(seen("root@pam", JobKind::Sync, "../../x"), Err("invalid job name".to_owned()));
         let change = look_up(app, &acl, &"audit@pbs".parse().unwrap(), JobKind::Gc, "store1").unwrap().require_change();
         assert!(change.unwrap_err().to_string().contains("Datastore.Modify"));
+    }
+    #[test]
+    fn looking_up_many_jobs_reads_each_file_once() {
+        let server = TestServer::new();
+        for name in ["store1", "store2"] {
+            server.add_datastore_without_chunks(name);
+        }
+        let (acl, root) = (server.app.acl().unwrap(), Authid::root());
+        let jobs = JobLookUp::new(&server.app, &acl, &root);
+        assert!(jobs.find(JobKind::Gc, "store1").is_ok());
+        std::fs::write(server.folder().join("etc/datastore.cfg"), "damaged").unwrap();
+        assert!(jobs.find(JobKind::Gc, "store2").is_ok());
+        assert!(look_up(&server.app, &acl, &root, JobKind::Gc, "store2").is_err(), "a new one reads what is there now");
     }
 }

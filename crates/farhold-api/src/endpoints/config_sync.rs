@@ -14,7 +14,7 @@ use super::errors::taken;
 use super::{blocking, sync_params, trimmed};
 use crate::declare::{Access, CONFIG_DIGEST, Endpoint, Reply, Request};
 use crate::error::ApiError;
-use crate::schema::{Param, ParamKind, Shape, named};
+use crate::schema::{ParamKind, Shape, named};
 
 const DELETABLE_KIND: ParamKind = ParamKind::Enumeration { values: DELETABLE, strict: true };
 const IN_HANDLER: Access = Access::InHandler("Privileges on the datastore and the remote, by the job's options");
@@ -22,11 +22,6 @@ const IN_HANDLER: Access = Access::InHandler("Privileges on the datastore and th
 const JOB: Shape = Shape::Object(sync_params::JOB);
 
 pub fn endpoints() -> Vec<Endpoint<App>> {
-    let required = |param: Param| match param.name {
-        "store" | "remote-store" => param.is_required(),
-        _ => param,
-    };
-    let new: Vec<Param> = sync_params::job_options().into_iter().map(required).collect();
     vec![
         Endpoint::get("/config/sync", "List sync jobs", list)
             .params(&[named::LIST_SYNC_DIRECTION])
@@ -35,7 +30,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
             .attributes(CONFIG_DIGEST),
         Endpoint::post("/config/sync", "Create a sync job", create)
             .params(&[named::JOB_ID])
-            .params(&new)
+            .params(&sync_params::new_job_options())
             .access(IN_HANDLER)
             .returns(Shape::Null),
         Endpoint::get("/config/sync/{id}", "Show a sync job", read)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farhold_jobs::App;
-use farhold_jobs::job_options::{JobOptionsError, JobSeen, look_up};
+use farhold_jobs::job_options::{JobLookUp, JobOptionsError, JobSeen, look_up};
 use farhold_rules::acl::AclTree;
 use farhold_rules::time_span::TimeSpan;
 use farhold_types::{Authid, JobKind, JobOptions, PingUrl};
@@ -131,9 +131,10 @@ async fn list(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     blocking(move || {
         let acl = app.acl()?;
         let mut items: Vec<Value> = Vec::new();
+        let jobs = JobLookUp::new(&app, &acl, &caller);
         for stored in app.job_options.all()? {
             // Jobs that may not be read are left out, and so are those that are gone.
-            let Ok(job) = look_up(&app, &acl, &caller, stored.kind, &stored.name) else { continue };
+            let Ok(job) = jobs.find(stored.kind, &stored.name) else { continue };
             items.push(item(&job, &stored.options).into());
         }
         Ok::<_, ApiError>(Reply::value(items))

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use farhold_jobs::{App, dry_run};
-use farhold_types::{Namespace, Snapshot};
+use farhold_jobs::encryption_keys::check_job_keys;
+use farhold_jobs::permission::{may_change, may_replace};
+use farhold_jobs::{App, dry_run, sync_job_edit};
+use farhold_types::{JobId, Namespace, Snapshot};
 
 use super::admin_sync::runnable_job;
+use super::{blocking, sync_params};
 use crate::declare::{Access, Endpoint, Reply, Request};
 use crate::error::ApiError;
 use crate::schema::{Field, Param, Shape, named, shapes};
@@ -87,8 +90,20 @@ const EXPLANATION: Shape = Shape::Object(&[
 
 const LIKE_RUN: Access = Access::InHandler("The privileges that running the job needs");
 
+/// What a job is called that has no name yet; only in messages.
+const UNNAMED: &str = "unnamed-job";
+
 pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
+        Endpoint::post("/farhold/sync/plan", "Show what running a sync job would do that is not stored", plan_unstored)
+            .params(&[named::JOB_ID
+                .is_optional()
+                .described("Name of the stored job that would be so; its earlier runs and options count then")])
+            .params(&sync_params::new_job_options())
+            .access(Access::InHandler(
+                "The privileges that creating and running the job needs; for a stored job those that changing it needs",
+            ))
+            .returns(PLAN),
         Endpoint::get("/farhold/sync/{id}/plan", "Show what running a sync job would do", plan)
             .params(&[named::JOB_ID])
             .access(LIKE_RUN)
@@ -108,6 +123,40 @@ async fn plan(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
     let (caller, id) = (request.caller()?.clone(), request.params.require("id")?);
     let (job, permit) = runnable_job(&app, caller, id).await?;
     Reply::json(&dry_run::plan(&app, &permit, &job).await?)
+}
+
+async fn plan_unstored(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {
+    let (caller, params) = (request.caller()?.clone(), request.params);
+    let id: Option<JobId> = params.parse("id")?;
+    let fields = sync_params::fields(&params)?;
+    let (store, remote_store) = (params.require("store")?, params.require("remote-store")?);
+    let (job, permit, is_stored) = {
+        let app = Arc::clone(&app);
+        blocking(move || {
+            let acl = app.acl()?;
+            let former = match &id {
+                Some(id) => app.settings.sync_jobs().load()?.entries.get(id.as_str())?.cloned(),
+                None => None,
+            };
+            let unnamed = || UNNAMED.parse().map_err(|_| ApiError::internal("a name of a job is wrong"));
+            let id = id.map_or_else(unnamed, Ok)?;
+            // As for the job when it is made: permissions first, for the job as it is given.
+            let given = sync_job_edit::requested(id.clone(), &store, &remote_store, fields.clone());
+            if let Some(former) = &former {
+                may_replace(&acl, &caller, former, &given)?;
+            }
+            let permit = may_change(&acl, &caller, &given)?;
+            let (job, keys) = sync_job_edit::create(id, store, remote_store, fields)?;
+            check_job_keys(&app, &app.access.snapshot()?, &caller, &job.effective_owner(), &keys)?;
+            Ok::<_, ApiError>((job, permit, former.is_some()))
+        })
+        .await?
+    };
+    let plan = match is_stored {
+        true => dry_run::plan(&app, &permit, &job).await?,
+        false => dry_run::plan_unstored(&app, &permit, &job).await?,
+    };
+    Reply::json(&plan)
 }
 
 async fn explain(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError> {

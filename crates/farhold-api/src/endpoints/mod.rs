@@ -24,6 +24,7 @@ pub mod errors;
 mod farhold;
 mod farhold_job_options;
 mod farhold_metrics;
+mod farhold_preview;
 mod farhold_probe;
 mod farhold_repair;
 mod farhold_sync;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Endpoint<App>> {
     all.extend(farhold::endpoints());
     all.extend(farhold_job_options::endpoints());
     all.extend(farhold_metrics::endpoints());
+    all.extend(farhold_preview::endpoints());
     all.extend(farhold_probe::endpoints());
     all.extend(farhold_repair::endpoints());
     all.extend(farhold_sync::endpoints());

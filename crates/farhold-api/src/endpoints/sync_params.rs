@@ -77,6 +77,15 @@ pub fn job_options() -> Vec<Param> {
     params
 }
 
+/// The same for a new job: what it cannot be without is required.
+pub fn new_job_options() -> Vec<Param> {
+    let required = |param: Param| match param.name {
+        "store" | "remote-store" => param.is_required(),
+        _ => param,
+    };
+    job_options().into_iter().map(required).collect()
+}
+
 /// Returns the options that the caller gave.
 pub fn fields(params: &Params) -> Result<SyncJobFields, ApiError> {
     let sync_direction = match params.text("sync-direction") {

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use farhold_format::config_schema::Value as FileValue;
 use farhold_rules::calendar::CalendarEvent;
 use farhold_types::{
-    Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, GroupFilter, JobId, KeyId, Namespace, Realm,
-    RemoteName, TokenName, Userid, is_safe_id,
+    Authid, BackupId, ByteSize, DatastoreName, Digest, Epoch, Fingerprint, Group, GroupFilter, JobId, KeyId, Namespace,
+    Realm, RemoteName, TokenName, Userid, is_safe_id,
 };
 use serde_json::Value;
 
@@ -271,6 +271,8 @@ pub const BURST_OUT: Param =
     Param::optional("burst-out", BYTES_KIND, "Burst of outgoing traffic, bytes").looks_like(pattern::BYTES);
 const GROUP_FILTER_KIND: ParamKind =
     text(1, None, parses::<GroupFilter>, "<[exclude:|include:]type|group|regex:value>");
+/// Kind of a backup group in one text.
+pub const GROUP_KIND: ParamKind = text(1, Some(160), parses::<Group>, "<type/id>");
 /// `group-filter`: list of filters.
 pub const GROUP_FILTER: Param =
     Param::optional("group-filter", ParamKind::List(&GROUP_FILTER_KIND), "Which groups take part")

@@ -7,6 +7,7 @@ mod job_options;
 mod jobs;
 mod metrics;
 mod permissions;
+mod previews;
 mod remotes;
 mod removal;
 mod upkeep;

@@ -171,6 +171,7 @@ pub(super) const EXAMPLES: &[Examples] = &[
         &[
             "farhold sync-job create in1 --remote pbs2 --remote-store store1 --store copy1 --schedule 'Wed 02:30'",
             "farhold sync-job create out1 --sync-direction push --store store1 --remote pbs2 --remote-store copy1",
+            "farhold sync-job create in2 --remote pbs2 --remote-store store2 --store copy2 --dry-run",
         ],
     ),
     (&["sync-job", "explain"], &["farhold sync-job explain in1 vm/100/2026-01-02T10:00:00Z"]),

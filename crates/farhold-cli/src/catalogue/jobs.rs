@@ -46,7 +46,10 @@ fn sync_jobs() -> Vec<Command> {
         Command::call(&["sync-job", "show"], Method::GET, "/config/sync/{id}", "Show a sync job")
             .positional(&["id"])
             .object(&["id", "remote-store", "store"], &[RATE]),
-        Command::call(&["sync-job", "create"], Method::POST, "/config/sync", "Create a sync job").positional(&["id"]),
+        Command::call(&["sync-job", "create"], Method::POST, "/config/sync", "Create a sync job")
+            .positional(&["id"])
+            .extra(named::flag("dry-run", "Show what the job would do, and do not create it"))
+            .route(dry_run_of_new_route),
         Command::call(&["sync-job", "update"], Method::PUT, "/config/sync/{id}", "Change a sync job")
             .positional(&["id"]),
         Command::call(&["sync-job", "remove"], Method::DELETE, "/config/sync/{id}", "Remove a sync job")
@@ -94,11 +97,19 @@ fn sync_jobs() -> Vec<Command> {
 
 /// A dry run starts no task.
 fn dry_run_route(params: &mut Map<String, Value>) -> Result<Option<Routed>, (&'static str, &'static str)> {
+    Ok(planned(params, Method::GET, "/farhold/sync/{id}/plan"))
+}
+
+/// A dry run stores no job.
+fn dry_run_of_new_route(params: &mut Map<String, Value>) -> Result<Option<Routed>, (&'static str, &'static str)> {
+    Ok(planned(params, Method::POST, "/farhold/sync/plan"))
+}
+
+fn planned(params: &mut Map<String, Value>, method: Method, path: &'static str) -> Option<Routed> {
     if params.remove("dry-run") != Some(Value::Bool(true)) {
-        return Ok(None);
+        return None;
     }
-    let output = Output::Text { render: plan_text, has_formats: true };
-    Ok(Some(Routed { method: Method::GET, path: "/farhold/sync/{id}/plan", output }))
+    Some(Routed { method, path, output: Output::Text { render: plan_text, has_formats: true } })
 }
 
 fn one_off() -> Vec<Command> {

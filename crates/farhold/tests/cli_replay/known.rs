@@ -4,6 +4,7 @@
 pub const DIFFERENCES: &[(&[usize], &str)] = &[
     (&[11, 12, 29], "cli.md 1.2: --help is help"),
     (&[19, 285], "cli.md 4: commands that the reference does not have are shown too"),
+    (&[21, 153], "a job can be planned without being made: --dry-run"),
     (&[25, 190], "without wishes the datastore's tuning says how many threads verify"),
     (&[37, 43], "cli.md 1.1: -- only ends the options"),
     (&[45], "cli.md 3.2: --userid is another name of --auth-id"),
