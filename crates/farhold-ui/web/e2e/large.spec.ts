@@ -1,0 +1,80 @@
+/**
+ * 1,000 backup groups with 20 snapshots each, and 500 jobs: no request per row, no row that is out of sight, and the times
+ * that it takes. Times are printed, not asserted: they say as much about the machine as about the program.
+ */
+import { expect, login, test as base, type Locator, type Page } from "./fixtures";
+import { GROUPS, LargeServer, SNAPSHOTS_PER_GROUP, STORE } from "./large";
+import { Meter } from "./meter";
+import type { Server } from "./server";
+
+const test = base.extend<object, { large: Server }>({
+  large: [
+    async ({}, use) => {
+      const large = await LargeServer.build();
+      await use(large.server);
+      await large.stop();
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+});
+
+/** A table draws what is in sight and a little more; the window is 800 pixels high. */
+const MOST_ROWS = 60;
+/** What a page asks for when it is opened, whatever the number of rows. */
+const MOST_CALLS = 20;
+
+const SNAPSHOTS = GROUPS * SNAPSHOTS_PER_GROUP;
+
+test("20,000 snapshots open, scroll and filter", async ({ page, large }) => {
+  const meter = await Meter.attach(page);
+  await login(page, large);
+  const table = page.getByRole("treegrid", { name: "Backups" });
+
+  const opened = await meter.during("content: first rows", async () => {
+    await page.goto(`${large.url}/#/datastore/${STORE}/content`);
+    await expect(table.getByRole("row").nth(5)).toBeVisible();
+  });
+  await expect(page.getByText(`${GROUPS} groups, ${SNAPSHOTS} snapshots`)).toBeVisible();
+  expect(opened.calls.length, opened.calls.join("\n")).toBeLessThan(MOST_CALLS);
+
+  const unfolded = await meter.during("content: open all groups", async () => {
+    await page.getByRole("button", { name: "Open all" }).click();
+    await expect(table).toHaveAttribute("aria-rowcount", String(GROUPS + SNAPSHOTS + 1));
+  });
+  expectNoListCalls(unfolded.calls);
+  await expectFewRows(table);
+
+  const scrolled = await meter.during("content: scroll 40 screens", () => scroll(page, table, 40));
+  expectNoListCalls(scrolled.calls);
+  await expectFewRows(table);
+
+  const filtered = await meter.during("content: filter letter by letter", async () => {
+    await page.getByLabel("Filter backups").pressSequentially("host-1999");
+    await expect(page.getByText("1 group, 20 snapshots")).toBeVisible();
+  });
+  expectNoListCalls(filtered.calls);
+  await expect(table).toHaveAttribute("aria-rowcount", "22");
+
+  const cleared = await meter.during("content: clear the filter", async () => {
+    await page.getByRole("button", { name: "Clear filter" }).click();
+    await expect(table).toHaveAttribute("aria-rowcount", String(GROUPS + SNAPSHOTS + 1));
+  });
+  expectNoListCalls(cleared.calls);
+  await expectFewRows(table);
+});
+
+function expectNoListCalls(calls: string[]): void {
+  expect(calls.filter((call) => call.startsWith("GET /admin/datastore/") || call.includes("/config/"))).toEqual([]);
+}
+
+async function expectFewRows(table: Locator): Promise<void> {
+  expect(await table.locator("tbody tr").count(), "rows that are drawn").toBeLessThan(MOST_ROWS);
+}
+
+async function scroll(page: Page, table: Locator, screens: number): Promise<void> {
+  await table.hover();
+  for (let screen = 0; screen < screens; screen += 1) {
+    await page.mouse.wheel(0, 600);
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+  }
+}
