@@ -4,11 +4,11 @@ import { Autocomplete, Checkbox, Select, Text } from "@mantine/core";
 import { call } from "../../api/client";
 import { useRead } from "../../api/hooks";
 import { FormDialog } from "../../parts/dialog";
+import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
 import type { Place } from "./download";
 import { groupParameters, inNamespace, type Group } from "./model";
 import { nameOf } from "./namespaces";
-import { useFollow } from "./tasks";
 import { LISTS } from "./use-content";
 
 const words = texts.content;
@@ -52,7 +52,7 @@ export function OwnerDialog({ place, group, onClose }: GroupDialogProps) {
 }
 
 export function MoveGroupDialog({ place, group, names, onClose }: GroupDialogProps & { names: readonly string[] }) {
-  const follow = useFollow();
+  const task = useTaskView();
   return (
     <FormDialog
       title={words.moveGroup.title(group.name)}
@@ -73,7 +73,7 @@ export function MoveGroupDialog({ place, group, names, onClose }: GroupDialogPro
         });
         return data;
       }}
-      onDone={follow}
+      onDone={task.open}
       onClose={onClose}
     >
       {(form) => (

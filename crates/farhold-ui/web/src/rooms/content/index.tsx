@@ -7,12 +7,12 @@ import { CALM_SECONDS } from "../../api/server";
 import { Loaded } from "../../parts/failure";
 import type { RowAction } from "../../parts/table";
 import { texts } from "../../texts";
+import { PruneNow } from "../prune/prune-run";
 import { Backups } from "./backups";
 import styles from "./content.module.css";
 import { AddNamespaceDialog, MoveNamespaceDialog, RemoveNamespaceDialog } from "./namespace-dialogs";
 import { parentOf } from "./namespace-tree";
 import { Namespaces } from "./namespaces";
-import { PruneNamespaceDialog } from "./prune-namespace-dialog";
 import { useRights } from "./rights";
 import { useRefreshAfterTasks } from "./use-content";
 import { VerifyDialog } from "./verify-dialog";
@@ -71,7 +71,7 @@ function Namespaced({ store, names }: { store: string; names: readonly string[] 
       {dialog === "add" && <AddNamespaceDialog place={place} onClose={close} onChoose={choose} />}
       {dialog === "move" && <MoveNamespaceDialog place={place} onClose={close} />}
       {dialog === "remove" && <RemoveNamespaceDialog place={place} names={names} onClose={close} onChoose={choose} />}
-      {dialog === "prune" && <PruneNamespaceDialog place={place} onClose={close} />}
+      {dialog === "prune" && <PruneNow store={store} ns={ns} onClose={close} />}
       {dialog === "verify" && <VerifyDialog place={place} onClose={close} />}
     </>
   );

@@ -5,11 +5,11 @@ import { useQuery } from "@tanstack/react-query";
 import { call } from "../../api/client";
 import { FormDialog, RemovalDialog } from "../../parts/dialog";
 import { Failure } from "../../parts/failure";
+import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
 import type { Place } from "./download";
 import { isWithin, parentOf } from "./namespace-tree";
 import { nameOf } from "./namespaces";
-import { useFollow } from "./tasks";
 import { LISTS } from "./use-content";
 import { inNamespace } from "./model";
 
@@ -61,7 +61,7 @@ export function AddNamespaceDialog({ place, onClose, onChoose }: NamespaceDialog
 type MoveValues = { target: string; "merge-groups": boolean; "delete-source": boolean; "max-depth": number | "" };
 
 export function MoveNamespaceDialog({ place, onClose }: Omit<NamespaceDialogProps, "onChoose">) {
-  const follow = useFollow();
+  const task = useTaskView();
   const values: MoveValues = { target: place.ns, "merge-groups": true, "delete-source": true, "max-depth": "" };
   return (
     <FormDialog
@@ -83,7 +83,7 @@ export function MoveNamespaceDialog({ place, onClose }: Omit<NamespaceDialogProp
         });
         return data;
       }}
-      onDone={follow}
+      onDone={task.open}
       onClose={onClose}
     >
       {(form) => (

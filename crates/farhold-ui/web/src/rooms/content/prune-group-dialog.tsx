@@ -1,23 +1,24 @@
 // Pruning one group: what would be kept and removed is shown while the numbers are typed.
 
-import { Text } from "@mantine/core";
+import { useForm } from "@mantine/form";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { useMemo } from "react";
 import { call } from "../../api/client";
 import type { ApiFailure } from "../../api/failure";
 import { useRead } from "../../api/hooks";
 import { NODE } from "../../api/server";
 import { dateTime, snapshotTime } from "../../format/time";
-import { RemovalDialog } from "../../parts/dialog";
+import { RemovalDialog, type Form } from "../../parts/dialog";
 import { Failure } from "../../parts/failure";
+import { keepOf, keepsAll, keepValues, type Keep, type KeepValues } from "../../parts/fields/keep";
+import { KeepFields } from "../../parts/fields/keep-fields";
 import { State } from "../../parts/state";
 import { Table, type Column } from "../../parts/table";
 import { texts } from "../../texts";
 import type { Place } from "./download";
-import { keepBody, NO_KEEP, reasons, type KeepValues, type Reason } from "./keep";
-import { KeepFields } from "./keep-fields";
 import { groupParameters, inNamespace, type Group } from "./model";
+import { reasons, type Reason } from "./prune-reasons";
 import { LISTS } from "./use-content";
 
 const words = texts.content.pruneDialog;
@@ -30,23 +31,24 @@ interface Planned {
   reason?: Reason;
 }
 
-async function prune({ store, ns }: Place, group: Group, values: KeepValues, isDryRun: boolean) {
+async function prune({ store, ns }: Place, group: Group, keep: Keep, isDryRun: boolean) {
   const { data } = await call("post", "/admin/datastore/{store}/prune", {
     params: { path: { store } },
-    body: { ...inNamespace(ns), ...groupParameters(group), ...keepBody(values), "dry-run": isDryRun },
+    body: { ...inNamespace(ns), ...groupParameters(group), ...keep, "dry-run": isDryRun },
   });
   return typeof data === "string" ? [] : data;
 }
 
 export function PruneGroupDialog({ place, group, onClose }: { place: Place; group: Group; onClose: () => void }) {
-  const [values, setValues] = useState<KeepValues>(NO_KEEP);
-  const [settled] = useDebouncedValue(values, PAUSE_MS);
-  const hasRules = Object.keys(keepBody(values)).length > 0;
+  const form = useForm<KeepValues>({ initialValues: keepValues() }) as Form<KeepValues>;
+  const [values] = useDebouncedValue(form.values, PAUSE_MS);
+  const settled = useMemo(() => keepOf(values), [values]);
+  const hasRules = !keepsAll(keepOf(form.values));
   const time = useRead("/nodes/{node}/time", { params: { path: { node: NODE } } });
   const plan = useQuery<Awaited<ReturnType<typeof prune>>, ApiFailure>({
-    queryKey: ["prune plan", place, group.name, keepBody(settled)],
+    queryKey: ["prune plan", place, group.name, settled],
     queryFn: () => prune(place, group, settled, true),
-    enabled: Object.keys(keepBody(settled)).length > 0,
+    enabled: !keepsAll(settled),
     staleTime: 0,
     gcTime: 0,
     placeholderData: (before) => before,
@@ -64,7 +66,7 @@ export function PruneGroupDialog({ place, group, onClose }: { place: Place; grou
       .reverse();
   }, [plan.data, group.snapshots, settled, zone]);
   const removed = rows.filter((row) => !row.isKept).length;
-  const isCurrent = hasRules && settled === values && plan.data !== undefined && !plan.isPlaceholderData;
+  const isCurrent = hasRules && values === form.values && plan.data !== undefined && !plan.isPlaceholderData;
   return (
     <RemovalDialog
       title={texts.content.pruneOf(group.name)}
@@ -72,13 +74,13 @@ export function PruneGroupDialog({ place, group, onClose }: { place: Place; grou
       size="xl"
       submit={texts.content.prune}
       isWaiting={!isCurrent || removed === 0 || plan.isError}
-      remove={() => prune(place, group, values, false)}
+      remove={() => prune(place, group, settled, false)}
       refresh={LISTS}
       done={(result) => texts.content.namespaces.removed(0, result.filter((one) => !one.keep).length, 0)}
       onClose={onClose}
       details={
         <>
-          <KeepFields values={values} onChange={setValues} errors={plan.error?.fields ?? {}} />
+          <KeepFields form={form} />
           <Failure error={hasRules ? plan.error : null} />
           {hasRules && rows.length > 0 && (
             <Table
@@ -93,13 +95,11 @@ export function PruneGroupDialog({ place, group, onClose }: { place: Place; grou
         </>
       }
     >
-      {!hasRules ? (
-        <Text size="sm">{words.none}</Text>
-      ) : removed === 0 && isCurrent ? (
-        words.nothing
-      ) : (
-        words.outcome(removed, rows.length - removed)
-      )}
+      {!hasRules
+        ? words.none
+        : removed === 0 && isCurrent
+          ? words.nothing
+          : words.outcome(removed, rows.length - removed)}
     </RemovalDialog>
   );
 }

@@ -2,11 +2,7 @@
 
 import { usePrivileges } from "../../api/server";
 import { useUser } from "../../api/session";
-
-/** Whether a user owns what belongs to `owner`: the user itself, or one of its API tokens. */
-export function owns(user: string, owner: string): boolean {
-  return owner === user || owner.startsWith(`${user}!`);
-}
+import { owns } from "./owner";
 
 export interface Rights {
   /** Notes, protection, owner. */

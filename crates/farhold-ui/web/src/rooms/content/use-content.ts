@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef } from "react";
 import { useRead } from "../../api/hooks";
 import { CALM_SECONDS, useRunningTasks } from "../../api/server";
 import { parseUpid } from "../../format/upid";
+import { useTaskView } from "../../shell/task-link";
 import { inNamespace, joined } from "./model";
 
 /** Snapshots from which on their list is read again only rarely: it is megabytes long then. */
@@ -29,18 +30,21 @@ export function useContent(store: string, ns: string) {
   return { groups, snapshots, all };
 }
 
-/** Has the lists read again when a task that works on the datastore has ended. */
+/** Has the lists read again when a task that works on the datastore has ended, or when its log was closed. */
 export function useRefreshAfterTasks(store: string): void {
   const queries = useQueryClient();
   const tasks = useRunningTasks().data?.data;
+  const { upid: shown } = useTaskView();
   const before = useRef<ReadonlySet<string>>(new Set());
   useEffect(() => {
     if (!tasks) return;
-    const running = new Set(tasks.flatMap(({ upid }) => (isAbout(store, upid) ? [upid] : [])));
-    const hasEnded = [...before.current].some((upid) => !running.has(upid));
-    before.current = running;
+    // A short task may never be seen running, but whoever started it sees its log.
+    const watched = new Set(shown === null ? [] : [shown]);
+    for (const { upid } of tasks) if (isAbout(store, upid)) watched.add(upid);
+    const hasEnded = [...before.current].some((upid) => !watched.has(upid));
+    before.current = watched;
     if (hasEnded) for (const path of LISTS) void queries.invalidateQueries({ queryKey: [path] });
-  }, [tasks, store, queries]);
+  }, [tasks, shown, store, queries]);
 }
 
 function isAbout(store: string, upid: string): boolean {

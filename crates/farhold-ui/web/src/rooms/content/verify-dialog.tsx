@@ -3,11 +3,11 @@
 import { Checkbox, NumberInput } from "@mantine/core";
 import { call } from "../../api/client";
 import { FormDialog } from "../../parts/dialog";
+import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
 import type { Place } from "./download";
 import { groupParameters, inNamespace, snapshotParameters, type Group, type Snapshot } from "./model";
 import { nameOf } from "./namespaces";
-import { useFollow } from "./tasks";
 
 const words = texts.content.verifyDialog;
 const MAX_DEPTH = 7;
@@ -28,7 +28,7 @@ type Values = { "ignore-verified": boolean; "outdated-after": number | ""; "max-
 
 /** `group`: absent for the namespace. */
 export function VerifyDialog({ place, group, onClose }: { place: Place; group?: Group; onClose: () => void }) {
-  const follow = useFollow();
+  const task = useTaskView();
   const values: Values = { "ignore-verified": true, "outdated-after": 30, "max-depth": "" };
   return (
     <FormDialog
@@ -56,7 +56,7 @@ export function VerifyDialog({ place, group, onClose }: { place: Place; group?: 
         });
         return data;
       }}
-      onDone={follow}
+      onDone={task.open}
       onClose={onClose}
     >
       {(form) => (

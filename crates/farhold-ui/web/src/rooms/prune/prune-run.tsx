@@ -69,15 +69,15 @@ function StartedDryRun({ scope, onStarted }: { scope: PruneScope; onStarted?: (u
 
 type Values = KeepValues & { ns: string; "max-depth": string };
 
-/** Prunes a datastore by hand: settings, then what would go, then the datastore's name. */
-export function PruneNow({ store, onClose }: { store: string; onClose: () => void }) {
+/** Prunes a datastore by hand: settings, beginning with a namespace, then what would go, then the datastore's name. */
+export function PruneNow({ store, ns = "", onClose }: { store: string; ns?: string; onClose: () => void }) {
   const [scope, setScope] = useState<PruneScope>();
   const isNext = useRef(false);
   if (scope) return <Confirm scope={scope} onClose={onClose} />;
   return (
     <FormDialog<Values, PruneScope>
       title={texts.prune.pruneTitle(store)}
-      values={{ ...keepValues(), ns: "", "max-depth": "" }}
+      values={{ ...keepValues(), ns, "max-depth": "" }}
       validate={(values) => (keepsAll(keepOf(values)) ? { "keep-last": texts.prune.keepNeeded } : {})}
       send={async (values) => ({
         store,

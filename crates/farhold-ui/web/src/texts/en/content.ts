@@ -75,7 +75,6 @@ export const content = {
     added: (ns: string) => `Namespace ${ns} is there.`,
     nameWrong:
       "Up to 32 letters, digits, dots, underlines and hyphens, beginning with a letter, a digit or an underline.",
-    tooDeep: "Namespaces can be seven levels deep; this is the last.",
     remove: "Remove namespace",
     removeOf: (ns: string) => `Remove namespace: ${ns}`,
     removes: (below: number, groupCount: number, snapshotCount: number) =>
@@ -98,7 +97,6 @@ export const content = {
     maxDepth: "Levels below it",
     maxDepthHint: "Empty: all of them. 0: only this namespace.",
     depthWrong: "A number from 0 to 7.",
-    pruneOf: (ns: string) => `Prune namespace: ${ns}`,
     verifyOf: (ns: string) => `Verify namespace: ${ns}`,
   },
 
@@ -134,17 +132,6 @@ export const content = {
   },
 
   pruneDialog: {
-    keep: {
-      "keep-last": "Keep last",
-      "keep-hourly": "Keep hourly",
-      "keep-daily": "Keep daily",
-      "keep-weekly": "Keep weekly",
-      "keep-monthly": "Keep monthly",
-      "keep-yearly": "Keep yearly",
-    },
-    keepWrong: "A whole number from 1 on, or nothing.",
-    meaning:
-      "Each number says for how many hours, days, weeks, months or years the last backup stays. They work in this order, and only on what those before did not keep.",
     none: "Without a number everything is kept.",
     preview: "What would happen",
     decision: "Decision",
@@ -163,22 +150,8 @@ export const content = {
       unfinished: "not finished",
       surplus: "no rule keeps it",
     },
-    decisions: {
-      keep: "keep",
-      "keep partial": "keep: still in progress",
-      "keep protected": "keep: protected",
-      remove: "remove",
-    },
     outcome: (removed: number, kept: number) => `${snapshots(removed)} will be removed, ${kept} will stay.`,
     nothing: "Nothing would be removed.",
-    first: "Say first what is to be kept.",
-    dryRun: "Dry run",
-    dryRunFirst: "A dry run shows what would happen to each snapshot.",
-    dryRunRuns: "The dry run is running.",
-    dryRunOther: "The numbers were changed since the dry run.",
-    log: "Show log",
-    incomplete: (lines: number) => `Only the first ${lines} lines of the dry run are shown here.`,
-    truncated: (number: number) => `${snapshots(number)} more`,
   },
 
   removal: {

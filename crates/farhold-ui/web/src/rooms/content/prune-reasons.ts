@@ -1,36 +1,8 @@
-// Keep options of a prune, and which of them keeps a snapshot. Source: docs/spec/datastore-format.md 19.
+// Which keep option of a prune keeps a snapshot. Source: docs/spec/datastore-format.md 19.
 //
 // What is kept is the server's to say; here is only reckoned why, for people to read.
 
-export const KEEP_NAMES = [
-  "keep-last",
-  "keep-hourly",
-  "keep-daily",
-  "keep-weekly",
-  "keep-monthly",
-  "keep-yearly",
-] as const;
-
-export type KeepName = (typeof KEEP_NAMES)[number];
-/** Numbers as they are in the fields: empty where there is none. */
-export type KeepValues = Record<KeepName, number | "">;
-
-export const NO_KEEP: KeepValues = {
-  "keep-last": "",
-  "keep-hourly": "",
-  "keep-daily": "",
-  "keep-weekly": "",
-  "keep-monthly": "",
-  "keep-yearly": "",
-};
-
-/** Returns the options that are given, as the API takes them. */
-export function keepBody(values: KeepValues): Partial<Record<KeepName, number>> {
-  const given = KEEP_NAMES.flatMap((name) =>
-    Number(values[name]) >= 1 ? [[name, Number(values[name])] as const] : [],
-  );
-  return Object.fromEntries(given);
-}
+import { KEEPS, type Keep, type KeepName } from "../../parts/fields/keep";
 
 export interface Prunable {
   time: number;
@@ -43,8 +15,8 @@ export type Reason = KeepName | "partial" | "protected" | "unfinished" | "surplu
 const isKept = (reason: Reason | undefined): boolean => reason?.startsWith("keep-") ?? false;
 
 /** Returns why each snapshot of a group is kept or not, by its time. `zone`: that of the server, whose days count. */
-export function reasons(snapshots: readonly Prunable[], values: KeepValues, zone: string): ReadonlyMap<number, Reason> {
-  const rules = KEEP_NAMES.filter((name) => Number(values[name]) >= 1);
+export function reasons(snapshots: readonly Prunable[], keep: Keep, zone: string): ReadonlyMap<number, Reason> {
+  const rules = KEEPS.filter((name) => keep[name]);
   if (rules.length === 0) return new Map();
   const newestFirst = [...snapshots].sort((a, b) => b.time - a.time);
   const buckets = newestFirst.map((snapshot) => bucketsOf(snapshot.time, zone));
@@ -60,7 +32,7 @@ export function reasons(snapshots: readonly Prunable[], values: KeepValues, zone
       if (snapshot.isProtected) marks[at] = "protected";
       else if (done.has(bucket)) continue;
       else if (filled.has(bucket)) marks[at] = "surplus";
-      else if (filled.size < Number(values[rule])) {
+      else if (filled.size < (keep[rule] ?? 0)) {
         filled.add(bucket);
         marks[at] = rule;
       } else break;
