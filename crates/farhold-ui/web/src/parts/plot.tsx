@@ -4,6 +4,7 @@ import { Text } from "@mantine/core";
 import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import type uPlot from "uplot";
+import { dateTime } from "../format/time";
 import { texts } from "../texts";
 import { STEPS, timeLabels, type Steps } from "./plot-axis";
 
@@ -69,7 +70,10 @@ export function Plot({ label, times, lines, format, height = 200, max, isStepped
             },
           ],
           series: [
-            {},
+            {
+              label: texts.history.time,
+              value: (_: uPlot, time: number | null) => (time === null ? "–" : dateTime(time)),
+            },
             ...lines.map((line, index) => {
               const color = line.color ?? COLORS[index % COLORS.length] ?? "#1098ad";
               return {

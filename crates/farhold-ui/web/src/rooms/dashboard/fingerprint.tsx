@@ -6,7 +6,7 @@ import { Copyable } from "../../parts/copy";
 import { Dialog } from "../../parts/dialog";
 import { Loaded } from "../../parts/failure";
 import { texts } from "../../texts";
-import { useHost } from "./server-panel";
+import { useHost } from "./use-host";
 
 const words = texts.dashboard;
 

@@ -3,15 +3,17 @@
 import { Progress, Text } from "@mantine/core";
 import type { Data } from "../../api/client";
 import { useRead } from "../../api/hooks";
-import { CALM_SECONDS, NODE, usePrivileges } from "../../api/server";
+import { NODE, usePrivileges } from "../../api/server";
 import { bytes, percent } from "../../format/bytes";
 import { date, span } from "../../format/time";
 import { Facts } from "../../parts/facts";
 import { Loaded } from "../../parts/failure";
-import { Panel } from "../../parts/page";
+import { Columns, Panel } from "../../parts/page";
 import { State } from "../../parts/state";
 import { useNow } from "../../parts/when";
 import { texts } from "../../texts";
+import { HostHistoryButton } from "./host-history";
+import { useHost } from "./use-host";
 
 const words = texts.dashboard.server;
 
@@ -19,30 +21,28 @@ const node = { params: { path: { node: NODE } } };
 /** A certificate that ends within that time is worth a warning. */
 const SOON_SECONDS = 30 * 86400;
 
-/** The state of the host. Whoever may not see it does not ask for it. */
-export function useHost() {
-  const isAllowed = usePrivileges()("/system/status", "Sys.Audit");
-  return useRead("/nodes/{node}/status", node, { every: CALM_SECONDS, enabled: isAllowed });
-}
-
 export function ServerPanel() {
   const version = useRead("/version");
   const nodes = useRead("/nodes");
   const host = useHost();
   const isHidden = host.fetchStatus === "idle" && host.data === undefined && !host.error;
   return (
-    <Panel title={words.title}>
+    <Panel title={words.title} actions={host.data && <HostHistoryButton />}>
       <Loaded query={version}>
         {(known) => (
-          <Facts
-            rows={[
-              [words.version, `${known.version}.${known.release}`],
-              [words.program, known.repoid],
-              [words.node, nodes.data?.map((entry) => entry.node).join(", ")],
-              [words.certificate, <CertificateEnd key="certificate" />],
-              ...(host.data ? hostRows(host.data) : []),
-            ]}
-          />
+          <Columns>
+            <Facts
+              rows={[
+                [words.version, `${known.version}.${known.release}`],
+                [words.program, known.repoid],
+                [words.node, nodes.data?.map((entry) => entry.node).join(", ")],
+                [words.certificate, <CertificateEnd key="certificate" />],
+                [words.uptime, host.data?.uptime === undefined ? undefined : span(host.data.uptime)],
+                [words.kernel, host.data?.kversion],
+              ]}
+            />
+            {host.data && <Facts rows={hostRows(host.data)} />}
+          </Columns>
         )}
       </Loaded>
       {host.error && <Loaded query={host}>{() => null}</Loaded>}
@@ -60,7 +60,6 @@ type Host = Data<"get", "/nodes/{node}/status">;
 function hostRows(host: Host) {
   const { cpuinfo, loadavg } = host;
   return [
-    [words.uptime, host.uptime === undefined ? undefined : span(host.uptime)],
     [
       words.processor,
       <Gauge key="cpu" label={words.processor} share={host.cpu}>
@@ -72,7 +71,6 @@ function hostRows(host: Host) {
     [words.memory, <Room key="memory" label={words.memory} {...host.memory} />],
     [words.swap, host.swap?.total ? <Room key="swap" label={words.swap} {...host.swap} /> : undefined],
     [words.root, <Room key="root" label={words.root} {...host.root} />],
-    [words.kernel, host.kversion],
   ] as const;
 }
 

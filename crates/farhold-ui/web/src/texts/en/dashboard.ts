@@ -24,7 +24,26 @@ export const dashboard = {
     processors: (count: number, model: string) => `${count} × ${model}`,
     usedOf: (used: string, total: string) => `${used} of ${total}`,
     hidden: "More about the server is shown with Sys.Audit on /system/status.",
-    history: "History of the host",
+  },
+
+  host: {
+    title: "History of the host",
+    cpu: "Processor",
+    work: "Working",
+    wait: "Waiting for disks",
+    load: "Load average",
+    memory: "Memory",
+    swap: "Swap",
+    network: "Network",
+    received: "Received",
+    sent: "Sent",
+    root: "Root file system",
+    used: "Used",
+    size: "Size",
+    transfer: "Transfer rate of the root file system's disk",
+    requests: "Requests per second of that disk",
+    read: "Read",
+    written: "Written",
   },
 
   stores: {
@@ -69,7 +88,6 @@ export const dashboard = {
     },
     counted: (count: number, verdict: string) => `${count} ${verdict}`,
     progressOf: (task: string) => `Progress: ${task}`,
-    openTask: (task: string) => `Open the task ${task}`,
     more: (count: number) => (count === 1 ? "1 more task is running" : `${count} more tasks are running`),
   },
 
