@@ -1,10 +1,51 @@
+// Who may do what on one datastore.
+
 import { Text } from "@mantine/core";
+import { Loaded } from "../../parts/failure";
+import { Panel } from "../../parts/page";
 import { texts } from "../../texts";
+import { entriesAround, pathOfStore } from "../access/acl";
+import { AclTable } from "../access/acl-table";
+import { AccessCheck } from "../access/check";
+import { useAcl } from "../access/data";
+import { useAllAuthIds } from "../access/known-ids";
+
+const words = texts.access;
 
 export default function Permissions({ store }: { store: string }) {
+  const acl = useAcl();
+  const authIds = useAllAuthIds();
+  const path = pathOfStore(store);
   return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
+    <>
+      <Loaded query={acl}>
+        {({ data, digest }) => {
+          const { here, above } = entriesAround(data, path);
+          return (
+            <>
+              <Panel title={words.here}>
+                <AclTable
+                  label={words.tableHere(store)}
+                  entries={here}
+                  digest={digest}
+                  authIds={authIds}
+                  empty={words.noneHere}
+                  path={path}
+                />
+              </Panel>
+              <Panel title={words.inherited}>
+                <Text size="sm" c="dimmed" mb="xs">
+                  {words.inheritedHint}
+                </Text>
+                <AclTable label={words.tableAbove(store)} entries={above} authIds={authIds} empty={words.noInherited} />
+              </Panel>
+            </>
+          );
+        }}
+      </Loaded>
+      <Panel title={texts.permissions.whoHere}>
+        <AccessCheck within={path} />
+      </Panel>
+    </>
   );
 }

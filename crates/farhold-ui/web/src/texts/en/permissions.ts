@@ -1,1 +1,3 @@
-export const permissions = {} as const;
+export const permissions = {
+  whoHere: "Who may do what here",
+} as const;
