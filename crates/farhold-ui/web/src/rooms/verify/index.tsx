@@ -1,10 +1,7 @@
-import { Text } from "@mantine/core";
-import { texts } from "../../texts";
+// The verify jobs of one datastore.
+
+import { VerifyJobs } from "./verify-jobs";
 
 export default function Verify({ store }: { store: string }) {
-  return (
-    <Text>
-      {store}: {texts.common.nothing}
-    </Text>
-  );
+  return <VerifyJobs store={store} />;
 }
