@@ -4,23 +4,10 @@ import { Fieldset, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { call } from "../../api/client";
 import type { Form } from "../../parts/dialog";
 import { texts } from "../../texts";
+import type { JobOptionValues } from "./job-option-values";
 import type { Changes, JobKind, JobOptions } from "./job-save";
 
-const NAMES = ["stale-after", "ping-success", "ping-failure"] as const;
-
-export type JobOptionValues = Record<(typeof NAMES)[number], string>;
-
-export function jobOptionValues(stored: JobOptions = {}): JobOptionValues {
-  return {
-    "stale-after": stored["stale-after"] ?? "",
-    "ping-success": stored["ping-success"] ?? "",
-    "ping-failure": stored["ping-failure"] ?? "",
-  };
-}
-
-export function jobOptionsOf(values: JobOptionValues): JobOptions {
-  return Object.fromEntries(NAMES.map((name) => [name, values[name].trim()]));
-}
+export { jobOptionsOf, jobOptionValues, type JobOptionValues } from "./job-option-values";
 
 export function JobOptionFields<Values extends JobOptionValues>({ form }: { form: Form<Values> }) {
   return (

@@ -4,13 +4,10 @@
 import { changesOf, withoutEmpty } from "../../api/changes";
 import type { Data } from "../../api/client";
 
-export type JobKind = "prune" | "verify" | "gc";
+export type JobKind = "sync" | "prune" | "verify" | "gc";
 
-/** Options that jobs of any kind have beside the configuration; absent ones are not set. */
-export type JobOptions = Pick<
-  Data<"get", "/farhold/job-options/{type}/{id}">,
-  "stale-after" | "ping-success" | "ping-failure"
->;
+/** Options that jobs have beside the configuration; absent ones are not set. */
+export type JobOptions = Omit<Data<"get", "/farhold/job-options/{type}/{id}">, "id" | "type">;
 
 export type Changes<Body extends object> = Partial<Body> & { delete?: (keyof Body & string)[] };
 
