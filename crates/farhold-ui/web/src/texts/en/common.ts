@@ -59,4 +59,6 @@ export const common = {
   fileTooLong: "This file is too long to be meant.",
   showSecret: (label: string) => `Show what is typed: ${label}`,
   rateHint: "bytes with a unit, such as 20 MiB; empty: no limit",
+  scheduleNever: "No time ever comes that this stands for.",
+  scheduleNext: (zone: string) => `Next runs, in your time (the server reads schedules in ${zone}):`,
 } as const;
