@@ -19,6 +19,7 @@ import { shell } from "./shell";
 import { storeState } from "./store-state";
 import { summary } from "./summary";
 import { sync } from "./sync";
+import { syncEditor } from "./sync-editor";
 import { syncPlan } from "./sync-plan";
 import { tasks } from "./tasks";
 import { traffic } from "./traffic";
@@ -45,6 +46,7 @@ export const en = {
   storeState,
   summary,
   sync,
+  syncEditor,
   syncPlan,
   tasks,
   traffic,
