@@ -23,6 +23,9 @@ export interface Asked {
 /** Answers to GET, by path as the API's description has it; those that depend on what was asked are functions. */
 export type Answers = { [P in keyof paths]?: Get<P> | ((asked: Asked) => Get<P>) };
 
+/** Answers that are text. */
+export type Texts = Record<"/farhold/metrics", string>;
+
 const PREFIX = "/api2/json";
 
 /** Opens the interface of `server` at a place such as `/remotes`, logged in, at the time that the data speaks of. */
@@ -46,7 +49,7 @@ async function answer(route: Route, faults: Faults): Promise<void> {
     faults.report(`no made-up answer: ${request.method()} ${place}${url.search}`);
     return route.fulfill({ status: 400, body: "no made-up answer" });
   }
-  return route.fulfill({ json: found });
+  return typeof found === "string" ? route.fulfill({ body: found }) : route.fulfill({ json: found });
 }
 
 /** Paths with variables are looked at after those without. */

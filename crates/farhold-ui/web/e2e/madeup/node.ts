@@ -1,6 +1,6 @@
 /** The server itself: version, state of the host, certificate, settings. */
-import type { Answers } from "./api";
-import { DAY, HOUR, NODE, NOW, numbers } from "./time";
+import type { Answers, Texts } from "./api";
+import { DAY, HOUR, MINUTE, NODE, NOW, numbers } from "./time";
 
 const GIB = 2 ** 30;
 export const FINGERPRINT = `c3:1f:0b:66:${"9e:a4:".repeat(13)}20:d8`;
@@ -73,4 +73,15 @@ export const node: Answers = {
       })),
     };
   },
+};
+
+const snapshots = { verified: 49, failed: 1, unverified: 6, unfinished: 0, unreadable: 0 };
+
+export const nodeTexts: Texts = {
+  "/farhold/metrics": [
+    ...Object.entries(snapshots).map(
+      ([state, count]) => `farhold_datastore_snapshots{datastore="tank",state="${state}"} ${count}.0\n`,
+    ),
+    `farhold_datastore_counted_timestamp_seconds{datastore="tank"} ${NOW - 2 * MINUTE}.0\n`,
+  ].join(""),
 };

@@ -1,11 +1,18 @@
 /** All made-up answers in one. */
-import type { Answers } from "./api";
+import type { Answers, Texts } from "./api";
 import { configuration } from "./configuration";
 import { datastores } from "./datastores";
 import { jobs } from "./jobs";
-import { node } from "./node";
+import { node, nodeTexts } from "./node";
 import { tasks } from "./tasks";
 
 export { NOW, USER } from "./time";
 
-export const world: Answers = { ...node, ...datastores, ...jobs, ...tasks, ...configuration };
+export const world: Omit<Answers, keyof Texts> & Texts = {
+  ...node,
+  ...datastores,
+  ...jobs,
+  ...tasks,
+  ...configuration,
+  ...nodeTexts,
+};

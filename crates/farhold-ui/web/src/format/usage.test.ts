@@ -7,14 +7,15 @@ const words = {
   shrinking: "shrinking",
   far: "far",
   within: (span: string) => `within ${span}`,
+  years: (count: number) => `${count} years`,
 };
 
 test("the estimate is told as what it means", () => {
   const now = 1_800_000_000;
-  const told = [undefined, null, 0, now - 5, now + 86400 * 3, now + 86400 * 365 * 11].map((date) =>
+  const told = [undefined, null, 0, now - 5, now + 86400 * 3, now + 86400 * 1000, now + 86400 * 365 * 11].map((date) =>
     estimatedFull(date, now, words),
   );
-  expect(told).toEqual(["unknown", "unknown", "steady", "shrinking", "within 3 d", "far"]);
+  expect(told).toEqual(["unknown", "unknown", "steady", "shrinking", "within 3 d", "3 years", "far"]);
 });
 
 test("a share is only told of a known size", () => {

@@ -2,8 +2,9 @@
 
 import { span } from "./time";
 
+const YEAR_SECONDS = 365.25 * 86400;
 /** Estimates beyond that say no more than that there is time. */
-const FAR_SECONDS = 10 * 365 * 86400;
+const FAR_SECONDS = 10 * YEAR_SECONDS;
 
 export interface FullWords {
   unknown: string;
@@ -11,6 +12,7 @@ export interface FullWords {
   shrinking: string;
   far: string;
   within: (span: string) => string;
+  years: (count: number) => string;
 }
 
 /**
@@ -22,6 +24,7 @@ export function estimatedFull(date: number | null | undefined, now: number, word
   if (date === 0) return words.steady;
   if (date < now) return words.shrinking;
   if (date - now > FAR_SECONDS) return words.far;
+  if (date - now >= 2 * YEAR_SECONDS) return words.years(Math.round((date - now) / YEAR_SECONDS));
   return words.within(span(date - now));
 }
 

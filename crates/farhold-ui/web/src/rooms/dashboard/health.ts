@@ -123,7 +123,7 @@ export function verdictOf(job: Omit<JobHealth, "verdict">, now: number): Verdict
   if (limit && lastSuccess === undefined) return "unproven";
   if (lastState?.startsWith("WARNINGS")) return "warned";
   if (job.behind) return "behind";
-  return lastState === undefined ? "unrun" : "fine";
+  return lastState === undefined && lastSuccess === undefined ? "unrun" : "fine";
 }
 
 /** Returns how many jobs there are of each verdict that occurs, the worst first. */

@@ -23,6 +23,7 @@ const state: Column<JobHealth> = {
   title: words.health,
   value: (job) => [words.verdicts[job.verdict], job.runningUpid ? words.running : ""].join(" "),
   cell: (job) => <JobState job={job} />,
+  width: "8.5rem",
 };
 
 const name: Column<JobHealth> = {
@@ -48,6 +49,7 @@ const kind: Column<JobHealth> = {
 const success: Column<JobHealth> = {
   id: "success",
   title: words.lastSuccess,
+  width: "8rem",
   value: (job) => job.lastSuccess,
   cell: (job) => (
     <>

@@ -6,7 +6,7 @@ import { useRunningTasks } from "../../api/server";
 import { ProgressLine } from "../../parts/progress-line";
 import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
-import { taskName } from "../tasks/kinds";
+import { kindName, taskName } from "../tasks/kinds";
 
 /** So many are drawn; the others are counted. */
 const DRAWN = 8;
@@ -20,7 +20,7 @@ export function Running() {
   return (
     <Stack gap="xs" mb="sm" role="group" aria-label={texts.dashboard.health.runningNow}>
       {told.slice(0, DRAWN).map((one) => {
-        const name = taskName(one.upid);
+        const name = one.id ? `${kindName(one.type)} ${one.id}` : taskName(one.upid);
         return (
           <div key={one.upid}>
             <Anchor

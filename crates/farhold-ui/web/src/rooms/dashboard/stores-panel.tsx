@@ -78,8 +78,7 @@ const columnsAt = (now: number): readonly Column<Store>[] => [
       <>
         <UsageBar store={store.store} used={store.used} total={store.total} />
         <Text size="xs" c="dimmed">
-          {store.error ??
-            (store.total === undefined ? words.hidden : words.usedOf(bytes(store.used), bytes(store.total)))}
+          {store.error ?? sizeOf(store)}
         </Text>
       </>
     ),
@@ -109,5 +108,10 @@ const columnsAt = (now: number): readonly Column<Store>[] => [
     ),
   },
 ];
+
+function sizeOf(store: Store): string {
+  if (store.total !== undefined) return words.usedOf(bytes(store.used), bytes(store.total));
+  return store["mount-status"] === "notmounted" ? "–" : words.hidden;
+}
 
 const dedupOf = ({ "gc-status": gc }: Store): string => factor(gc?.["index-data-bytes"], gc?.["disk-bytes"]);

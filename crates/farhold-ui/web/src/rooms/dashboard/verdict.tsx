@@ -23,15 +23,12 @@ export function VerdictState({ verdict, count }: { verdict: Verdict; count?: num
 
 /** The health of a job, and that it runs if it does. */
 export function JobState({ job }: { job: JobHealth }) {
+  // Of a job that runs for the first time there is nothing else to tell.
+  const isJudged = !(job.runningUpid && job.verdict === "unrun");
   return (
     <>
-      <VerdictState verdict={job.verdict} />
-      {job.runningUpid && (
-        <>
-          {" "}
-          <State tone="running">{texts.dashboard.health.running}</State>
-        </>
-      )}
+      {isJudged && <VerdictState verdict={job.verdict} />}{" "}
+      {job.runningUpid && <State tone="running">{texts.dashboard.health.running}</State>}
     </>
   );
 }

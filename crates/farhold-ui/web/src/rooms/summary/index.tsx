@@ -19,10 +19,12 @@ export default function Summary({ store }: { store: string }) {
     <>
       <Columns>
         <UsagePanel store={store} status={status} />
-        <ContentPanel store={store} status={status} />
-        <VerificationPanel store={store} />
-        <CollectionPanel store={store} />
+        <div>
+          <ContentPanel store={store} status={status} />
+          <VerificationPanel store={store} />
+        </div>
       </Columns>
+      <CollectionPanel store={store} />
       <HistoryPanel store={store} />
     </>
   );

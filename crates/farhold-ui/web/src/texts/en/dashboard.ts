@@ -81,7 +81,7 @@ export const dashboard = {
       stale: "too old",
       failed: "failed",
       unproven: "no success yet",
-      warned: "warnings",
+      warned: "with warnings",
       behind: "behind",
       unrun: "never ran",
       fine: "fine",

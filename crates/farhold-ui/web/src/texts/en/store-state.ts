@@ -10,6 +10,7 @@ export const storeState = {
     steady: "stays as it is",
     shrinking: "never: usage shrinks",
     far: "in more than 10 years",
+    years: (count: number) => `in ${count} years`,
     within: (span: string) => `in ${span}`,
   },
 } as const;
