@@ -2,7 +2,7 @@
 
 import { Group, Menu, ActionIcon, Text, TextInput, UnstyledButton } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import { memo, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 import { texts } from "../texts";
 import { arranged, type Sorting } from "./table-order";
 import styles from "./table.module.css";
@@ -77,7 +77,7 @@ const FILTER_ROWS = 10;
 
 /** A table of rows. */
 export function Table<Row>(props: TableProps<Row>) {
-  const { label, rows, columns, rowKey, onOpen, actions, rowName, toolbar, empty, isSelected, tree, onMark } = props;
+  const { label, rows, columns, rowKey, onOpen, actions, toolbar, empty, isSelected, tree, onMark } = props;
   const [ownSorting, setSorting] = useState<Sorting | undefined>(props.sorting);
   const sorting = props.onSort ? props.sorting : ownSorting;
   const onSort = props.onSort ?? (props.isArranged ? undefined : setSorting);
@@ -207,20 +207,7 @@ export function Table<Row>(props: TableProps<Row>) {
                     onKeyDown={(event) => step(event, item.index)}
                     onClick={onOpen ? (event) => isPlainClick(event.target) && onOpen(row) : undefined}
                   >
-                    {columns.map((column) => (
-                      <td
-                        key={column.id}
-                        data-align={column.align}
-                        data-phone={column.phone === false ? "no" : undefined}
-                      >
-                        {column.cell ? column.cell(row) : plain(column.value?.(row))}
-                      </td>
-                    ))}
-                    {actions && (
-                      <td className={styles.actions}>
-                        <RowMenu name={rowName?.(row) ?? rowKey(row)} actions={() => actions(row)} />
-                      </td>
-                    )}
+                    <Cells table={props} row={row} />
                   </tr>
                 );
               })}
@@ -236,6 +223,30 @@ export function Table<Row>(props: TableProps<Row>) {
     </div>
   );
 }
+
+interface CellsProps<Row> {
+  /** The table's properties: the same as long as only the scroll position changes, and then nothing is drawn anew. */
+  table: TableProps<Row>;
+  row: Row;
+}
+
+const Cells = memo(function Cells<Row>({ table, row }: CellsProps<Row>) {
+  const { columns, actions, rowName, rowKey } = table;
+  return (
+    <>
+      {columns.map((column) => (
+        <td key={column.id} data-align={column.align} data-phone={column.phone === false ? "no" : undefined}>
+          {column.cell ? column.cell(row) : plain(column.value?.(row))}
+        </td>
+      ))}
+      {actions && (
+        <td className={styles.actions}>
+          <RowMenu name={rowName?.(row) ?? rowKey(row)} actions={() => actions(row)} />
+        </td>
+      )}
+    </>
+  );
+}) as <Row>(props: CellsProps<Row>) => ReactNode;
 
 interface HeaderCellProps<Row> {
   column: Column<Row>;

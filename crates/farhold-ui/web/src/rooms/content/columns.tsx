@@ -1,6 +1,5 @@
 // What is shown of a group or a snapshot in the list.
 
-import { ActionIcon, Badge, Checkbox } from "@mantine/core";
 import { bytes } from "../../format/bytes";
 import { dateTime } from "../../format/time";
 import type { Column } from "../../parts/table";
@@ -35,25 +34,17 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
       title: words.markAll,
       width: "2.5rem",
       header: (
-        <Checkbox
-          size="xs"
-          aria-label={words.markAll}
-          checked={all === "all"}
-          indeterminate={all === "some"}
-          disabled={shown.length === 0}
-          onChange={() => onMark(shown)}
-        />
+        <MarkBox label={words.markAll} state={all} isDisabled={shown.length === 0} onChange={() => onMark(shown)} />
       ),
       cell: (row) => {
         const state = extent(marked, snapshotsOf(row));
+        const snapshots = snapshotsOf(row);
         return (
-          <Checkbox
-            size="xs"
-            aria-label={words.mark(rowKey(row))}
-            checked={state === "all"}
-            indeterminate={state === "some"}
-            disabled={snapshotsOf(row).length === 0}
-            onChange={() => onMark(snapshotsOf(row))}
+          <MarkBox
+            label={words.mark(rowKey(row))}
+            state={state}
+            isDisabled={snapshots.length === 0}
+            onChange={() => onMark(snapshots)}
           />
         );
       },
@@ -123,17 +114,16 @@ function Name({ row, list }: { row: Row; list: ColumnsOf }) {
   const protectedCount = snapshots.filter((snapshot) => snapshot.isProtected).length;
   return (
     <div className={styles.name}>
-      <ActionIcon
-        size="sm"
-        variant="subtle"
-        color="gray"
+      <button
+        type="button"
+        className={styles.toggle}
         disabled={snapshots.length === 0}
         aria-expanded={isOpen}
         aria-label={isOpen ? words.collapse(group.name) : words.expand(group.name)}
         onClick={() => list.onToggle(group.name)}
       >
         <span aria-hidden>{isOpen ? "▾" : "▸"}</span>
-      </ActionIcon>
+      </button>
       <div className={styles.nameText}>
         <span className={styles.marks}>
           <strong>{group.name}</strong>
@@ -151,11 +141,31 @@ function Name({ row, list }: { row: Row; list: ColumnsOf }) {
   );
 }
 
-const Mark = ({ children }: { children: string }) => (
-  <Badge size="xs" variant="default" radius="sm" tt="none">
-    {children}
-  </Badge>
-);
+interface MarkBoxProps {
+  label: string;
+  state: "all" | "some" | "none";
+  isDisabled: boolean;
+  onChange: () => void;
+}
+
+/** A box to mark with. The browser's own: there is one in each of very many rows. */
+function MarkBox({ label, state, isDisabled, onChange }: MarkBoxProps) {
+  return (
+    <input
+      type="checkbox"
+      className={styles.box}
+      aria-label={label}
+      checked={state === "all"}
+      ref={(box) => {
+        if (box) box.indeterminate = state === "some";
+      }}
+      disabled={isDisabled}
+      onChange={onChange}
+    />
+  );
+}
+
+const Mark = ({ children }: { children: string }) => <span className={styles.mark}>{children}</span>;
 
 const TONES: Record<Verification, "good" | "bad" | "quiet"> = { ok: "good", failed: "bad", none: "quiet" };
 

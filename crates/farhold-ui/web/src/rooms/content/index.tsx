@@ -3,7 +3,6 @@
 import { useState } from "react";
 import { useSearchParams } from "react-router";
 import { useRead } from "../../api/hooks";
-import { CALM_SECONDS } from "../../api/server";
 import { Loaded } from "../../parts/failure";
 import type { RowAction } from "../../parts/table";
 import { texts } from "../../texts";
@@ -19,6 +18,8 @@ import { VerifyDialog } from "./verify-dialog";
 
 const words = texts.content;
 const MAX_DEPTH = 7;
+/** Namespaces change rarely, and what is done here is seen at once. */
+const NAMESPACES_SECONDS = 300;
 
 type NamespaceDialog = "add" | "move" | "remove" | "prune" | "verify";
 
@@ -27,7 +28,7 @@ export default function Content({ store }: { store: string }) {
   const namespaces = useRead(
     "/admin/datastore/{store}/namespace",
     { params: { path: { store } } },
-    { every: CALM_SECONDS },
+    { every: NAMESPACES_SECONDS },
   );
   return <Loaded query={namespaces}>{(list) => <Namespaced store={store} names={list.map(({ ns }) => ns)} />}</Loaded>;
 }

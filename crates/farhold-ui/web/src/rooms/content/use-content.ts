@@ -1,14 +1,14 @@
 // What a namespace holds, kept up to date without asking for long lists all the time.
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useRead } from "../../api/hooks";
 import { CALM_SECONDS, useRunningTasks } from "../../api/server";
 import { parseUpid } from "../../format/upid";
 import { useTaskView } from "../../shell/task-link";
 import { inNamespace, joined } from "./model";
 
-/** Snapshots from which on their list is read again only rarely: it is megabytes long then. */
+/** Snapshots from which on the lists are read again only rarely: they are megabytes long then. */
 const MANY_SNAPSHOTS = 2000;
 const MANY_SECONDS = 300;
 
@@ -21,11 +21,12 @@ export const LISTS = [
 /** Reads groups and snapshots of a namespace: one call each. */
 export function useContent(store: string, ns: string) {
   const init = { params: { path: { store }, query: inNamespace(ns) } };
-  const groups = useRead("/admin/datastore/{store}/groups", init, { every: CALM_SECONDS });
+  const [isLong, setLong] = useState(false);
+  const every = isLong ? MANY_SECONDS : CALM_SECONDS;
+  const groups = useRead("/admin/datastore/{store}/groups", init, { every });
+  const snapshots = useRead("/admin/datastore/{store}/snapshots", init, { every });
   const count = groups.data?.reduce((sum, group) => sum + group["backup-count"], 0) ?? 0;
-  const snapshots = useRead("/admin/datastore/{store}/snapshots", init, {
-    every: count < MANY_SNAPSHOTS ? CALM_SECONDS : MANY_SECONDS,
-  });
+  if (count >= MANY_SNAPSHOTS !== isLong) setLong(!isLong);
   const all = useMemo(() => joined(groups.data, snapshots.data), [groups.data, snapshots.data]);
   return { groups, snapshots, all };
 }
