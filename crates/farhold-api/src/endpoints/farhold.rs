@@ -16,7 +16,7 @@ use crate::schema::{Field, Shape, named, shapes};
 const CURRENT: Shape = Shape::Object(&[
     Field::required("ns", shapes::NAMESPACE, "Namespace that is worked on"),
     Field::required("group", Shape::Text("type/id"), "Group that is worked on"),
-    Field::required("snapshot", Shape::Nullable(&Shape::Text("type/id/time")), "Snapshot that is transferred"),
+    Field::required("snapshot", Shape::Nullable(&shapes::EPOCH), "Time of the snapshot that is transferred"),
     Field::required("snapshots_done", Shape::Integer, "Snapshots of the group that are done"),
     Field::required("snapshots", Shape::Integer, "Snapshots of the group that are to be done"),
 ]);

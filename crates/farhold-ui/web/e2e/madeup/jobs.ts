@@ -13,6 +13,7 @@ type Plan = paths["/farhold/sync/{id}/plan"]["get"]["responses"]["200"]["content
 
 /** The task of the run that is going on. */
 export const RUNNING = upid("syncjob", "site-b:vault:tank:site-b:pull-site-b", NOW - 14 * MINUTE);
+const BEFORE = upid("syncjob", "site-b:vault:tank:site-b:pull-site-b", at(8));
 export const FAILED = upid("syncjob", "site-c:backup:longterm::push-offsite", at(3));
 const DONE = upid("syncjob", "site-b:archive:longterm::pull-archive", at(2, 30));
 const WITHIN = upid("syncjob", "-:tank:longterm::keep-longer", at(4));
@@ -137,8 +138,8 @@ const progress = {
   failures: 0,
   retries: 1,
   current: [
-    { ns: "", group: "vm/104", snapshot: "2026-11-26T07:00:00Z", snapshots: 3, snapshots_done: 1 },
-    { ns: "", group: "vm/107", snapshot: "2026-11-26T07:10:00Z", snapshots: 2, snapshots_done: 0 },
+    { ns: "", group: "vm/104", snapshot: at(7), snapshots: 3, snapshots_done: 1 },
+    { ns: "", group: "vm/107", snapshot: at(7, 10), snapshots: 2, snapshots_done: 0 },
   ],
 };
 
@@ -242,10 +243,11 @@ export const jobs: Answers = {
       "failed-runs": job.id === "push-offsite" ? 4 : 1,
       "failures-in-row": job.id === "push-offsite" ? 3 : 0,
       behind: job.id === "push-offsite" ? 12 : 0,
-      "last-run-starttime": (job["last-run-endtime"] ?? NOW) - 14 * MINUTE,
-      ...(job["last-run-endtime"] ? { "last-run-endtime": job["last-run-endtime"] } : {}),
-      ...(job["last-run-state"] ? { "last-run-state": job["last-run-state"] } : {}),
-      ...(job["last-run-upid"] ? { "last-run-upid": job["last-run-upid"] } : {}),
+      // Of the one that runs, that before is the last.
+      "last-run-starttime": (job["last-run-endtime"] ?? at(8, 22)) - 14 * MINUTE,
+      "last-run-endtime": job["last-run-endtime"] ?? at(8, 22),
+      "last-run-state": job["last-run-state"] ?? "OK",
+      "last-run-upid": job["last-run-endtime"] ? (job["last-run-upid"] ?? BEFORE) : BEFORE,
       "last-success": job.id === "push-offsite" ? NOW - 3 * DAY : NOW - (index + 1) * HOUR,
       rate: (18 + index) * MIB,
       "total-bytes": (190 + 40 * index) * GIB,

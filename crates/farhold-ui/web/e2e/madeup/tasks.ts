@@ -114,8 +114,8 @@ export const tasks: Answers = {
     return { data: { ...common, status: "stopped", exitstatus: one.status ?? "", endtime: one.endtime } };
   },
   "/nodes/{node}/tasks/{upid}/log": (asked) => {
-    const start = Number(asked.start ?? 0);
-    const data = logLines.slice(start, start + Number(asked.limit || 50));
+    const first = Math.max(1, Number(asked.start ?? 1));
+    const data = logLines.slice(first - 1, first - 1 + Number(asked.limit || 50));
     return { data, total: logLines.length, success: 1, active: asked.upid === RUNNING };
   },
 };

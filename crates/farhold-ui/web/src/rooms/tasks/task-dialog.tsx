@@ -90,7 +90,7 @@ function Details({ progress }: { progress: TaskProgress }) {
             progress.current.length > 0 &&
               progress.current
                 .slice(0, 4)
-                .map((one) => one.snapshot ?? one.group)
+                .map((one) => (one.snapshot === null ? one.group : `${one.group} ${dateTime(one.snapshot)}`))
                 .join(", "),
           ],
         ]}
