@@ -47,9 +47,14 @@ function useGet(path: string, init: object | undefined, options: ReadOptions, se
     queryFn: ({ signal }) => request("get", path, { ...init, signal }),
     enabled: options.enabled ?? true,
     ...(select ? { select } : {}),
-    ...(options.every === undefined ? {} : { refetchInterval: options.every * 1000 }),
+    ...(options.every === undefined ? {} : { refetchInterval: (query) => interval(options.every, query.state.error) }),
     ...(options.keepOld ? { placeholderData: (before: unknown) => before } : {}),
   });
+}
+
+/** A call that was refused is not made again and again: privileges seldom change. */
+function interval(every: number | undefined, error: ApiFailure | null): number | false {
+  return every === undefined || error?.status === 403 ? false : every * 1000;
 }
 
 export interface ActOptions<Result> {
@@ -70,6 +75,8 @@ export function useAct<Input, Result>(
   const queries = useQueryClient();
   return useMutation<Result, ApiFailure, Input>({
     mutationFn: act,
+    // Passwords and keys that were sent or came back go with the component.
+    gcTime: 0,
     onSuccess: async (result) => {
       await Promise.all((options.refresh ?? []).map((path) => queries.invalidateQueries({ queryKey: [path] })));
       const { done } = options;
