@@ -94,7 +94,7 @@ export default function Keys() {
             onOpen={(key) => setOpen({ kind: "details", id: key.id })}
             actions={actions}
             sorting={{ column: "name", direction: "up" }}
-            empty={words.empty}
+            empty={may("/system/encryption-keys", "Sys.Audit") ? words.empty : words.unseen}
           />
         )}
       </Loaded>

@@ -64,7 +64,7 @@ export default function Remotes() {
             onOpen={(remote) => setOpen({ kind: mayChange(remote) ? "edit" : "probe", remote, digest })}
             actions={actions}
             sorting={{ column: "name", direction: "up" }}
-            empty={words.empty}
+            empty={may("/remote", "Remote.Audit") ? words.empty : words.unseen}
           />
         )}
       </Loaded>

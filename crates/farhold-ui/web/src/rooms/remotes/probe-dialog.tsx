@@ -68,6 +68,29 @@ export function ProbeDialog({ remote, digest, mayChange, onClose }: ProbeDialogP
         <Text size="sm" c="dimmed">
           {words.hint}
         </Text>
+        <Group align="flex-end">
+          <Select
+            flex="1 1 14rem"
+            label={words.store}
+            description={words.storeHint}
+            data={report.data?.datastores ?? []}
+            value={typed.store}
+            onChange={(store) => setTyped({ ...typed, store })}
+            searchable
+            clearable
+            clearButtonProps={{ "aria-label": texts.common.clear }}
+          />
+          <TextInput
+            flex="1 1 10rem"
+            label={words.namespace}
+            value={typed.ns}
+            disabled={typed.store === null}
+            onChange={(event) => setTyped({ ...typed, ns: event.currentTarget.value })}
+          />
+          <Button loading={report.isFetching} onClick={again} flex="0 0 auto">
+            {words.again}
+          </Button>
+        </Group>
         {report.isFetching && (
           <Group gap="xs" role="status">
             <Loader size="xs" aria-hidden />
@@ -83,32 +106,6 @@ export function ProbeDialog({ remote, digest, mayChange, onClose }: ProbeDialogP
             {...(mayChange ? { onTake: (fingerprint: string) => take.mutate(fingerprint) } : {})}
           />
         )}
-        <Group align="flex-end" grow preventGrowOverflow={false}>
-          <Select
-            label={words.store}
-            description={words.storeHint}
-            data={report.data?.datastores ?? []}
-            value={typed.store}
-            onChange={(store) => setTyped({ ...typed, store })}
-            searchable
-            clearable
-            clearButtonProps={{ "aria-label": texts.common.clear }}
-          />
-          <TextInput
-            label={words.namespace}
-            value={typed.ns}
-            disabled={typed.store === null}
-            onChange={(event) => setTyped({ ...typed, ns: event.currentTarget.value })}
-          />
-        </Group>
-        <Group justify="flex-end" gap="xs">
-          <Button variant="default" onClick={onClose}>
-            {texts.common.close}
-          </Button>
-          <Button loading={report.isFetching} onClick={again}>
-            {words.again}
-          </Button>
-        </Group>
       </Stack>
     </Dialog>
   );

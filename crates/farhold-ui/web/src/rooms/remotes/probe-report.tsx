@@ -55,7 +55,6 @@ export function ProbeReport({ report, expected, onTake, isTaking = false }: Prob
       <Facts
         rows={[
           [words.peer, report.peer],
-          [words.version, report.version],
           [words.certificateEnd, report.certificate?.notafter && dateTime(report.certificate.notafter)],
           [words.privileges, report.privileges.length > 0 && report.privileges.join(", ")],
         ]}

@@ -83,7 +83,7 @@ export function RemoteDialog({ remote, digest, onClose }: RemoteDialogProps) {
         });
       }}
       refresh={["/config/remote"]}
-      done={remote ? texts.common.saved : undefined}
+      done={texts.common.saved}
       onClose={onClose}
       extra={(form) => (
         <Button variant="default" loading={probe.isPending} onClick={() => start(form)}>

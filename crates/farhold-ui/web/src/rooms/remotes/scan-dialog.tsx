@@ -74,7 +74,14 @@ function Stores({ remote, onOpen }: { remote: string; onOpen: (store: string) =>
 
 const GROUP_COLUMNS: Column<Group>[] = [
   { id: "group", title: words.group, value: (row) => `${row["backup-type"]}/${row["backup-id"]}` },
-  { id: "count", title: words.snapshots, value: (row) => row["backup-count"], align: "right", width: "7rem" },
+  {
+    id: "count",
+    title: words.snapshots,
+    value: (row) => row["backup-count"],
+    align: "right",
+    width: "7rem",
+    phone: false,
+  },
   {
     id: "last",
     title: words.lastBackup,

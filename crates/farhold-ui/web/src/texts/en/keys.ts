@@ -1,6 +1,7 @@
 export const keys = {
   empty:
     "There is no encryption key. Push jobs can encrypt with one what they send, so that the other server cannot read it.",
+  unseen: "There is no encryption key that you may look at.",
   create: "Create",
   createTitle: "Create encryption key",
   createHint: "A random key is made on this server. It is shown once, to be kept elsewhere too.",

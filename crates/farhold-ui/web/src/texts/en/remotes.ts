@@ -1,9 +1,9 @@
 export const remotes = {
   empty: "No remote is configured. A remote is another backup server to pull from or push to.",
+  unseen: "There is no remote that you may look at.",
   add: "Add remote",
   edit: (name: string) => `Edit remote ${name}`,
   remove: (name: string) => `Remove remote ${name}`,
-  added: (name: string) => `Remote ${name} is added.`,
   host: "Host",
   hostHint: "name or address, also with a port such as pbs2.example:8007",
   port: "Port",
@@ -35,8 +35,6 @@ export const remotes = {
     usableWarnings: "This remote can be used. Something is worth a look:",
     unusable: "This remote cannot be used as it is.",
     peer: "Remote",
-    version: "Version",
-    certificateNames: "Certificate for",
     certificateEnd: "Certificate ends",
     store: "Datastore of interest",
     storeHint: "to see namespaces and what we may do there",
@@ -82,7 +80,6 @@ export const remotes = {
     group: "Group",
     snapshots: "Snapshots",
     lastBackup: "Last backup",
-    files: "Files",
     path: "Where",
   },
 } as const;
