@@ -37,7 +37,11 @@ export function styleNonce(): string {
 
 /** Quiet text and errors are still text: the library's own grey and red are too pale to read. */
 export const variables: CSSVariablesResolver = () => ({
-  variables: {},
+  variables: {
+    // Below the pointer buttons get darker: the library's next shade is lighter than white text on it bears.
+    "--mantine-color-cyan-filled-hover": "#096474",
+    "--mantine-color-red-filled-hover": "#b12525",
+  },
   light: {
     "--mantine-color-dimmed": "var(--mantine-color-gray-7)",
     "--mantine-color-error": "var(--mantine-color-red-9)",

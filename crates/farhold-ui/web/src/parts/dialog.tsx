@@ -2,12 +2,13 @@
 
 import { Alert, Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
-import { useEffect, useId, useState, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type ReactNode } from "react";
 import type { ApiFailure } from "../api/failure";
 import { useAct, type ActOptions } from "../api/hooks";
 import { texts } from "../texts";
 import { Failure } from "./failure";
 import { useReturnFocus } from "./return-focus";
+import styles from "./dialog.module.css";
 
 interface DialogProps {
   title: string;
@@ -43,6 +44,7 @@ export function Dialog({ title, onClose, size = "lg", isHeld = false, children }
       closeOnClickOutside={!isHeld}
       withCloseButton={!isHeld}
       closeButtonProps={{ "aria-label": texts.common.close }}
+      classNames={{ content: styles.content ?? "" }}
     >
       {children}
     </Modal>
@@ -94,6 +96,10 @@ export function FormDialog<Values extends Record<string, unknown>, Result>({
       onClose();
     },
   });
+  const element = useRef<HTMLFormElement>(null);
+  // In a long form what is wrong may be out of sight: it gets the focus as soon as it is marked.
+  const showWrong = () =>
+    requestAnimationFrame(() => element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
   // The library's type of this function cannot be resolved for a type that is not known yet.
   const mutate = act.mutate as (input: Values, then: { onError: (error: ApiFailure) => void }) => void;
   // What the server says of a parameter stands at its field; of one that has no field here, above the buttons.
@@ -103,21 +109,25 @@ export function FormDialog<Values extends Record<string, unknown>, Result>({
   return (
     <Dialog title={title} onClose={onClose} {...(size ? { size } : {})}>
       <form
+        ref={element}
         noValidate
         aria-label={title}
-        onSubmit={form.onSubmit((current) =>
-          mutate(current, {
-            onError: (error) => {
-              for (const [name, words] of Object.entries(error.fields))
-                form.setFieldError(fieldOf[name] ?? name, words);
-            },
-          }),
+        onSubmit={form.onSubmit(
+          (current) =>
+            mutate(current, {
+              onError: (error) => {
+                for (const [name, words] of Object.entries(error.fields))
+                  form.setFieldError(fieldOf[name] ?? name, words);
+                showWrong();
+              },
+            }),
+          showWrong,
         )}
       >
         <Stack gap="sm">
           {children(form)}
           {!isShownAtFields && <Failure error={act.error} />}
-          <Group justify="flex-end" gap="xs">
+          <Group justify="flex-end" gap="xs" className={styles.buttons ?? ""}>
             {extra?.(form)}
             <Button variant="default" onClick={onClose}>
               {texts.common.cancel}

@@ -34,7 +34,6 @@ export function ScheduleField<Values extends Record<string, unknown>>({
         label={label}
         description={texts.common.scheduleHint}
         data={EXAMPLES}
-        filter={({ options }) => options}
         {...form.getInputProps(name)}
       />
       <NextRuns schedule={typeof typed === "string" ? typed.trim() : ""} />
