@@ -6,7 +6,12 @@ export const syncEditor = {
   copyTitle: (id: string) => `Copy sync job ${id}`,
   id: "Job ID",
   kind: "Direction",
-  kindFixed: "A job keeps its direction; copy it to have another one.",
+  kindHint: {
+    pull: "Fetches backups from a remote into a datastore of this server.",
+    push: "Sends backups from a datastore of this server to a remote.",
+    local: "Copies backups from one datastore of this server to another.",
+  },
+  kindFixed: "A stored job does not change between push and pull; copy it for that.",
   sections: {
     sides: "From where to where",
     source: "Source",

@@ -144,17 +144,15 @@ function Fields({ form, stored }: { form: Form<SyncValues>; stored: Stored | und
           fullWidth
           data={kinds.map((value) => ({
             value,
-            label: texts.sync.kindLong[value],
+            label: texts.sync.kind[value],
             disabled: !isOffered(value),
           }))}
           value={kind}
           onChange={(value) => form.setFieldValue("kind", value as Kind)}
         />
-        {stored && (
-          <Text size="xs" c="dimmed">
-            {words.kindFixed}
-          </Text>
-        )}
+        <Text size="xs" c="dimmed">
+          {words.kindHint[kind]} {stored && words.kindFixed}
+        </Text>
         {form.errors.kind && <Text c="var(--mantine-color-error)">{form.errors.kind}</Text>}
       </Stack>
       <SideFields form={form} />
