@@ -1,6 +1,6 @@
 // Entries of the access control list in a table.
 
-import { Button } from "@mantine/core";
+import { Button, Text } from "@mantine/core";
 import { useState } from "react";
 import { call } from "../../api/client";
 import { usePrivileges } from "../../api/server";
@@ -11,7 +11,7 @@ import { Table, type Column } from "../../parts/table";
 import { texts } from "../../texts";
 import { keyOf } from "./acl";
 import { AclForm } from "./acl-form";
-import { userOf, type Entry } from "./data";
+import { userOf, useUsers, type Entry } from "./data";
 
 const words = texts.access;
 
@@ -36,6 +36,7 @@ interface AclTableProps {
 
 export function AclTable({ label, entries, digest, authIds, empty, path }: AclTableProps) {
   const may = usePrivileges();
+  const users = useUsers();
   const me = useUser();
   const [edited, setEdited] = useState<Entry | "new">();
   const [removed, setRemoved] = useState<{ entry: Entry; digest: string | undefined }>();
@@ -47,9 +48,15 @@ export function AclTable({ label, entries, digest, authIds, empty, path }: AclTa
       ? { ...column, cell: (entry: Entry) => <Who id={entry.ugid} isKnown={authIds.includes(entry.ugid)} /> }
       : column,
   );
+  const hasTokens = users.data?.data.some((user) => user.userid === me && user.tokens) ?? false;
   const isFixed = path === undefined;
   return (
     <>
+      {!may("/access/acl", "Sys.Audit") && (
+        <Text size="sm" c="dimmed" mb="xs">
+          {words.onlyOwn}
+        </Text>
+      )}
       <Table
         label={label}
         rows={entries}
@@ -60,7 +67,7 @@ export function AclTable({ label, entries, digest, authIds, empty, path }: AclTa
         {...(isFixed
           ? {}
           : {
-              toolbar: (
+              toolbar: (isManager || hasTokens) && (
                 <Button size="xs" onClick={() => setEdited("new")}>
                   {words.addPermission}
                 </Button>

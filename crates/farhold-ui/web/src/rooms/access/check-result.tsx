@@ -8,17 +8,12 @@ import { Facts } from "../../parts/facts";
 import { State, type Tone } from "../../parts/state";
 import { Table, type Column } from "../../parts/table";
 import { texts } from "../../texts";
+import { sayPrivileges } from "./privileges";
 
 type Found = Item<"/farhold/access/check">;
 type FoundEntry = Found["entries"][number];
 
 const words = texts.access;
-
-/** Returns the privileges that are held, those that do not count below the path marked. */
-const privilegesOf = (found: Found): string =>
-  Object.entries(found.privileges)
-    .map(([name, propagates]) => (propagates ? name : words.check.onlyHere(name)))
-    .join(", ");
 
 const verdictWords = (found: Found): string | undefined =>
   found.allowed === undefined
@@ -42,7 +37,7 @@ const COLUMNS: Column<Found>[] = [
   {
     id: "reason",
     title: words.check.reason,
-    value: (found) => found.reason ?? (privilegesOf(found) || words.check.noPrivileges),
+    value: (found) => found.reason ?? (sayPrivileges(found.privileges) || words.check.noPrivileges),
     width: "45%",
     phone: false,
   },
@@ -105,7 +100,7 @@ function Details({ found, onClose }: { found: Found; onClose: () => void }) {
           rows={[
             [texts.common.state, verdictWords(found) && <Verdict found={found} />],
             [words.check.reason, found.reason],
-            [words.check.privileges, privilegesOf(found) || words.check.noPrivileges],
+            [words.check.privileges, sayPrivileges(found.privileges) || words.check.noPrivileges],
           ]}
         />
         <Title order={3} size="h5">

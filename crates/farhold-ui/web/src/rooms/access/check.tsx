@@ -5,15 +5,29 @@ import { useForm } from "@mantine/form";
 import { useState } from "react";
 import { withoutEmpty } from "../../api/changes";
 import { useRead } from "../../api/hooks";
+import { usePrivileges } from "../../api/server";
 import { Loaded } from "../../parts/failure";
+import { Panel } from "../../parts/page";
 import { texts } from "../../texts";
 import { usePathsWithin } from "./acl-form";
 import { CheckResult } from "./check-result";
 import { authIdsOf, useRoles, useUsers } from "./data";
+import { OwnPrivileges } from "./own-privileges";
 
 const words = texts.access;
 
 type Question = { "auth-id": string; path: string; privilege: string | null };
+
+/** For those who may not ask about others: what they may do themselves. */
+export function CheckOrOwn() {
+  return usePrivileges()("/access", "Sys.Audit") ? (
+    <AccessCheck />
+  ) : (
+    <Panel title={words.own}>
+      <OwnPrivileges />
+    </Panel>
+  );
+}
 
 /** `within`: a path; it and those below are offered. */
 export function AccessCheck({ within = "/" }: { within?: string }) {

@@ -4,7 +4,7 @@ import { useParams } from "react-router";
 import { Page } from "../../parts/page";
 import { Tabs } from "../../parts/tabs";
 import { texts } from "../../texts";
-import { AccessCheck } from "./check";
+import { CheckOrOwn } from "./check";
 import { Permissions } from "./permissions";
 import { Realms } from "./realms";
 import { Roles } from "./roles";
@@ -17,7 +17,7 @@ const TABS: Record<Tab, () => React.JSX.Element> = {
   users: () => <Users />,
   tokens: () => <Tokens />,
   permissions: () => <Permissions />,
-  check: () => <AccessCheck />,
+  check: () => <CheckOrOwn />,
   roles: () => <Roles />,
   realms: () => <Realms />,
 };

@@ -87,6 +87,7 @@ function RuleFields({ rule, at, onChange }: RuleFieldsProps) {
           data={SEVERITIES.map((severity) => ({ value: severity, label: words.severities[severity] }))}
           value={rule.values}
           onChange={(values) => onChange({ ...rule, values })}
+          searchable
           flex="1 1 12rem"
         />
       );

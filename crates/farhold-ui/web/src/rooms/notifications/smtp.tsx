@@ -137,6 +137,7 @@ function ServerFields({ form, isNew }: { form: Form<SmtpValues>; isNew: boolean 
         <TextInput
           label={words.user}
           description={words.userHint}
+          inputWrapperOrder={["label", "input", "description", "error"]}
           autoComplete="off"
           {...form.getInputProps("username")}
         />

@@ -86,6 +86,10 @@ export const access = {
   tableAbove: (store: string) => `Permissions above ${store}`,
   here: "On this datastore",
   noneHere: "There are no permissions on this datastore itself.",
+  onlyOwn: "You see the permissions of your own API tokens only. Others are not listed here.",
+  own: "What you may do",
+  ownHere: "What you may do here",
+  ownNothing: "You may do nothing here.",
   missingUser: "no such user or token",
   check: {
     intro: "Asks the server what a user or API token may do at a path, and which permissions decide that.",

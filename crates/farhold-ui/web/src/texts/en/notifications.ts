@@ -74,7 +74,7 @@ export const notifications = {
     removeValue: (what: string, at: number) => `Remove ${what.toLowerCase()} ${at}`,
     stored: "stored; type to replace it",
     templateHint:
-      "URL, header values and body are templates: {{ title }}, {{ message }}, {{ severity }}, {{ timestamp }}, {{ fields.NAME }}, {{ secrets.NAME }}. Write {{ json message }} in JSON, {{ url-encode title }} in an address, {{ escape message }} inside of quotes.",
+      "URL, header values and body are templates: {{ title }}, {{ message }}, {{ severity }}, {{ timestamp }}, {{ fields.NAME }}, {{ secrets.NAME }}. {{ json message }} is a JSON text with its quotes, {{ escape message }} one without them, {{ url-encode title }} fits into an address.",
     nameNeeded: "Each needs a name.",
     valueNeeded: (name: string) => `${name} needs a value.`,
     nameTwice: (name: string) => `${name} stands there twice.`,
