@@ -290,21 +290,24 @@ export function RowMenu({ name, actions }: { name: string; actions: () => readon
           <span aria-hidden>⋮</span>
         </ActionIcon>
       </Menu.Target>
-      <Menu.Dropdown>
-        {isOpen &&
-          actions().map((action) => (
-            <Menu.Item
-              key={action.label}
-              onClick={action.onClick}
-              {...(action.color ? { color: action.color } : {})}
-              disabled={action.disabled ?? false}
-            >
-              {action.label}
-            </Menu.Item>
-          ))}
-      </Menu.Dropdown>
+      <Menu.Dropdown>{isOpen && <MenuItems actions={actions()} />}</Menu.Dropdown>
     </Menu>
   );
+}
+
+/** What a menu offers. */
+export function MenuItems({ actions }: { actions: readonly RowAction[] }) {
+  return actions.map(({ label, onClick, color, disabled = false }) => (
+    // As text, the library's own red is too pale to read.
+    <Menu.Item
+      key={label}
+      onClick={onClick}
+      disabled={disabled}
+      {...(color === "red" ? { c: "var(--mantine-color-error)" } : color ? { color } : {})}
+    >
+      {label}
+    </Menu.Item>
+  ));
 }
 
 /** Whether a click was for the row, and not for something in it that can be pressed itself. */

@@ -3,7 +3,7 @@
 import { ActionIcon, Button, Menu, Select, Text, UnstyledButton } from "@mantine/core";
 import { useMediaQuery } from "@mantine/hooks";
 import { useMemo, useState } from "react";
-import type { RowAction } from "../../parts/table";
+import { MenuItems, type RowAction } from "../../parts/table";
 import { texts } from "../../texts";
 import styles from "./content.module.css";
 import { closedAtFirst, inSight, linesOf, type NamespaceLine } from "./namespace-tree";
@@ -63,16 +63,7 @@ function NamespaceMenu({ current, actions }: { current: string; actions: readonl
         </Button>
       </Menu.Target>
       <Menu.Dropdown>
-        {actions.map((action) => (
-          <Menu.Item
-            key={action.label}
-            onClick={action.onClick}
-            disabled={action.disabled ?? false}
-            {...(action.color ? { color: action.color } : {})}
-          >
-            {action.label}
-          </Menu.Item>
-        ))}
+        <MenuItems actions={actions} />
       </Menu.Dropdown>
     </Menu>
   );
