@@ -10,6 +10,7 @@ import { Loaded } from "../../parts/failure";
 import { Page } from "../../parts/page";
 import { Table, type Column, type RowAction } from "../../parts/table";
 import { texts } from "../../texts";
+import { shortFingerprint } from "../remotes/address";
 import { jobsWith, useSyncJobs, type SyncJob } from "../remotes/uses";
 import { KeyDetails } from "./key-details";
 import type { NewKey } from "./key-file";
@@ -135,7 +136,7 @@ function columns(jobs: readonly SyncJob[] | undefined): Column<Key>[] {
       id: "fingerprint",
       title: words.fingerprint,
       value: (key) => key.fingerprint,
-      cell: (key) => <span title={key.fingerprint}>{key.fingerprint && `${key.fingerprint.slice(0, 23)}…`}</span>,
+      cell: (key) => <span title={key.fingerprint}>{key.fingerprint && shortFingerprint(key.fingerprint)}</span>,
       phone: false,
     },
     {

@@ -31,3 +31,6 @@ export function fingerprintOf(text: string): string {
 export function isFingerprint(text: string): boolean {
   return /^[0-9a-f]{2}(:[0-9a-f]{2}){31}$/.test(fingerprintOf(text));
 }
+
+/** Returns the beginning of a fingerprint, for lists: the whole of it is a dialog away. */
+export const shortFingerprint = (fingerprint: string): string => `${fingerprint.slice(0, 11)}…`;

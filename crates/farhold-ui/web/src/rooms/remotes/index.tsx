@@ -8,6 +8,7 @@ import { Loaded } from "../../parts/failure";
 import { Page } from "../../parts/page";
 import { Table, type Column, type RowAction } from "../../parts/table";
 import { texts } from "../../texts";
+import { shortFingerprint } from "./address";
 import { ProbeDialog } from "./probe-dialog";
 import { RemoteDialog } from "./remote-dialog";
 import { RemoteRemoval } from "./remote-removal";
@@ -88,7 +89,11 @@ function columns(jobs: readonly SyncJob[] | undefined): Column<Remote>[] {
       id: "fingerprint",
       title: words.fingerprint,
       value: (remote) => remote.fingerprint,
-      cell: (remote) => <span title={remote.fingerprint}>{shortFingerprint(remote.fingerprint)}</span>,
+      cell: (remote) => (
+        <span title={remote.fingerprint}>
+          {remote.fingerprint ? shortFingerprint(remote.fingerprint) : words.byAuthority}
+        </span>
+      ),
       phone: false,
     },
     {
@@ -112,9 +117,4 @@ const usersOf = (jobs: readonly SyncJob[] | undefined, remote: Remote): string[]
 function hostOf(remote: Remote): string {
   const host = remote.host.includes(":") ? `[${remote.host}]` : remote.host;
   return remote.port === undefined ? host : `${host}:${remote.port}`;
-}
-
-/** Returns the beginning of a fingerprint; the whole of it is in its dialog. */
-function shortFingerprint(fingerprint: string | undefined): string {
-  return fingerprint ? `${fingerprint.slice(0, 23)}…` : words.byAuthority;
 }
