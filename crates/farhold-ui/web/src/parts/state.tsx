@@ -11,7 +11,7 @@ const SIGNS: Record<Tone, string> = { good: "✓", warning: "!", bad: "✕", run
 export function State({ tone, children, title }: { tone: Tone; children: ReactNode; title?: string }) {
   return (
     <span className={styles.state} data-tone={tone} title={title}>
-      <span aria-hidden>{SIGNS[tone]} </span>
+      <span aria-hidden>{`${SIGNS[tone]}\u00a0`}</span>
       {children}
     </span>
   );

@@ -23,12 +23,12 @@ const state: Column<JobHealth> = {
   title: words.health,
   value: (job) => [words.verdicts[job.verdict], job.runningUpid ? words.running : ""].join(" "),
   cell: (job) => <JobState job={job} />,
-  width: "8.5rem",
 };
 
 const name: Column<JobHealth> = {
   id: "job",
   title: words.job,
+  width: "34%",
   value: (job) => [job.id, routeOf(job) ?? job.store].join(" "),
   cell: (job) => (
     <>
@@ -49,7 +49,6 @@ const kind: Column<JobHealth> = {
 const success: Column<JobHealth> = {
   id: "success",
   title: words.lastSuccess,
-  width: "8rem",
   value: (job) => job.lastSuccess,
   cell: (job) => (
     <>

@@ -25,6 +25,7 @@ export function ServerPanel() {
   const version = useRead("/version");
   const nodes = useRead("/nodes");
   const host = useHost();
+  const end = useCertificateEnd();
   const isHidden = host.fetchStatus === "idle" && host.data === undefined && !host.error;
   return (
     <Panel title={words.title} actions={host.data && <HostHistoryButton />}>
@@ -36,7 +37,7 @@ export function ServerPanel() {
                 [words.version, `${known.version}.${known.release}`],
                 [words.program, known.repoid],
                 [words.node, nodes.data?.map((entry) => entry.node).join(", ")],
-                [words.certificate, <CertificateEnd key="certificate" />],
+                [words.certificate, end !== undefined && <CertificateEnd key="certificate" end={end} />],
                 [words.uptime, host.data?.uptime === undefined ? undefined : span(host.data.uptime)],
                 [words.kernel, host.data?.kversion],
               ]}
@@ -101,13 +102,15 @@ function Gauge({ label, share, children }: { label: string; share: number | unde
   );
 }
 
-/** When the certificate ends, for those who may look at it. */
-function CertificateEnd() {
+/** When the certificate ends; only known to those who may change it. */
+function useCertificateEnd(): number | undefined {
   const isAllowed = usePrivileges()("/system/certificates", "Sys.Modify");
   const certificates = useRead("/nodes/{node}/certificates/info", node, { enabled: isAllowed });
+  return certificates.data?.[0]?.notafter;
+}
+
+function CertificateEnd({ end }: { end: number }) {
   const now = useNow();
-  const end = certificates.data?.[0]?.notafter;
-  if (end === undefined) return "–";
   return (
     <>
       {date(end)}{" "}
