@@ -65,6 +65,8 @@ export function NamespaceField<Values extends Record<string, unknown>>({
 }
 
 const DEPTHS = ["0", "1", "2", "3", "4", "5", "6", "7"];
+/** Stands for all levels in the list, where nothing may be empty. */
+const FULL = "full";
 
 /** How many levels below the namespace belong to it; the field holds a text, empty for all. */
 export function DepthField<Values extends Record<string, unknown>>({
@@ -77,13 +79,14 @@ export function DepthField<Values extends Record<string, unknown>>({
     <Select
       label={label}
       description={texts.upkeep.depthHint}
-      placeholder={texts.upkeep.depthFull}
-      data={DEPTHS.map((depth) => ({ value: depth, label: texts.upkeep.depths(Number(depth)) }))}
-      clearable
-      clearButtonProps={{ "aria-label": texts.upkeep.depthFull }}
+      data={[
+        { value: FULL, label: texts.upkeep.depthFull },
+        ...DEPTHS.map((depth) => ({ value: depth, label: texts.upkeep.depths(Number(depth)) })),
+      ]}
+      allowDeselect={false}
       {...input}
-      value={String(form.values[name] ?? "") || null}
-      onChange={(value) => input.onChange(value ?? "")}
+      value={String(form.values[name] ?? "") || FULL}
+      onChange={(value) => input.onChange(value === FULL ? "" : (value ?? ""))}
     />
   );
 }

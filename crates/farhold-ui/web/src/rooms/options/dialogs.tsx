@@ -181,7 +181,10 @@ interface ChoiceProps<Values extends Record<string, unknown>> {
   preset?: string;
 }
 
-/** One of several words, or none. */
+/** Stands for "as by default" in the list of choices, where nothing may be empty. */
+const PRESET = "-";
+
+/** One of several words, or the default. */
 export function Choice<Values extends Record<string, unknown>>({
   form,
   name,
@@ -197,13 +200,11 @@ export function Choice<Values extends Record<string, unknown>>({
   return (
     <Select
       label={label}
-      placeholder={preset}
-      data={[...known, ...unknown]}
-      clearable
-      clearButtonProps={{ "aria-label": preset }}
+      data={[{ value: PRESET, label: preset }, ...known, ...unknown]}
+      allowDeselect={false}
       {...input}
-      value={value === "" ? null : value}
-      onChange={(chosen) => input.onChange(chosen ?? "")}
+      value={value === "" ? PRESET : value}
+      onChange={(chosen) => input.onChange(chosen === PRESET ? "" : (chosen ?? ""))}
     />
   );
 }

@@ -27,21 +27,21 @@ export function TuningDialog({ answer, onClose }: OptionsDialogProps) {
             name="chunk-order"
             label={texts.options.chunkOrder}
             choices={texts.options.chunkOrders}
-            preset={texts.options.chunkOrders.inode}
+            preset={texts.options.presetWord(texts.options.chunkOrders.inode)}
           />
           <Choice
             form={form}
             name="sync-level"
             label={texts.options.syncLevel}
             choices={texts.options.syncLevels}
-            preset={texts.options.syncLevels.filesystem}
+            preset={texts.options.presetWord(texts.options.syncLevels.filesystem)}
           />
           <Choice
             form={form}
             name="gc-atime-safety-check"
             label={texts.options.safetyCheck}
             choices={texts.options.safetyChecks}
-            preset={texts.options.safetyChecks["1"]}
+            preset={texts.options.presetWord(texts.options.safetyChecks["1"])}
           />
           {(Object.keys(TUNING_NUMBERS) as TuningNumber[]).map((field) => {
             const { min, max, preset } = TUNING_NUMBERS[field];

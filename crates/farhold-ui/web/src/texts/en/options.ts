@@ -65,6 +65,7 @@ export const options = {
     "default-verification-workers": "Verification: threads that check",
   },
   preset: (value: number) => `${value} by default`,
+  presetWord: (text: string) => `Default: ${text}`,
   isDefault: "default",
   editOf: (title: string, store: string) => `${title} of ${store}`,
   edit: "Edit",
