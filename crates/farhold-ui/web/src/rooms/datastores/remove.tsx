@@ -85,7 +85,10 @@ function useLosses(store: string): string {
   const kinds = [counts.vm, counts.ct, counts.host, counts.other];
   const groups = kinds.reduce((sum, kind) => sum + (kind?.groups ?? 0), 0);
   const snapshots = kinds.reduce((sum, kind) => sum + (kind?.snapshots ?? 0), 0);
-  return texts.datastores.removesData(groups, snapshots, bytes(status.data?.["gc-status"]?.["disk-bytes"]));
+  // Only a garbage collection finds out how much there is.
+  const collected = status.data?.["gc-status"];
+  const size = collected?.upid ? bytes(collected["disk-bytes"]) : undefined;
+  return texts.datastores.removesData(groups, snapshots, size);
 }
 
 /** The jobs that go with the datastore. */

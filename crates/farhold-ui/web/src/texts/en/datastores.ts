@@ -60,8 +60,8 @@ export const datastores = {
   keepData: "stay on disk; the datastore can be added again with “Reuse existing datastore”",
   destroyData: "are destroyed, for good",
   removesConfig: (store: string) => `The configuration of ${store} is removed from this server.`,
-  removesData: (groups: number, snapshots: number, size: string) =>
-    `All of its backups are DESTROYED: ${snapshots} snapshots in ${groups} groups, ${size} on disk. There is no way back.`,
+  removesData: (groups: number, snapshots: number, size: string | undefined) =>
+    `All of its backups are DESTROYED: ${snapshots} snapshots in ${groups} groups${size === undefined ? "" : `, ${size} on disk`}. There is no way back.`,
   removesAllData: "All of its backups are DESTROYED. There is no way back.",
   keepsData: "Its backups stay on disk.",
   keepJobs: "Keep its jobs and permissions",
