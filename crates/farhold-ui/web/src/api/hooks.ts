@@ -15,6 +15,8 @@ import { type ApiFailure, wordsOf } from "./failure";
 export interface ReadOptions {
   /** Seconds between two looks; never if absent. Nothing is asked while the page is hidden. */
   every?: number;
+  /** Whether this answer, the whole of it, is the last that is of interest. */
+  until?: (answer: unknown) => boolean;
   /** Whether to ask at all. */
   enabled?: boolean;
   /** Whether an older answer is shown while one with other parameters is on its way. */
@@ -47,9 +49,15 @@ function useGet(path: string, init: object | undefined, options: ReadOptions, se
     queryFn: ({ signal }) => request("get", path, { ...init, signal }),
     enabled: options.enabled ?? true,
     ...(select ? { select } : {}),
-    ...(options.every === undefined ? {} : { refetchInterval: (query) => interval(options.every, query.state.error) }),
+    ...(options.every === undefined
+      ? {}
+      : { refetchInterval: ({ state }) => !isLast(options, state.data) && interval(options.every, state.error) }),
     ...(options.keepOld ? { placeholderData: (before: unknown) => before } : {}),
   });
+}
+
+function isLast({ until }: ReadOptions, answer: unknown): boolean {
+  return until !== undefined && answer !== undefined && until(answer);
 }
 
 /** A call that was refused is not made again and again: privileges seldom change. */

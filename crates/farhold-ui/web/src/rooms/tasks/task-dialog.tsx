@@ -2,7 +2,7 @@
 
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { useState } from "react";
-import { call } from "../../api/client";
+import { call, type Answer } from "../../api/client";
 import { useAct, useRead } from "../../api/hooks";
 import { useProgress, type TaskProgress } from "../../api/progress";
 import { LIVE_SECONDS, NODE } from "../../api/server";
@@ -38,7 +38,8 @@ function Task({ upid }: { upid: string }) {
   const status = useRead(
     "/nodes/{node}/tasks/{upid}/status",
     { params: { path: { node: NODE, upid } } },
-    log.isActive ? { every: LIVE_SECONDS } : {},
+    // The end of the log may be read before the end of the task.
+    { every: LIVE_SECONDS, until: hasStopped },
   );
   const isRunning = status.data?.status === "running";
   const progress = useProgress(isRunning).get(upid);
@@ -71,6 +72,10 @@ function Task({ upid }: { upid: string }) {
       <LogView upid={upid} log={log} />
     </Stack>
   );
+}
+
+function hasStopped(answer: unknown): boolean {
+  return (answer as Answer<"get", "/nodes/{node}/tasks/{upid}/status">).data.status === "stopped";
 }
 
 function Details({ progress }: { progress: TaskProgress }) {
