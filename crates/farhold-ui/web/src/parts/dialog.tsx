@@ -1,6 +1,6 @@
 // Dialogs: forms that send something, and questions before something is removed.
 
-import { Alert, Button, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
+import { Alert, Button, Fieldset, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
 import { useEffect, useId, useRef, useState, type ReactNode } from "react";
 import type { ApiFailure } from "../api/failure";
@@ -65,6 +65,8 @@ interface FormDialogProps<Values extends Record<string, unknown>, Result> extend
   onClose: () => void;
   /** Names of the API's parameters whose field has another name. */
   fieldOf?: Readonly<Record<string, string>>;
+  /** Whether its user may only look: nothing can be changed or sent. */
+  isReadOnly?: boolean;
   /** More buttons, left of those that every form has. */
   extra?: (form: Form<Values>) => ReactNode;
   children: (form: Form<Values>) => ReactNode;
@@ -80,6 +82,7 @@ export function FormDialog<Values extends Record<string, unknown>, Result>({
   size,
   onClose,
   fieldOf = {},
+  isReadOnly = false,
   extra,
   children,
   ...options
@@ -125,16 +128,24 @@ export function FormDialog<Values extends Record<string, unknown>, Result>({
         )}
       >
         <Stack gap="sm">
-          {children(form)}
+          {isReadOnly ? (
+            <Fieldset variant="unstyled" disabled className={styles.readOnly ?? ""}>
+              <Stack gap="sm">{children(form)}</Stack>
+            </Fieldset>
+          ) : (
+            children(form)
+          )}
           {!isShownAtFields && <Failure error={act.error} />}
           <Group justify="flex-end" gap="xs" className={styles.buttons ?? ""}>
             {extra?.(form)}
             <Button variant="default" onClick={onClose}>
-              {texts.common.cancel}
+              {isReadOnly ? texts.common.close : texts.common.cancel}
             </Button>
-            <Button type="submit" loading={act.isPending}>
-              {submit}
-            </Button>
+            {!isReadOnly && (
+              <Button type="submit" loading={act.isPending}>
+                {submit}
+              </Button>
+            )}
           </Group>
         </Stack>
       </form>
