@@ -2,6 +2,7 @@
 
 import { Autocomplete, Button, Group, Select, Stack, Text } from "@mantine/core";
 import { useForm } from "@mantine/form";
+import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { withoutEmpty } from "../../api/changes";
 import { useRead } from "../../api/hooks";
@@ -37,13 +38,19 @@ export function AccessCheck({ within = "/" }: { within?: string }) {
   const isWhole = within === "/";
   const form = useForm<Question>({ initialValues: { "auth-id": "", path: isWhole ? "" : within, privilege: null } });
   const [asked, setAsked] = useState<Question>();
+  const queries = useQueryClient();
+  // Whoever asks the same again wants to know what it is now.
+  const ask = (question: Question) => {
+    setAsked(question);
+    void queries.invalidateQueries({ queryKey: ["/farhold/access/check"] });
+  };
   const privileges = [...new Set(roles.data?.flatMap((role) => role.privs))].sort();
   return (
     <Stack gap="md">
       <Text size="sm" c="dimmed">
         {words.check.intro}
       </Text>
-      <form aria-label={words.tabs.check} onSubmit={form.onSubmit(setAsked)}>
+      <form aria-label={words.tabs.check} onSubmit={form.onSubmit(ask)}>
         <Group align="flex-end" gap="sm">
           <Autocomplete
             label={words.who}

@@ -9,7 +9,7 @@ import { SecretField } from "../../parts/fields/secret-field";
 import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import { differing, EntryFields, entryValues, missing, NameField, wrongEntry } from "./entry-fields";
-import { dialogTitle, type StoredProps, type TargetProps } from "./target-props";
+import { dialogTitle, useReadOnly, type StoredProps, type TargetProps } from "./target-props";
 
 type Stored = Data<"get", "/config/notifications/endpoints/gotify/{name}">;
 
@@ -29,6 +29,7 @@ function StoredGotify({ name, onClose }: { name: string; onClose: () => void }) 
 }
 
 function GotifyForm({ stored, digest, onClose }: StoredProps<Stored>) {
+  const readOnly = useReadOnly();
   const before = { ...entryValues(stored), server: stored?.server ?? "", token: "" };
   return (
     <FormDialog
@@ -58,6 +59,7 @@ function GotifyForm({ stored, digest, onClose }: StoredProps<Stored>) {
       }
       refresh={["/config/notifications/targets", "/config/notifications/endpoints/gotify/{name}"]}
       done={texts.common.saved}
+      {...readOnly}
       {...(stored ? {} : { submit: texts.common.add })}
       onClose={onClose}
     >

@@ -11,7 +11,7 @@ import { useTargets } from "./data";
 import { EntryFields, entryValues, NameField, wrongEntry, type EntryValues } from "./entry-fields";
 import { incompleteRule, listsOf, rulesOf, type Rule } from "./rules";
 import { RulesField } from "./rules-field";
-import type { StoredProps } from "./target-props";
+import { useReadOnly, type StoredProps } from "./target-props";
 
 type Stored = Data<"get", "/config/notifications/matchers/{name}">;
 
@@ -31,6 +31,7 @@ export function MatcherEditor({ name, onClose }: { name: string; onClose: () => 
 
 export function MatcherForm({ stored, digest, onClose }: StoredProps<Stored>) {
   const targets = useTargets();
+  const readOnly = useReadOnly();
   const before: MatcherValues = {
     ...entryValues(stored),
     rules: rulesOf(stored ?? {}),
@@ -64,6 +65,7 @@ export function MatcherForm({ stored, digest, onClose }: StoredProps<Stored>) {
       fieldOf={{ "match-field": "rules", "match-severity": "rules", "match-calendar": "rules" }}
       refresh={["/config/notifications/matchers", "/config/notifications/matchers/{name}"]}
       done={texts.common.saved}
+      {...readOnly}
       {...(stored ? {} : { submit: texts.common.add })}
       size="xl"
       onClose={onClose}

@@ -8,7 +8,7 @@ import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import { EntryFields, entryValues, NameField, wrongEntry } from "./entry-fields";
 import { MailFields, mailValues, wrongMail } from "./mail-fields";
-import { dialogTitle, type StoredProps, type TargetProps } from "./target-props";
+import { dialogTitle, useReadOnly, type StoredProps, type TargetProps } from "./target-props";
 
 type Stored = Data<"get", "/config/notifications/endpoints/sendmail/{name}">;
 
@@ -26,6 +26,7 @@ function StoredSendmail({ name, onClose }: { name: string; onClose: () => void }
 }
 
 function SendmailForm({ stored, digest, onClose }: StoredProps<Stored>) {
+  const readOnly = useReadOnly();
   const before = { ...entryValues(stored), ...mailValues(stored) };
   return (
     <FormDialog
@@ -48,6 +49,7 @@ function SendmailForm({ stored, digest, onClose }: StoredProps<Stored>) {
       }
       refresh={["/config/notifications/targets", "/config/notifications/endpoints/sendmail/{name}"]}
       done={texts.common.saved}
+      {...readOnly}
       {...(stored ? {} : { submit: texts.common.add })}
       onClose={onClose}
     >

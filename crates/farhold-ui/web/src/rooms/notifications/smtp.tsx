@@ -10,7 +10,7 @@ import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import { differing, EntryFields, entryValues, missing, NameField, wrongEntry, type EntryValues } from "./entry-fields";
 import { MailFields, mailValues, wrongMail, type MailValues } from "./mail-fields";
-import { dialogTitle, type StoredProps, type TargetProps } from "./target-props";
+import { dialogTitle, useReadOnly, type StoredProps, type TargetProps } from "./target-props";
 
 type Stored = Data<"get", "/config/notifications/endpoints/smtp/{name}">;
 type Mode = NonNullable<Stored["mode"]>;
@@ -36,6 +36,7 @@ function StoredSmtp({ name, onClose }: { name: string; onClose: () => void }) {
 }
 
 function SmtpForm({ stored, digest, onClose }: StoredProps<Stored>) {
+  const readOnly = useReadOnly();
   const before: SmtpValues = {
     ...entryValues(stored),
     ...mailValues(stored),
@@ -91,6 +92,7 @@ function SmtpForm({ stored, digest, onClose }: StoredProps<Stored>) {
       }}
       refresh={["/config/notifications/targets", "/config/notifications/endpoints/smtp/{name}"]}
       done={texts.common.saved}
+      {...readOnly}
       {...(stored ? {} : { submit: texts.common.add })}
       onClose={onClose}
     >

@@ -1,7 +1,8 @@
 // What the editors of all kinds of targets are given.
 
+import { usePrivileges } from "../../api/server";
 import { texts } from "../../texts";
-import type { Kind } from "./data";
+import { PATH, type Kind } from "./data";
 
 const words = texts.notifications;
 
@@ -9,6 +10,11 @@ export interface TargetProps {
   /** Whose target is edited; a new one if absent. */
   name?: string;
   onClose: () => void;
+}
+
+/** Returns what forms are told of users who may only look. */
+export function useReadOnly(): { isReadOnly: boolean } {
+  return { isReadOnly: !usePrivileges()(PATH, "Sys.Modify") };
 }
 
 export interface StoredProps<Stored> {

@@ -11,7 +11,7 @@ import { fromBase64, toBase64 } from "./base64";
 import { differing, EntryFields, entryValues, missing, NameField, wrongEntry, type EntryValues } from "./entry-fields";
 import { flawOf, formatNamedValue, parseNamedValue, type Flaw, type NamedValue } from "./named-values";
 import { NamedValuesField } from "./named-values-field";
-import { dialogTitle, type StoredProps, type TargetProps } from "./target-props";
+import { dialogTitle, useReadOnly, type StoredProps, type TargetProps } from "./target-props";
 
 type Stored = Data<"get", "/config/notifications/endpoints/webhook/{name}">;
 type Method = Stored["method"];
@@ -53,6 +53,7 @@ function wrongLists({ header, secret }: WebhookValues): { header?: string; secre
 }
 
 function WebhookForm({ stored, digest, onClose }: StoredProps<Stored>) {
+  const readOnly = useReadOnly();
   const before: WebhookValues = {
     ...entryValues(stored),
     url: stored?.url ?? "",
@@ -89,6 +90,7 @@ function WebhookForm({ stored, digest, onClose }: StoredProps<Stored>) {
       }}
       refresh={["/config/notifications/targets", "/config/notifications/endpoints/webhook/{name}"]}
       done={texts.common.saved}
+      {...readOnly}
       {...(stored ? {} : { submit: texts.common.add })}
       size="xl"
       onClose={onClose}

@@ -23,7 +23,6 @@ export const access = {
   addUser: "Add user",
   editUser: (name: string) => `Edit user ${name}`,
   removeUser: (name: string) => `Remove user ${name}`,
-  userAdded: (name: string) => `${name} is added.`,
   nameHint: "without its realm",
   systemPassword: "Users of this realm have the password of the system's account.",
   password: "Password",

@@ -42,7 +42,6 @@ export const notifications = {
     addressesHint: "end each with Enter",
     from: "From address",
     author: "Author",
-    authorHint: "the name that the mail comes from",
     needed: "Somebody must get the mail: choose a user or give an address.",
   },
   smtp: {
