@@ -2,13 +2,13 @@
 
 import { Button, Group, Select, Text, Title } from "@mantine/core";
 import { useMemo, useState } from "react";
-import { dateTime } from "../format/time";
 import { texts } from "../texts";
 import { knownRows, seriesOf, type HistoryLine } from "./history-series";
 import { Columns } from "./page";
 import { Plot } from "./plot";
 import type { Steps } from "./plot-axis";
 import { Table, type Column } from "./table";
+import { When } from "./when";
 
 const words = texts.history;
 
@@ -159,7 +159,7 @@ function columnsOf<Row extends { time: number }>(
     id: "time",
     title: words.time,
     value: (row) => row.time,
-    cell: (row) => dateTime(row.time),
+    cell: (row) => <When at={row.time} isExact />,
   };
-  return [time, ...values.map((column, index) => (index < 2 ? column : { ...column, phone: false }))];
+  return [time, ...values.map((column, index) => (index < 1 ? column : { ...column, phone: false }))];
 }

@@ -35,8 +35,6 @@ export const summary = {
   } as Record<string, string>,
   counted: "Counted",
   uncounted: "The server has not counted the snapshots yet, or does not show their number to you.",
-  damaged: "Damaged chunks",
-  jobs: "Verify jobs",
   noJobs: "No verify job looks after this datastore.",
   jobLine: (id: string) => `Verify job ${id}`,
   neverRan: "never ran",
