@@ -5,15 +5,26 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::layers;
+use crate::{layers, ui};
 
-/// Commands of `check`, in order: name and arguments of cargo. `None` stands for the layer table.
-const STEPS: [(&str, Option<&[&str]>); 5] = [
-    ("format", Some(&["fmt", "--all", "--check"])),
-    ("layers", None),
-    ("lints", Some(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
-    ("tests", Some(&["test", "--workspace", "--locked", "--no-fail-fast"])),
-    ("licences, bans, sources", Some(&["deny", "check", "licenses", "bans", "sources"])),
+/// What a step of `check` does.
+enum Step {
+    /// Runs cargo with these arguments.
+    Cargo(&'static [&'static str]),
+    /// Compares the manifests with the layer table.
+    Layers,
+    /// Builds the web interface, if that can be done here.
+    WebInterface,
+}
+
+/// Steps of `check`, in order. The interface is built before what it is embedded in.
+const STEPS: [(&str, Step); 6] = [
+    ("format", Step::Cargo(&["fmt", "--all", "--check"])),
+    ("layers", Step::Layers),
+    ("web interface", Step::WebInterface),
+    ("lints", Step::Cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
+    ("tests", Step::Cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])),
+    ("licences, bans, sources", Step::Cargo(&["deny", "check", "licenses", "bans", "sources"])),
 ];
 
 /// Runs every check on the workspace at `root`.
@@ -22,15 +33,19 @@ const STEPS: [(&str, Option<&[&str]>); 5] = [
 /// Names the checks that failed, after all have run.
 pub fn check(root: &Path) -> anyhow::Result<()> {
     let mut failed = Vec::new();
-    for (name, arguments) in STEPS {
-        let outcome = match arguments {
-            None => {
+    for (name, step) in STEPS {
+        let outcome = match step {
+            Step::Cargo(arguments) => {
+                println!("==> {name}: cargo {}", arguments.join(" "));
+                cargo(root, arguments)
+            }
+            Step::Layers => {
                 println!("==> {name}");
                 check_layers(root)
             }
-            Some(arguments) => {
-                println!("==> {name}: cargo {}", arguments.join(" "));
-                cargo(root, arguments)
+            Step::WebInterface => {
+                println!("==> {name}");
+                build_web_interface(root)
             }
         };
         if let Err(error) = outcome {
@@ -43,6 +58,17 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     }
     println!("==> all checks passed");
     Ok(())
+}
+
+/// Builds the web interface. Where that is not possible it says so and goes on, unless `FARHOLD_UI=required` asks for it.
+fn build_web_interface(root: &Path) -> anyhow::Result<()> {
+    match ui::what_is_missing() {
+        Some(missing) if std::env::var_os("FARHOLD_UI").is_none_or(|value| value != "required") => {
+            println!("not built, and not checked: {missing}");
+            Ok(())
+        }
+        _ => ui::build(root),
+    }
 }
 
 /// Compares the manifests with the layer table.
@@ -85,16 +111,19 @@ pub(crate) fn cargo_program() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+/// Runs cargo with these arguments.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     run(Command::new(cargo_program()).args(arguments).current_dir(root))
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs a command that has to succeed.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().to_owned();
     let status = command.status().with_context(|| format!("failed to run {}", program.display()))?;
     if !status.success() {
+        let name = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy();
         let argument = command.get_args().next().unwrap_or_default().to_string_lossy();
-        bail!("cargo {argument} ended with {status}");
+        bail!("{name} {argument} ended with {status}");
     }
     Ok(())
 }

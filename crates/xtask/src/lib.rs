@@ -9,5 +9,6 @@ pub mod fuzz;
 pub mod layers;
 pub mod manuals;
 pub mod scenarios;
+pub mod ui;
 
 pub use farhold_testkit::relay;

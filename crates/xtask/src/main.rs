@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xtask::relay::{RelayOptions, start};
-use xtask::{bench, check, faults, fuzz, layers, manuals, scenarios};
+use xtask::{bench, check, faults, fuzz, layers, manuals, scenarios, ui};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  check    format, lints, layers, tests, licences and sources: what CI runs, before tests/clients/run
+  check    format, layers, the web interface if Node.js is there, lints, tests, licences and sources: what CI runs,
+           before `cargo xtask ui test` and tests/clients/run
+  ui build      build the web interface, for the next build of the program; needs Node.js 20 or newer
+  ui test [OPTIONS]    its tests, then those in a real Chromium (/usr/bin/chromium, or what CHROMIUM names) against
+             servers of this tree; options go to Playwright, such as the name of a test file
+  ui pictures   make docs/screenshots, and the pictures that the tests compare screens with
   layers   compare the imports of the crates with the layer table
   scenarios     write docs/scenarios.md: the scenarios of the sync specification and the tests that show them
              --check                only compare it; fails if a scenario has no test
@@ -79,6 +84,12 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         },
         "bench" => bench::bench(&root(), options),
         "simulate" => check::simulate(&root(), options),
+        "ui" => match options {
+            [what] if what == "build" => ui::build(&root()),
+            [what] if what == "pictures" => ui::pictures(&root()),
+            [what, more @ ..] if what == "test" => ui::test(&root(), more),
+            _ => bail!("ui build, ui test or ui pictures\n\n{USAGE}"),
+        },
         "fuzz" => fuzz::fuzz(&root(), options),
         "faults" => faults::run(&root(), options),
         "relay" => relay(options),
