@@ -21,7 +21,9 @@ export function GroupFilterFields({ form }: Props) {
         // A filter has no name: its place is what tells it from others.
         <FilterLine key={index} form={form} index={index} filter={parseFilter(filter)} />
       ))}
-      {form.errors["group-filter"] && <Input.Error role="alert">{form.errors["group-filter"]}</Input.Error>}
+      {form.errors["group-filter"] && !filters.some((_, index) => form.errors[`group-filter.${index}`]) && (
+        <Input.Error role="alert">{form.errors["group-filter"]}</Input.Error>
+      )}
       <Group>
         <Button
           size="compact-sm"

@@ -95,7 +95,11 @@ export function GroupMatches({ source, filters }: { source: Side; filters: reado
         )}
       </Group>
       <Failure error={groups.error} retry={() => void groups.refetch()} />
-      <Failure error={matches.error} />
+      {matches.error && (
+        <Text size="sm" c="var(--mantine-color-error)" role="status">
+          {matches.error.fields["group-filter"] ?? matches.error.message}
+        </Text>
+      )}
       {lines ? (
         <>
           <Text size="sm" role="status">
