@@ -35,18 +35,26 @@ export function styleNonce(): string {
   return document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
 }
 
-/** Quiet text and errors are still text: the library's own grey and red are too pale to read. */
+/** Below the pointer buttons get darker: the library's next shade is lighter than white text on it bears. */
+const HOVERED = {
+  "--mantine-color-cyan-filled-hover": "#096474",
+  "--mantine-color-red-filled-hover": "#b12525",
+};
+
+/**
+ * Quiet text and errors are still text: the library's own grey and red are too pale to read.
+ *
+ * The library sets colours per scheme, and what is set for both gives way to that.
+ */
 export const variables: CSSVariablesResolver = () => ({
-  variables: {
-    // Below the pointer buttons get darker: the library's next shade is lighter than white text on it bears.
-    "--mantine-color-cyan-filled-hover": "#096474",
-    "--mantine-color-red-filled-hover": "#b12525",
-  },
+  variables: {},
   light: {
+    ...HOVERED,
     "--mantine-color-dimmed": "var(--mantine-color-gray-7)",
     "--mantine-color-error": "var(--mantine-color-red-9)",
   },
   dark: {
+    ...HOVERED,
     "--mantine-color-dimmed": "var(--mantine-color-dark-1)",
     "--mantine-color-error": "var(--mantine-color-red-4)",
   },
