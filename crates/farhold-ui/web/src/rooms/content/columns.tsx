@@ -53,7 +53,7 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
     {
       id: "time",
       title: words.time,
-      width: "11rem",
+      width: "10.75rem",
       phone: false,
       value: (row) => (row.kind === "group" ? row.group.last : row.snapshot.time),
       cell: (row) => {
@@ -64,7 +64,7 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
     {
       id: "size",
       title: texts.common.size,
-      width: "6rem",
+      width: "5.5rem",
       align: "right",
       phone: false,
       value: (row) => (row.kind === "group" ? newestSize(row.snapshots) : row.snapshot.size),
@@ -77,7 +77,7 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
     {
       id: "verification",
       title: words.verification,
-      width: "9rem",
+      width: "8.5rem",
       value: (row) => verificationOf(snapshotsOf(row)),
       cell: (row) => <Verified row={row} />,
     },

@@ -43,6 +43,7 @@ export function OwnerDialog({ place, group, onClose }: GroupDialogProps) {
           label={words.newOwner}
           description={words.newOwnerHint}
           data={[...new Set(known ?? [])]}
+          openOnFocus={false}
           data-autofocus
           {...form.getInputProps("new-owner")}
         />
@@ -83,6 +84,7 @@ export function MoveGroupDialog({ place, group, names, onClose }: GroupDialogPro
             label={words.moveGroup.target}
             data={names.flatMap((ns) => (ns === place.ns ? [] : [{ value: `/${ns}`, label: nameOf(ns) }]))}
             searchable
+            openOnFocus={false}
             data-autofocus
             {...form.getInputProps("target")}
           />

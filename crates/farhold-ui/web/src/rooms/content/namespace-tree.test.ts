@@ -23,6 +23,15 @@ test("what lies below a closed namespace is out of sight, also where those betwe
   expect(inSight(lines, new Set(["a"])).map(({ ns }) => ns)).toEqual(["a", "d"]);
 });
 
+test("a namespace whose parents are not to be seen stands with its whole name", () => {
+  const lines = linesOf(["a/b/c", "a/b/c/d/e", "f"]);
+  expect(lines.map(({ name, depth }) => [name, depth])).toEqual([
+    ["a/b/c", 0],
+    ["d/e", 1],
+    ["f", 0],
+  ]);
+});
+
 test("of many namespaces only the way to the current one is open", () => {
   const names = Array.from({ length: 40 }, (_, at) => [`n${at}`, `n${at}/x`]).flat();
   const closed = closedAtFirst(linesOf(names), "n3/x");

@@ -3,9 +3,9 @@
 export interface NamespaceLine {
   /** The full name; empty for the root. */
   ns: string;
-  /** Its last part. */
+  /** Its name below the namespace above that is listed, most often its last part. */
   name: string;
-  /** How deep it lies below the root, which is 0. */
+  /** How many of those above it are listed. */
   depth: number;
   hasChildren: boolean;
 }
@@ -28,15 +28,25 @@ export const isWithin = (ns: string, other: string): boolean =>
 export function linesOf(names: readonly string[]): readonly NamespaceLine[] {
   const parts = (ns: string): string[] => (ns === "" ? [] : ns.split("/"));
   const sorted = [...new Set(names)].sort((a, b) => comparePaths(parts(a), parts(b)));
+  const listed = new Set(sorted);
   return sorted.map((ns, at) => {
     const next = sorted[at + 1];
+    const above = ancestorsOf(ns).filter((other) => listed.has(other));
+    const [nearest = ""] = above;
     return {
       ns,
-      name: parts(ns).at(-1) ?? "",
-      depth: parts(ns).length,
-      hasChildren: next !== undefined && next !== ns && isWithin(next, ns),
+      name: nearest === "" ? ns : ns.slice(nearest.length + 1),
+      depth: above.length,
+      hasChildren: next !== undefined && isWithin(next, ns),
     };
   });
+}
+
+/** Returns the namespaces above, the nearest first. */
+function ancestorsOf(ns: string): readonly string[] {
+  const above: string[] = [];
+  for (let at = parentOf(ns); at !== undefined; at = parentOf(at)) above.push(at);
+  return above;
 }
 
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "variant" });
@@ -53,12 +63,7 @@ function comparePaths(a: readonly string[], b: readonly string[]): number {
 
 /** Returns the lines that no closed namespace above hides; of those above that are missing, none can be closed. */
 export function inSight(lines: readonly NamespaceLine[], closed: ReadonlySet<string>): readonly NamespaceLine[] {
-  return lines.filter(({ ns }) => {
-    for (let above = parentOf(ns); above !== undefined; above = parentOf(above)) {
-      if (closed.has(above)) return false;
-    }
-    return true;
-  });
+  return lines.filter(({ ns }) => !ancestorsOf(ns).some((above) => closed.has(above)));
 }
 
 /** Namespaces from which on those below the first level are closed at the beginning. */
@@ -67,6 +72,6 @@ const MANY_NAMESPACES = 60;
 /** Returns the namespaces that are closed at the beginning; those above the current one never are. */
 export function closedAtFirst(lines: readonly NamespaceLine[], current: string): ReadonlySet<string> {
   if (lines.length < MANY_NAMESPACES) return new Set();
-  const closed = lines.filter(({ ns, depth, hasChildren }) => hasChildren && depth > 0 && !isWithin(current, ns));
+  const closed = lines.filter(({ ns, hasChildren }) => hasChildren && ns !== "" && !isWithin(current, ns));
   return new Set(closed.map(({ ns }) => ns));
 }
