@@ -3,7 +3,7 @@
  * that it takes. Times are printed, not asserted: they say as much about the machine as about the program.
  */
 import { expect, login, test as base, type Locator, type Page } from "./fixtures";
-import { GROUPS, LargeServer, SNAPSHOTS_PER_GROUP, STORE } from "./large";
+import { GROUPS, JOBS, LargeServer, SNAPSHOTS_PER_GROUP, STORE } from "./large";
 import { Meter } from "./meter";
 import type { Server } from "./server";
 
@@ -62,6 +62,37 @@ test("20,000 snapshots open, scroll and filter", async ({ page, large }) => {
   });
   expectNoListCalls(cleared.calls);
   await expectFewRows(table);
+});
+
+test("500 jobs are listed, filtered and judged", async ({ page, large }) => {
+  const meter = await Meter.attach(page);
+  await login(page, large);
+  const table = page.getByRole("table", { name: "Sync jobs" });
+
+  const opened = await meter.during("jobs: first rows", async () => {
+    await page.goto(`${large.url}/#/jobs`);
+    await expect(table.getByRole("row").nth(5)).toBeVisible();
+  });
+  expect(opened.calls.length, opened.calls.join("\n")).toBeLessThan(MOST_CALLS);
+  await expect(table).toHaveAttribute("aria-rowcount", String(JOBS + 1));
+  await expectFewRows(table);
+
+  const scrolled = await meter.during("jobs: scroll 30 screens", () => scroll(page, table, 30));
+  expectNoListCalls(scrolled.calls);
+  await expectFewRows(table);
+
+  const filtered = await meter.during("jobs: filter letter by letter", async () => {
+    await page.getByLabel("Filter: Sync jobs").pressSequentially("number 499");
+    await expect(table).toHaveAttribute("aria-rowcount", "2");
+  });
+  expectNoListCalls(filtered.calls);
+
+  const judged = await meter.during("dashboard: with 500 jobs", async () => {
+    await page.goto(`${large.url}/#/`);
+    await expect(page.getByRole("row", { name: /job-000/ })).toBeVisible();
+  });
+  expect(judged.calls.length, judged.calls.join("\n")).toBeLessThan(MOST_CALLS);
+  expect(await page.locator("main tbody tr").count()).toBeLessThan(2 * MOST_ROWS);
 });
 
 function expectNoListCalls(calls: string[]): void {

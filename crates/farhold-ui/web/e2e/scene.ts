@@ -62,6 +62,7 @@ export class Scene {
   private async furnishCopy(): Promise<void> {
     await this.copy.command("datastore", "create", COPY, path.join(this.folder, "stores", COPY));
     await this.copy.user(AUDITOR, "Audit");
+    await this.copy.command("acl", "update", "/remote", "RemoteAudit", "--auth-id", AUDITOR);
     await this.copy.user(NOBODY);
   }
 

@@ -6,6 +6,7 @@
  */
 import { openMadeUp } from "./madeup/api";
 import { RUNNING } from "./madeup/jobs";
+import { act } from "./forms";
 import { expect, expectAxeClean, shot, test, type Page } from "./fixtures";
 
 interface Screen {
@@ -18,6 +19,7 @@ interface Screen {
 const SCREENS: Screen[] = [
   { name: "dashboard", place: "/" },
   { name: "remotes", place: "/config/remotes" },
+  { name: "probe", place: "/config/remotes", prepare: (page) => act(page, "site-b", "Probe") },
   { name: "access", place: "/config/access" },
   { name: "keys", place: "/config/keys" },
   { name: "traffic", place: "/config/traffic" },
@@ -27,6 +29,9 @@ const SCREENS: Screen[] = [
   { name: "summary", place: "/datastore/tank/summary" },
   { name: "content", place: "/datastore/tank/content" },
   { name: "sync-jobs", place: "/datastore/tank/sync" },
+  { name: "sync-editor", place: "/datastore/tank/sync", prepare: (page) => act(page, "pull-site-b", "Edit") },
+  { name: "plan", place: "/datastore/tank/sync", prepare: (page) => act(page, "pull-site-b", "Dry run") },
+  { name: "sync-runs", place: "/datastore/longterm/sync", prepare: (page) => page.getByText("pull-archive").click() },
   { name: "prune", place: "/datastore/tank/prune" },
   { name: "verify", place: "/datastore/tank/verify" },
   { name: "options", place: "/datastore/tank/options" },
@@ -48,7 +53,11 @@ for (const { name, place, prepare } of SCREENS) {
       else await page.reload();
       await expect(page.locator("main h1, main h2, [role=dialog] h2").first()).toBeVisible();
       await page.waitForLoadState("networkidle");
-      await prepare?.(page);
+      if (prepare) {
+        await prepare(page);
+        await expect(page.getByRole("dialog")).toBeVisible();
+        await page.waitForLoadState("networkidle");
+      }
       for (const colours of COLOURS) {
         await page.emulateMedia({ colorScheme: colours });
         await expectAxeClean(page);

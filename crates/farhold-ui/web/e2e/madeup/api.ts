@@ -7,13 +7,22 @@ import type { Page, Route } from "@playwright/test";
 import type { paths } from "../../src/api/schema";
 import type { Server } from "../server";
 import type { Faults } from "../fixtures";
-import { NOW, USER, world } from "./world";
+import { NOW, trials, USER, world } from "./world";
 
 type Get<P extends keyof paths> = paths[P] extends {
   get: { responses: { 200: { content: { "application/json": infer Answer } } } };
 }
   ? Answer
   : never;
+
+type Post<P extends keyof paths> = paths[P] extends {
+  post: { responses: { 200: { content: { "application/json": infer Answer } } } };
+}
+  ? Answer
+  : never;
+
+/** Answers to POST of calls that change nothing; they may depend on the body. */
+export type Trials = { [P in keyof paths]?: Post<P> | ((body: unknown) => Post<P>) };
 
 /** What was asked: variables of the path and parameters of the query. */
 export interface Asked {
@@ -44,12 +53,17 @@ async function answer(route: Route, faults: Faults): Promise<void> {
     const data = { username: USER, CSRFPreventionToken: "made-up", "ticket-info": "made-up" };
     return route.fulfill({ json: { data, status: 200, success: true } });
   }
-  const found = request.method() === "GET" ? lookUp(place, url.searchParams) : undefined;
+  const found = request.method() === "GET" ? lookUp(place, url.searchParams) : tried(place, request.postData());
   if (found === undefined) {
     faults.report(`no made-up answer: ${request.method()} ${place}${url.search}`);
     return route.fulfill({ status: 400, body: "no made-up answer" });
   }
   return typeof found === "string" ? route.fulfill({ body: found }) : route.fulfill({ json: found });
+}
+
+function tried(place: string, body: string | null): unknown {
+  const value: unknown = (trials as Record<string, unknown>)[place];
+  return typeof value === "function" ? (value as (body: unknown) => unknown)(JSON.parse(body ?? "{}")) : value;
 }
 
 /** Paths with variables are looked at after those without. */

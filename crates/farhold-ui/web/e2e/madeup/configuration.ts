@@ -1,6 +1,9 @@
 /** Remotes, users and their rights, keys, traffic rules, notifications. */
+import type { paths } from "../../src/api/schema";
 import type { Answers } from "./api";
 import { DAY, NOW, USER } from "./time";
+
+type Probe = paths["/farhold/remotes/probe"]["post"]["responses"]["200"]["content"]["application/json"]["data"];
 
 const DIGEST = "0".repeat(64);
 
@@ -84,6 +87,33 @@ const matchers = [
     "match-severity": ["error"],
   },
 ];
+
+/** A remote that can be used and whose clock is a little ahead. */
+export const probe: Probe = {
+  peer: "backup.site-b.example.org:8007",
+  "auth-id": "sync@pbs!backup1",
+  usable: true,
+  version: "4.2.1",
+  "clock-difference": 4,
+  certificate: { fingerprint: remotes[0]!.fingerprint, "is-trusted": false, names: ["backup.site-b.example.org"] },
+  datastores: ["vault", "archive"],
+  "namespace-count": 3,
+  namespaces: ["", "prod", "prod/web"],
+  privileges: ["Datastore.Audit", "Datastore.Read"],
+  steps: [
+    { step: "connection", state: "ok", text: "connected within 12 ms" },
+    { step: "certificate", state: "ok", text: "the certificate has the expected fingerprint" },
+    { step: "login", state: "ok", text: "logged in as sync@pbs!backup1" },
+    { step: "version", state: "ok", text: "4.2.1" },
+    {
+      step: "clock",
+      state: "warning",
+      text: "its clock is 4 s ahead",
+      hint: "let both servers take the time from the same source",
+    },
+    { step: "datastores", state: "ok", text: "2 datastores are visible" },
+  ],
+};
 
 export const configuration: Answers = {
   "/config/remote": { data: remotes, digest: DIGEST },

@@ -180,6 +180,7 @@ export const plan: Plan = {
 };
 
 export const jobs: Answers = {
+  "/farhold/schedule": { data: { runs: [10, 11, 12, 13, 14].map((hour) => at(hour)), "time-zone": "UTC" } },
   "/admin/sync": (asked) => ({ data: wanted(asked), digest: "0".repeat(64) }),
   "/config/sync": (asked) => ({ data: wanted(asked).map(config), digest: "0".repeat(64) }),
   "/config/sync/{id}": ({ id }) => ({

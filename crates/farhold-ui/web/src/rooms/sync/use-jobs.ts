@@ -9,6 +9,7 @@ import { isRunning, rowsOf } from "./job-row";
 /** What is out of date after a job was changed. */
 export const JOB_PATHS = [
   "/admin/sync",
+  "/config/sync",
   "/config/sync/{id}",
   "/farhold/job-options",
   "/farhold/sync/{id}/plan",

@@ -90,7 +90,7 @@ function Editor({ title, start, stored, onClose }: EditorProps) {
       fieldOf={{ "sync-direction": "kind" }}
       send={(values) => save(bodyOf(values), optionsOf(values))}
       submit={stored ? texts.common.save : texts.common.add}
-      refresh={[...JOB_PATHS, "/farhold/job-options/{type}/{id}", "/config/sync"]}
+      refresh={[...JOB_PATHS, "/farhold/job-options/{type}/{id}"]}
       done={texts.common.saved}
       onClose={onClose}
       extra={(form) =>
