@@ -124,6 +124,7 @@ const COLUMNS: readonly Column<Row>[] = [
     title: texts.common.state,
     value: stateWord,
     cell: (row) => <StateCell row={row} />,
+    width: "9rem",
   },
   {
     id: "usage",

@@ -1,6 +1,5 @@
 // What is known of a datastore's garbage collections.
 
-import { Anchor } from "@mantine/core";
 import { call, type Item } from "../../api/client";
 import { useAct } from "../../api/hooks";
 import { useRunningTasks } from "../../api/server";
@@ -50,7 +49,6 @@ export function runStateOf(gc: Collection, running?: string): RunState {
 }
 
 export function CollectionFacts({ gc, running }: { gc: Collection; running?: string }) {
-  const { open } = useTaskView();
   const state = runStateOf(gc);
   const cache = gc["cache-stats"];
   const isBad = gc["removed-bad"] + gc["still-bad"] > 0;
@@ -61,9 +59,7 @@ export function CollectionFacts({ gc, running }: { gc: Collection; running?: str
           [
             texts.common.state,
             running !== undefined && (
-              <Anchor component="button" type="button" onClick={() => open(running)}>
-                <State tone="running">{texts.upkeep.running}</State>
-              </Anchor>
+              <LastRun job={{ "last-run-upid": running }} name={texts.prune.gcDetails(gc.store)} />
             ),
           ],
           [texts.common.lastRun, <LastRun job={state} name={texts.prune.gcDetails(gc.store)} />],

@@ -1,7 +1,9 @@
 // How a job last ran and when it runs next, as columns of a list and as facts.
 
 import { Anchor, Text } from "@mantine/core";
+import { useProgress } from "../../api/progress";
 import { dateTime, distance, nowSeconds } from "../../format/time";
+import { ProgressLine } from "../../parts/progress-line";
 import { State, toneOfResult } from "../../parts/state";
 import type { Column } from "../../parts/table";
 import { useTaskView } from "../../shell/task-link";
@@ -47,13 +49,21 @@ export function LastRun({ job, name }: { job: RunState; name: string }) {
       ) : (
         state
       )}
-      {result !== undefined && (
+      {result !== undefined ? (
         <Text size="xs" c="dimmed">
           {dateTime(job["last-run-endtime"])}
         </Text>
+      ) : (
+        upid && <Running upid={upid} name={name} />
       )}
     </div>
   );
+}
+
+/** How far a run is, if that is told. */
+function Running({ upid, name }: { upid: string; name: string }) {
+  const progress = useProgress().get(upid);
+  return progress ? <ProgressLine progress={progress} label={texts.upkeep.progressOf(name)} /> : null;
 }
 
 /** When it runs next, or why it does not by itself. */

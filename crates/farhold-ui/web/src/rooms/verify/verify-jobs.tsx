@@ -10,6 +10,7 @@ import { Loaded } from "../../parts/failure";
 import { Table, type Column } from "../../parts/table";
 import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
+import { RepairDialog } from "../datastores/repair";
 import { useLive } from "../upkeep/live";
 import { isRunning, runColumns } from "../upkeep/runs";
 import { verifiesShort } from "./verify-fields";
@@ -19,7 +20,8 @@ import { VerifyNow } from "./verify-now";
 
 type Job = Item<"/admin/verify">;
 
-type Open = { what: "add" | "now" } | { what: "edit" | "copy" | "remove"; id: string } | { what: "details"; job: Job };
+type Open =
+  { what: "add" | "now" | "repair" } | { what: "edit" | "copy" | "remove"; id: string } | { what: "details"; job: Job };
 
 export function VerifyJobs({ store }: { store?: string }) {
   const jobs = useLive(
@@ -37,6 +39,8 @@ export function VerifyJobs({ store }: { store?: string }) {
   );
   const mayChange = (on: string, ns = "") => can(`/datastore/${on}${ns === "" ? "" : `/${ns}`}`, "Datastore.Verify");
   const mayAdd = store ? mayChange(store) : (datastores.data ?? []).some((entry) => mayChange(entry.store));
+  // Owners may verify their own backups.
+  const mayStart = store !== undefined && (mayChange(store) || can(`/datastore/${store}`, "Datastore.Backup"));
   const actions = (job: Job) => {
     const disabled = !mayChange(job.store, job.ns);
     const { id } = job;
@@ -55,9 +59,18 @@ export function VerifyJobs({ store }: { store?: string }) {
           {texts.verify.add}
         </Button>
         {store && (
-          <Button variant="default" onClick={() => setOpen({ what: "now" })}>
-            {texts.verify.now}
-          </Button>
+          <>
+            <Button variant="default" onClick={() => setOpen({ what: "now" })} disabled={!mayStart}>
+              {texts.verify.now}
+            </Button>
+            <Button
+              variant="default"
+              onClick={() => setOpen({ what: "repair" })}
+              disabled={!mayAdd || !can(`/datastore/${store}`, "Datastore.Modify")}
+            >
+              {texts.verify.repair}
+            </Button>
+          </>
         )}
       </Group>
       <Loaded query={jobs}>
@@ -76,6 +89,7 @@ export function VerifyJobs({ store }: { store?: string }) {
       </Loaded>
       {open?.what === "add" && <VerifyJobDialog {...(store ? { store } : {})} onClose={close} />}
       {open?.what === "now" && store && <VerifyNow store={store} onClose={close} />}
+      {open?.what === "repair" && store && <RepairDialog store={store} onClose={close} />}
       {(open?.what === "edit" || open?.what === "copy") && (
         <VerifyJobDialog id={open.id} isCopy={open.what === "copy"} onClose={close} />
       )}

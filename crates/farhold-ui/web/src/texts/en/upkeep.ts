@@ -43,6 +43,7 @@ export const upkeep = {
   disabled: "disabled",
   log: "Show log of the last run",
   openLog: (name: string) => `Log of the last run of ${name}`,
+  progressOf: (name: string) => `Progress of ${name}`,
   details: (id: string) => `Job ${id}`,
   runs: "Runs",
   options: "Watching over it",
