@@ -17,7 +17,7 @@ const words = texts.access;
 
 const COLUMNS: Column<Entry>[] = [
   { id: "path", title: words.path, value: (entry) => entry.path },
-  { id: "ugid", title: words.who, value: (entry) => entry.ugid },
+  { id: "ugid", title: words.whoColumn, value: (entry) => entry.ugid },
   { id: "roleid", title: words.role, value: (entry) => entry.roleid },
   { id: "propagate", title: words.propagate, value: (entry) => entry.propagate, width: "8rem", phone: false },
 ];

@@ -25,7 +25,7 @@ const verdictWords = (found: Found): string | undefined =>
       : words.check.denied;
 
 const COLUMNS: Column<Found>[] = [
-  { id: "who", title: words.who, value: (found) => found["auth-id"] },
+  { id: "who", title: words.whoColumn, value: (found) => found["auth-id"] },
   { id: "path", title: words.path, value: (found) => found.path },
   {
     id: "allowed",
@@ -77,7 +77,7 @@ const VERDICT_TONES: Record<FoundEntry["verdict"], Tone> = {
 
 const ENTRY_COLUMNS: Column<FoundEntry>[] = [
   { id: "path", title: words.path, value: (entry) => entry.path },
-  { id: "who", title: words.who, value: (entry) => entry["auth-id"] },
+  { id: "who", title: words.whoColumn, value: (entry) => entry["auth-id"] },
   { id: "role", title: words.role, value: (entry) => entry.role },
   {
     id: "verdict",

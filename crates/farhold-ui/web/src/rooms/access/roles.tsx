@@ -12,8 +12,8 @@ type Role = Item<"/access/roles">;
 const words = texts.access;
 
 const COLUMNS: Column<Role>[] = [
-  { id: "roleid", title: words.role, value: (role) => role.roleid, width: "13rem" },
-  { id: "comment", title: words.roles.purpose, value: (role) => role.comment, width: "18rem", phone: false },
+  { id: "roleid", title: words.role, value: (role) => role.roleid, width: "20%" },
+  { id: "comment", title: words.roles.purpose, value: (role) => role.comment, width: "28%", phone: false },
   {
     id: "privs",
     title: words.roles.privileges,

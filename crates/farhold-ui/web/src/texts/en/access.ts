@@ -66,6 +66,7 @@ export const access = {
   permissions: "Permissions",
   path: "Path",
   who: "User or API token",
+  whoColumn: "Who",
   role: "Role",
   propagate: "Propagate",
   propagateHint: "The role counts below the path too.",
@@ -109,7 +110,7 @@ export const access = {
     entries: "Permissions on the way, from the root down",
     noEntries: "No permission is on the way to this path.",
     onlyHere: (privilege: string) => `${privilege} (only at this path)`,
-    verdict: "What becomes of it",
+    verdict: "Outcome",
     verdicts: {
       grants: "counts",
       denies: "takes everything away",
