@@ -191,4 +191,9 @@ test("marked snapshots are protected together, and who may only look can change 
   for (const action of ["Verify", "Prune", "Change owner", "Move", "Forget"]) {
     await expect(page.getByRole("menuitem", { name: action, exact: true })).toBeDisabled();
   }
+  await page.getByRole("menuitem", { name: "Notes", exact: true }).click();
+  const notes = page.getByRole("dialog", { name: "Notes: vm/100" });
+  await expect(notes.getByRole("textbox", { name: "Notes" })).toBeDisabled();
+  await expect(notes.getByRole("button", { name: "Save" })).toHaveCount(0);
+  await expectAxeClean(page);
 });

@@ -51,7 +51,9 @@ export function OpenDialog({ open, groups, place, names, rights, onOpen, onClose
         )
       );
     case "notes":
-      return <NotesDialog place={place} of={snapshot ?? group} onClose={onClose} />;
+      return (
+        <NotesDialog place={place} of={snapshot ?? group} mayModify={rights.mayModify(group.owner)} onClose={onClose} />
+      );
     case "forget":
       return snapshot ? (
         <ForgetSnapshotDialog

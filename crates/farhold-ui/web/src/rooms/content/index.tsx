@@ -9,6 +9,7 @@ import { texts } from "../../texts";
 import { PruneNow } from "../prune/prune-run";
 import { Backups } from "./backups";
 import styles from "./content.module.css";
+import type { Place } from "./download";
 import { AddNamespaceDialog, MoveNamespaceDialog, RemoveNamespaceDialog } from "./namespace-dialogs";
 import { parentOf } from "./namespace-tree";
 import { Namespaces } from "./namespaces";
@@ -36,7 +37,8 @@ export default function Content({ store }: { store: string }) {
 /** The namespace that is looked at stands in the address, so that it can be linked to. */
 function Namespaced({ store, names }: { store: string; names: readonly string[] }) {
   const [search, setSearch] = useSearchParams();
-  const [dialog, setDialog] = useState<NamespaceDialog>();
+  // A dialog stays with the namespace that it was opened for, also when another one is looked at meanwhile.
+  const [dialog, setDialog] = useState<{ kind: NamespaceDialog; place: Place }>();
   // Not everybody may see the root.
   const ns = search.get("ns") ?? (names.includes("") ? "" : (names[0] ?? ""));
   const choose = (next: string) =>
@@ -49,10 +51,9 @@ function Namespaced({ store, names }: { store: string; names: readonly string[] 
   const rights = useRights(store, ns);
   const place = { store, ns };
   const parent = parentOf(ns);
-  const close = () => setDialog(undefined);
   const item = (kind: NamespaceDialog, label: string, isAllowed: boolean): RowAction => ({
     label,
-    onClick: () => setDialog(kind),
+    onClick: () => setDialog({ kind, place }),
     disabled: !isAllowed,
   });
   const mayManage = parent !== undefined && rights.mayManage(parent);
@@ -69,11 +70,30 @@ function Namespaced({ store, names }: { store: string; names: readonly string[] 
         <Namespaces names={names} current={ns} onChoose={choose} actions={actions} />
         <Backups key={ns} place={place} names={names} rights={rights} />
       </div>
-      {dialog === "add" && <AddNamespaceDialog place={place} onClose={close} onChoose={choose} />}
-      {dialog === "move" && <MoveNamespaceDialog place={place} onClose={close} />}
-      {dialog === "remove" && <RemoveNamespaceDialog place={place} names={names} onClose={close} onChoose={choose} />}
-      {dialog === "prune" && <PruneNow store={store} ns={ns} onClose={close} />}
-      {dialog === "verify" && <VerifyDialog place={place} onClose={close} />}
+      {dialog && <Dialog {...dialog} names={names} onClose={() => setDialog(undefined)} onChoose={choose} />}
     </>
   );
+}
+
+interface DialogProps {
+  kind: NamespaceDialog;
+  place: Place;
+  names: readonly string[];
+  onClose: () => void;
+  onChoose: (ns: string) => void;
+}
+
+function Dialog({ kind, place, names, onClose, onChoose }: DialogProps) {
+  switch (kind) {
+    case "add":
+      return <AddNamespaceDialog place={place} onClose={onClose} onChoose={onChoose} />;
+    case "move":
+      return <MoveNamespaceDialog place={place} onClose={onClose} />;
+    case "remove":
+      return <RemoveNamespaceDialog place={place} names={names} onClose={onClose} onChoose={onChoose} />;
+    case "prune":
+      return <PruneNow store={place.store} ns={place.ns} onClose={onClose} />;
+    case "verify":
+      return <VerifyDialog place={place} onClose={onClose} />;
+  }
 }

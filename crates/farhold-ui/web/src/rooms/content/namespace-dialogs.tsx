@@ -2,6 +2,7 @@
 
 import { Checkbox, NumberInput, Text, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { call } from "../../api/client";
 import { FormDialog, RemovalDialog } from "../../parts/dialog";
 import { Failure } from "../../parts/failure";
@@ -147,7 +148,8 @@ export function RemoveNamespaceDialog({
   onClose,
   onChoose,
 }: NamespaceDialogProps & { names: readonly string[] }) {
-  const affected = names.filter((ns) => isWithin(ns, place.ns));
+  // What was there when the dialog was opened: the list changes as soon as something is removed.
+  const [affected] = useState(() => names.filter((ns) => isWithin(ns, place.ns)));
   const counted = affected.slice(0, COUNTED_NAMESPACES);
   const contents = useQuery({
     queryKey: ["namespace inventory", place.store, counted],
@@ -163,13 +165,13 @@ export function RemoveNamespaceDialog({
       remove={async () => {
         const query = { ns: place.ns, "delete-groups": true, "error-on-protected": false };
         const path = { store: place.store };
-        return (await call("delete", "/admin/datastore/{store}/namespace", { params: { path, query } })).data;
+        const { data: gone } = await call("delete", "/admin/datastore/{store}/namespace", { params: { path, query } });
+        // Before the lists are read again: what is gone cannot be read.
+        if (gone["protected-snapshots"] === 0) onChoose(parentOf(place.ns) ?? "");
+        return gone;
       }}
       refresh={LISTS}
       done={(gone) => words.removed(gone["removed-groups"], gone["removed-snapshots"], gone["protected-snapshots"])}
-      onDone={(gone) => {
-        if (gone["protected-snapshots"] === 0) onChoose(parentOf(place.ns) ?? "");
-      }}
       onClose={onClose}
     >
       <Failure error={contents.error} />

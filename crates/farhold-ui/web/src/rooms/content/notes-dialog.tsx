@@ -40,7 +40,14 @@ function save({ store, ns }: Place, of: Group | Snapshot, notes: string) {
   return call("put", "/admin/datastore/{store}/notes", { params, body });
 }
 
-export function NotesDialog({ place, of, onClose }: { place: Place; of: Group | Snapshot; onClose: () => void }) {
+interface NotesDialogProps {
+  place: Place;
+  of: Group | Snapshot;
+  mayModify: boolean;
+  onClose: () => void;
+}
+
+export function NotesDialog({ place, of, mayModify, onClose }: NotesDialogProps) {
   const notes = useNotes(place, of);
   // What is edited is the state when the dialog was opened; looking again must not replace what was typed.
   const [before, setBefore] = useState<string>();
@@ -60,6 +67,7 @@ export function NotesDialog({ place, of, onClose }: { place: Place; of: Group | 
       send={(values) => save(place, of, values.notes)}
       refresh={[...LISTS, "/admin/datastore/{store}/notes", "/admin/datastore/{store}/group-notes"]}
       done={texts.common.saved}
+      isReadOnly={!mayModify}
       onClose={onClose}
     >
       {(form) => (
