@@ -16,6 +16,7 @@ use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_jobs::App;
 use farhold_jobs::testing::TestServer;
+use farhold_jobs::work_progress::Work;
 use farhold_sync::{GroupEvent, SyncEvent};
 use farhold_types::Role;
 use http::Method;
@@ -241,6 +242,7 @@ async fn only_who_may_run_a_job_learns_what_it_would_do() {
 async fn progress_of_a_run_is_told_to_those_who_may_read_its_log() {
     const ONE: &str = "/farhold/tasks/{upid}/progress";
     const ALL: &str = "/farhold/sync/progress";
+    const TASKS: &str = "/farhold/tasks/progress";
     let server = TestServer::new();
     let router = Router::new(Arc::clone(&server.app), endpoints::all()).unwrap();
     let site = Site { server, router };
@@ -255,6 +257,9 @@ async fn progress_of_a_run_is_told_to_those_who_may_read_its_log() {
     run.observe(&group(GroupEvent::ArchivePlanned { missing_chunks: 2, missing_bytes: 200 }));
     run.observe(&group(GroupEvent::ChunkStored { encoded_bytes: 10, plain_bytes: 100 }));
     let of_task = json!({ "upid": task });
+    let collection = "UPID:test:00006035:0004D06C:000000A5:6B0357AF:garbage_collection:dst:root@pam:";
+    let of_collection = site.server.app.progress.enter_work(collection.parse().unwrap(), Work::Mark);
+    of_collection.run().reach(5.0, 20.0);
     site.server.grant("/datastore/dst", "other@pbs", Role::Audit);
     site.server.grant("/system/tasks", "audit@pbs", Role::Audit);
     let error = site.call("other@pbs", Method::GET, ONE, of_task.clone()).await.unwrap_err();
@@ -273,6 +278,8 @@ async fn progress_of_a_run_is_told_to_those_who_may_read_its_log() {
             ("snapshots", 2),
             ("snapshots_done", 0),
             ("retries", 0),
+            ("done", 100),
+            ("total", 200),
         ] {
             assert_eq!(one[name], value, "{caller}: {name}");
         }
@@ -280,7 +287,17 @@ async fn progress_of_a_run_is_told_to_those_who_may_read_its_log() {
         let all = site.call(caller, Method::GET, ALL, json!({})).await.unwrap();
         assert_eq!((&all[0]["upid"], &all[0]["id"]), (&json!(task), &json!("r2:src:dst::job1")));
         assert_eq!(all[0]["bytes_planned"], one["bytes_planned"]);
+        assert_eq!((&one["phase"], &one["unit"]), (&json!("sync"), &json!("bytes")));
     }
-    drop(entry);
+    let both = site.get(TASKS, json!({})).await;
+    assert_eq!((&both[0]["id"], &both[1]["type"]), (&json!("r2:src:dst::job1"), &json!("garbage_collection")));
+    let own = site.call("sync@pbs", Method::GET, TASKS, json!({})).await.unwrap();
+    assert_eq!(own.as_array().unwrap().len(), 1, "{own}");
+    let one = site.get(ONE, json!({ "upid": collection })).await;
+    assert_eq!((&one["phase"], &one["unit"]), (&json!("mark"), &json!("index-files")));
+    assert_eq!((&one["done"], &one["total"], &one["rate"]), (&json!(5.0), &json!(20.0), &Value::Null));
+    assert!(one["bytes_done"].is_null() && one["eta"].is_number(), "{one}");
+    drop((entry, of_collection));
     assert_eq!(site.get(ALL, json!({})).await, json!([]));
+    assert_eq!(site.get(TASKS, json!({})).await, json!([]));
 }

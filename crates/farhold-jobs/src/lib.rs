@@ -55,6 +55,7 @@ pub mod testing;
 pub mod traffic;
 pub mod verify;
 pub mod verify_job;
+pub mod work_progress;
 
 pub use app::{App, NodeFacts};
 pub use census::{Census, CensusError, StoreCounts, keep_census};

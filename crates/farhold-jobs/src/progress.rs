@@ -1,4 +1,4 @@
-//! Progress of running syncs, by task: what the progress endpoint and the command line's bar read.
+//! Progress of running tasks: what the progress endpoints and the command line's bar read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,9 @@ use farhold_format::upid::Upid;
 use farhold_sync::{Progress, ProgressSnapshot, SyncEvent};
 use tokio::time::Instant;
 
-/// Progress of one run.
+use crate::work_progress::{Work, WorkProgress};
+
+/// Progress of one run of a sync.
 #[derive(Debug)]
 pub struct RunProgress {
     since: Instant,
@@ -35,51 +37,71 @@ impl RunProgress {
     }
 }
 
-/// Progress of all syncs that run in this process.
-#[derive(Debug, Default)]
+/// Progress of one task.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TaskProgress {
+    /// Of a sync.
+    Sync(Arc<RunProgress>),
+    /// Of a verification or a garbage collection.
+    Work(Arc<WorkProgress>),
+}
+
+/// Progress of all tasks that run in this process and tell it; cheap to clone.
+#[derive(Debug, Clone, Default)]
 pub struct ProgressBoard {
-    runs: Mutex<HashMap<Upid, Arc<RunProgress>>>,
+    tasks: Arc<Mutex<HashMap<Upid, TaskProgress>>>,
 }
 
 /// An entry of the board; dropping it removes the entry.
 #[derive(Debug)]
-pub struct BoardEntry<'a> {
-    board: &'a ProgressBoard,
+pub struct BoardEntry<T> {
+    board: ProgressBoard,
     upid: Upid,
-    run: Arc<RunProgress>,
+    progress: Arc<T>,
 }
 
 impl ProgressBoard {
-    /// Adds a run.
-    pub fn enter(&self, upid: Upid) -> BoardEntry<'_> {
+    /// Adds a run of a sync.
+    pub fn enter(&self, upid: Upid) -> BoardEntry<RunProgress> {
         let run = Arc::new(RunProgress::new());
-        self.lock().insert(upid.clone(), Arc::clone(&run));
-        BoardEntry { board: self, upid, run }
+        self.add(upid, TaskProgress::Sync(Arc::clone(&run)), run)
     }
 
-    /// Returns the progress of a task, or `None` if it is no sync that runs here now.
-    pub fn get(&self, upid: &Upid) -> Option<Arc<RunProgress>> {
+    /// Adds a task that begins with this work.
+    pub fn enter_work(&self, upid: Upid, work: Work) -> BoardEntry<WorkProgress> {
+        let progress = Arc::new(WorkProgress::new(work));
+        self.add(upid, TaskProgress::Work(Arc::clone(&progress)), progress)
+    }
+
+    fn add<T>(&self, upid: Upid, task: TaskProgress, progress: Arc<T>) -> BoardEntry<T> {
+        self.lock().insert(upid.clone(), task);
+        BoardEntry { board: self.clone(), upid, progress }
+    }
+
+    /// Returns the progress of a task, or `None` if it does not run here now, or tells none.
+    pub fn get(&self, upid: &Upid) -> Option<TaskProgress> {
         self.lock().get(upid).cloned()
     }
 
-    /// Returns the progress of all syncs that run here now, in no particular order.
-    pub fn all(&self) -> Vec<(Upid, Arc<RunProgress>)> {
-        self.lock().iter().map(|(upid, run)| (upid.clone(), Arc::clone(run))).collect()
+    /// Returns the progress of all tasks that run here now and tell it, in no particular order.
+    pub fn all(&self) -> Vec<(Upid, TaskProgress)> {
+        self.lock().iter().map(|(upid, task)| (upid.clone(), task.clone())).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Upid, Arc<RunProgress>>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl BoardEntry<'_> {
-    /// Returns the run's progress.
-    pub fn run(&self) -> Arc<RunProgress> {
-        Arc::clone(&self.run)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Upid, TaskProgress>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for BoardEntry<'_> {
+impl<T> BoardEntry<T> {
+    /// Returns the task's progress.
+    pub fn run(&self) -> Arc<T> {
+        Arc::clone(&self.progress)
+    }
+}
+
+impl<T> Drop for BoardEntry<T> {
     fn drop(&mut self) {
         self.board.lock().remove(&self.upid);
     }
@@ -95,7 +117,8 @@ mod tests {
         let upid: Upid = "UPID:pbs1:00006035:0004D06C:000000A4:6B0357AF:syncjob:a:root@pam:".parse().unwrap();
         let entry = board.enter(upid.clone());
         entry.run().observe(&SyncEvent::GroupsFound { index: 0, selected: 3, total: 4 });
-        assert_eq!(board.get(&upid).unwrap().look().0.groups, 3);
+        let Some(TaskProgress::Sync(run)) = board.get(&upid) else { panic!("it is a sync") };
+        assert_eq!(run.look().0.groups, 3);
         assert_eq!(board.all().len(), 1);
         drop(entry);
         assert!(board.get(&upid).is_none() && board.all().is_empty());

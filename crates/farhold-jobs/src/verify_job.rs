@@ -52,14 +52,14 @@ pub async fn run_verify_job(
     let details = RunDetails::Verify(VerifyFindings::default());
     let (at_end, slot) = at_end(app, &lock, JobPlace::store(job.store.clone()), details);
     let kind = TaskKind::new(VerifyJob::JOB_TYPE, Some(job.worker_id()));
-    let clock = Arc::clone(&app.clock);
+    let (clock, board) = (Arc::clone(&app.clock), app.progress.clone());
     let worker = move |context: TaskContext| {
         in_background(WORK, move || {
             lock.start(context.upid())?;
             context.log(&format!("Starting datastore verify job '{}'", job.worker_id()));
             tell_schedule(&context, schedule.as_ref());
             let scope = VerifyScope::Below(job.anchor(), job.max_depth);
-            let mut run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context);
+            let mut run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context, &board);
             let result = run.run(&scope, Reach::Everything, Ending::OfJob);
             slot.set(RunDetails::Verify(run.into_findings()));
             result

@@ -105,11 +105,11 @@ impl<'a> Verification<'a> {
     }
 
     fn hear(&self, event: &VerifyEvent<'_>) {
-        if !matches!(event, VerifyEvent::File { .. } | VerifyEvent::Chunks { .. }) {
+        if !matches!(event, VerifyEvent::File { .. } | VerifyEvent::Chunks { .. } | VerifyEvent::Examined { .. }) {
             self.world.book.note(|| format!("    {event:?}"));
         }
         match event {
-            VerifyEvent::Snapshot { namespace, snapshot } => {
+            VerifyEvent::Snapshot { namespace, snapshot, .. } => {
                 let group = ((*namespace).clone(), snapshot.group.clone());
                 self.world.book.ledger().changed.insert(group);
             }

@@ -71,7 +71,7 @@ pub use plan::report::{
     Explanation, GroupReport, NamespacePlan, PlannedAction, PlannedGroupRemoval, PlannedNamespaceRemoval,
     PlannedReason, PlannedSnapshotRemoval, RunPlan, SnapshotPlan,
 };
-pub use progress::{CurrentGroup, Progress, ProgressSnapshot};
+pub use progress::{CurrentGroup, Progress, ProgressSnapshot, RateMeter};
 pub use push::explain::explain_push;
 pub use push::plan::plan_push;
 pub use push::remote::RemoteTarget;

@@ -78,8 +78,7 @@ pub struct Progress {
     state: ProgressSnapshot,
     namespaces: BTreeMap<NamespaceIndex, Namespace>,
     current: BTreeMap<(NamespaceIndex, Group), CurrentGroup>,
-    rate_since: Duration,
-    rate_bytes: u64,
+    rate: RateMeter,
 }
 
 impl Progress {
@@ -104,7 +103,11 @@ impl Progress {
 
     /// Returns how far the run is.
     pub fn look(&self) -> ProgressSnapshot {
-        ProgressSnapshot { current: self.current.values().cloned().collect(), ..self.state.clone() }
+        ProgressSnapshot {
+            current: self.current.values().cloned().collect(),
+            rate_bytes_per_s: self.rate.bytes_per_s(),
+            ..self.state.clone()
+        }
     }
 
     fn end_namespace(&mut self, index: NamespaceIndex) {
@@ -136,8 +139,7 @@ impl Progress {
                 self.state.bytes_done += plain_bytes;
                 self.state.bytes_left = self.state.bytes_left.saturating_sub(*plain_bytes);
                 self.state.bytes_received += encoded_bytes;
-                self.rate_bytes += plain_bytes;
-                self.update_rate(now);
+                self.rate.add(*plain_bytes, now);
             }
             GroupEvent::SnapshotProgress { done, .. } => {
                 let current = self.current(index, group);
@@ -153,18 +155,35 @@ impl Progress {
             _ => {}
         }
     }
+}
 
+/// Measures bytes per second, with about ten seconds of memory.
+#[derive(Debug, Clone, Default)]
+pub struct RateMeter {
+    bytes_per_s: f64,
+    since: Duration,
+    bytes: u64,
+}
+
+impl RateMeter {
+    /// Counts bytes. `now` of all calls is the time since any fixed moment.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    fn update_rate(&mut self, now: Duration) {
-        let seconds = now.saturating_sub(self.rate_since).as_secs_f64();
+    pub fn add(&mut self, bytes: u64, now: Duration) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let seconds = now.saturating_sub(self.since).as_secs_f64();
         if seconds < 1.0 {
             return;
         }
-        let rate = self.rate_bytes as f64 / seconds;
-        let weight = if self.state.rate_bytes_per_s == 0.0 { 1.0 } else { 1.0 - (1.0 - RATE_WEIGHT).powf(seconds) };
-        self.state.rate_bytes_per_s += (rate - self.state.rate_bytes_per_s) * weight;
-        self.rate_since = now;
-        self.rate_bytes = 0;
+        let rate = self.bytes as f64 / seconds;
+        let weight = if self.bytes_per_s == 0.0 { 1.0 } else { 1.0 - (1.0 - RATE_WEIGHT).powf(seconds) };
+        self.bytes_per_s += (rate - self.bytes_per_s) * weight;
+        self.since = now;
+        self.bytes = 0;
+    }
+
+    /// Returns bytes per second as they were lately, 0 if nothing was counted for a whole second yet.
+    pub const fn bytes_per_s(&self) -> f64 {
+        self.bytes_per_s
     }
 }
 

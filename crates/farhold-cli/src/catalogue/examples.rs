@@ -183,6 +183,7 @@ pub(super) const EXAMPLES: &[Examples] = &[
     (&["sync-job", "update"], &["farhold sync-job update in1 --rate-in 20MiB --group-filter type:vm"]),
     (&["task", "list"], &["farhold task list --all --limit 10"]),
     (&["task", "log"], &["farhold task log 'UPID:node1:00000D5D:00A2893F:00000004:6B035D38:syncjob:in1:root@pam:'"]),
+    (&["task", "progress"], &["farhold task progress"]),
     (&["task", "stop"], &["farhold task stop 'UPID:node1:00000D5D:00A2893F:00000004:6B035D38:syncjob:in1:root@pam:'"]),
     (
         &["traffic-control", "create"],

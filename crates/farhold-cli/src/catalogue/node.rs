@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use farhold_api::schema::{DefaultValue, Param, ParamKind, named};
 
-use crate::command::{Action, Align, Command, OptionChoice, Output, Routed, TableSpec, rendered, text};
+use crate::command::{Action, Align, Command, OptionChoice, Output, Routed, TableSpec, number, rendered, text};
 use crate::render::{Renderer, certificate_time};
 
 /// Name under which every server knows its own node.
@@ -67,6 +67,22 @@ fn tasks() -> Vec<Command> {
         Command::call(&["task", "stop"], Method::DELETE, "/nodes/{node}/tasks/{upid}", "Ask a task to stop")
             .positional(&["upid"])
             .fixed("node", LOCAL_NODE),
+        Command::call(
+            &["task", "progress"],
+            Method::GET,
+            "/farhold/tasks/progress",
+            "Show how far running syncs, verifications and garbage collections are",
+        )
+        .table(vec![
+            text("type"),
+            text("id"),
+            text("phase"),
+            number("done"),
+            number("total"),
+            text("unit"),
+            text("upid"),
+        ])
+        .extension(),
     ]
 }
 

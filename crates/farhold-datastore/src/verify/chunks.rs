@@ -196,6 +196,7 @@ impl Verifier {
             }
             Err(problem) => self.condemn(file, chunk.digest, problem, amounts, watch),
         }
+        watch.tell(&VerifyEvent::Examined { size_bytes: chunk.size_bytes });
     }
 
     /// Remembers a chunk as bad, tells it, and sets its file aside if that is damaged.

@@ -94,6 +94,8 @@ pub enum VerifyEvent<'a> {
         namespace: &'a Namespace,
         /// Which.
         snapshot: &'a Snapshot,
+        /// Bytes of its content.
+        size_bytes: u64,
     },
     /// A snapshot is not looked at.
     Skipped {
@@ -117,6 +119,13 @@ pub enum VerifyEvent<'a> {
     File {
         /// Which.
         archive: &'a ArchiveName,
+        /// Bytes of its content.
+        size_bytes: u64,
+    },
+    /// A chunk of the file was read and examined; not told of those seen before.
+    Examined {
+        /// Bytes that the index gives it.
+        size_bytes: u64,
     },
     /// All chunks of an index were looked at.
     Chunks {

@@ -201,11 +201,12 @@ impl Verifier {
         if !reverify.applies_to(&manifest) {
             return skipped(SkipReason::Recent);
         }
-        watch.tell(&VerifyEvent::Snapshot { namespace, snapshot });
+        let size_bytes = manifest.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size_bytes));
+        watch.tell(&VerifyEvent::Snapshot { namespace, snapshot, size_bytes });
         let mut is_whole = true;
         for file in &manifest.files {
             watch.check()?;
-            watch.tell(&VerifyEvent::File { archive: &file.name });
+            watch.tell(&VerifyEvent::File { archive: &file.name, size_bytes: file.size_bytes });
             let outcome = match file.name.kind() {
                 ArchiveKind::Blob => self.verify_blob(namespace, snapshot, file),
                 ArchiveKind::FixedIndex | ArchiveKind::DynamicIndex => {

@@ -31,6 +31,7 @@ use crate::job_end::{JobPlace, RunDetails, at_end};
 use crate::job_turn::{tell_schedule, wait_for_turn};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{ABORTED, Crashed, SHUTDOWN, blocking, in_background};
+use crate::work_progress::{Work, WorkProgress};
 
 /// What stands before the reason for an early end while chunks are being marked. Source:
 /// `docs/spec/schedules-and-tasks.md` 6.4.
@@ -159,12 +160,14 @@ pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String
     let lock = Arc::new(lock);
     let (at_end, slot) = at_end(app, &lock, JobPlace::store(permit.store.clone()), RunDetails::Gc(None));
     let kind = TaskKind::new("garbage_collection", Some(permit.store.to_string()));
+    let board = app.progress.clone();
     let worker = move |context: TaskContext| {
         in_background("garbage collection", move || {
             lock.start(context.upid())?;
             context.log(&format!("starting garbage collection on store {}", handle.name()));
             tell_schedule(&context, schedule.as_ref());
-            let status = collect(&handle, &options, &context)?;
+            let entry = board.enter_work(context.upid().clone(), Work::Mark);
+            let status = collect(&handle, &options, &context, &entry.run())?;
             slot.set(RunDetails::Gc(Some(status)));
             Ok(())
         })
@@ -194,10 +197,18 @@ fn options_of(tuning: &Tuning) -> GcOptions {
     }
 }
 
-fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> Result<GcStatus, TaskFailure> {
+fn collect(
+    store: &StoreHandle,
+    options: &GcOptions,
+    context: &TaskContext,
+    progress: &WorkProgress,
+) -> Result<GcStatus, TaskFailure> {
     let log = GcLog::new(store.local_root(), context.clone());
-    let (on_event, is_stopped) =
-        (|event: &GcEvent<'_>| log.tell(event), || context.is_cancelled() || context.shutdown().is_cancelled());
+    let on_event = |event: &GcEvent<'_>| {
+        tell_progress(progress, event);
+        log.tell(event);
+    };
+    let is_stopped = || context.is_cancelled() || context.shutdown().is_cancelled();
     let watch = GcWatch { on_event: &on_event, is_stopped: &is_stopped };
     let outcome = store.collect_garbage(options, context.upid(), &watch);
     log.end();
@@ -209,5 +220,17 @@ fn collect(store: &StoreHandle, options: &GcOptions, context: &TaskContext) -> R
             Err(TaskFailure::new(format!("{place}{reason}")))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Notes how far a collection is.
+#[expect(clippy::cast_precision_loss, reason = "shown as a bar")]
+fn tell_progress(progress: &WorkProgress, event: &GcEvent<'_>) {
+    match event {
+        GcEvent::Marking => progress.begin(Work::Mark, None),
+        GcEvent::Marked { done, total, .. } => progress.reach(*done as f64, *total as f64),
+        GcEvent::Sweeping => progress.begin(Work::Sweep, Some(100.0)),
+        GcEvent::Swept { percent, .. } => progress.reach(*percent as f64, 100.0),
+        _ => {}
     }
 }

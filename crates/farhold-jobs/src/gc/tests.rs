@@ -3,15 +3,18 @@
 use std::path::Path;
 
 use farhold_datastore::GcStatus;
+use farhold_datastore::gc::GcEvent;
 use farhold_format::task_log::TaskStatus;
+use farhold_format::upid::Upid;
 use farhold_settings::{Datastores, Entries, SettingsError};
 use farhold_types::{Authid, DatastoreName, Digest, Role};
 use serde_json::Value;
 
 use super::log::summary;
-use super::{GcPermit, GcRunError, report, running_gc, start_gc};
+use super::{GcPermit, GcRunError, report, running_gc, start_gc, tell_progress};
 use crate::datastore_jobs::is_nested;
 use crate::testing::{START, TestServer};
+use crate::work_progress::Work;
 
 fn name() -> DatastoreName {
     "tank".parse().expect("valid")
@@ -208,4 +211,21 @@ fn collecting_needs_datastore_modify_on_the_store() {
     let acl = server.app.acl().unwrap();
     let may = |user: &str| GcPermit::of(&acl, &user.parse().unwrap(), &name()).is_ok();
     assert_eq!(["admin@pbs", "other@pbs", "backup@pbs", "root@pam"].map(may), [true, false, false, true]);
+}
+
+#[test]
+fn progress_counts_index_files_and_then_folders() {
+    let board = crate::progress::ProgressBoard::default();
+    let upid: Upid = "UPID:pbs1:00006035:0004D06C:000000A4:6B0357AF:garbage_collection:a:root@pam:".parse().unwrap();
+    let progress = board.enter_work(upid, Work::Mark).run();
+    let told = |event: GcEvent<'_>| {
+        tell_progress(&progress, &event);
+        let look = progress.look();
+        (look.work.phase(), look.work.unit(), look.done, look.total)
+    };
+    assert_eq!(told(GcEvent::Marking), ("mark", "index-files", 0.0, None));
+    assert_eq!(told(GcEvent::Marked { percent: 3, done: 7, total: 200 }), ("mark", "index-files", 7.0, Some(200.0)));
+    assert_eq!(told(GcEvent::StrayIndexes { count: 1 }), ("mark", "index-files", 7.0, Some(200.0)));
+    assert_eq!(told(GcEvent::Sweeping), ("sweep", "percent", 0.0, Some(100.0)));
+    assert_eq!(told(GcEvent::Swept { percent: 40, chunks: 9 }), ("sweep", "percent", 40.0, Some(100.0)));
 }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::census::StoreCounts;
 use crate::job_runs::JobSummary;
 use crate::notifications::NotificationCounts;
+use crate::progress::TaskProgress;
 use crate::schedule::next_run;
 use crate::stores::{MountStatus, maintenance_word};
 use crate::traffic::Rates;
@@ -115,7 +116,10 @@ fn job_facts(app: &App, job: ListedJob, stale_after: Option<Duration>, now: Epoc
         JobState::Unknown
     });
     let current_rate = match &state {
-        JobState::Started { upid } => app.progress.get(upid).map(|run| run.look().0.rate_bytes_per_s),
+        JobState::Started { upid } => match app.progress.get(upid) {
+            Some(TaskProgress::Sync(run)) => Some(run.look().0.rate_bytes_per_s),
+            _ => None,
+        },
         _ => None,
     };
     let next_run = job.schedule.as_deref().and_then(|schedule| next_run(schedule, &state, now, &app.time_zone));

@@ -118,8 +118,8 @@ async fn start(
     let (handle, options) = blocking(open).await?;
     let scope = VerifyScope::Arrived { job: job.clone(), snapshots };
     let kind = scope.kind(store);
-    let turns = app.verify_turns.clone();
-    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context);
+    let (turns, board) = (app.verify_turns.clone(), app.progress.clone());
+    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context, board);
     Ok(app.tasks.spawn(kind, caller, worker).await?)
 }
 

@@ -49,7 +49,7 @@ impl VerifyLog {
     pub(crate) fn tell(&self, event: &VerifyEvent<'_>) {
         let context = &self.context;
         match event {
-            VerifyEvent::Snapshot { namespace, snapshot } => {
+            VerifyEvent::Snapshot { namespace, snapshot, .. } => {
                 context.log(&format!("verify {}", self.shown(namespace, snapshot)));
             }
             VerifyEvent::Skipped { namespace, snapshot, reason } => {
@@ -64,7 +64,7 @@ impl VerifyLog {
                 let what = self.shown(namespace, snapshot);
                 context.warn(&format!("verify {what} failed: {}", chain(error)));
             }
-            VerifyEvent::File { archive } => {
+            VerifyEvent::File { archive, .. } => {
                 *self.file_start() = Instant::now();
                 context.log(&format!("  check {archive}"));
             }

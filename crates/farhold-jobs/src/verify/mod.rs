@@ -6,6 +6,7 @@
 mod after;
 mod log;
 mod new;
+mod progress;
 mod run;
 #[cfg(test)]
 mod scope_tests;
@@ -185,7 +186,7 @@ pub async fn start_verify(app: &Arc<App>, access: GroupAccess, request: VerifyRe
             let acl = of_task.acl()?;
             let reverify = age.reverify(of_task.clock.now());
             let reach = Reach::ByRights { acl: &acl, access: &access };
-            Run::new(&store, options, reverify, &context).run(&scope, reach, Ending::OfCall)
+            Run::new(&store, options, reverify, &context, &of_task.progress).run(&scope, reach, Ending::OfCall)
         })
     };
     Ok(app.tasks.spawn(kind, &caller, worker).await?)

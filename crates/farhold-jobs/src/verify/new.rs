@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Ending, Reach, Run, VerifyError, VerifyScope, VerifyThreads, WORK, options_of};
 use crate::app::App;
+use crate::progress::ProgressBoard;
 use crate::stores::{Operation, StoreHandle};
 use crate::task_work::{ABORTED, SHUTDOWN, blocking, in_background};
 
@@ -35,10 +36,12 @@ impl VerifyTurns {
         options: VerifyOptions,
         scope: VerifyScope,
         context: TaskContext,
+        board: ProgressBoard,
     ) -> Result<(), TaskFailure> {
         let _turn = self.take(&context).await?;
         in_background(WORK, move || {
-            Run::new(&store, options, Reverify::Always, &context).run(&scope, Reach::Everything, Ending::OfCall)
+            let mut run = Run::new(&store, options, Reverify::Always, &context, &board);
+            run.run(&scope, Reach::Everything, Ending::OfCall)
         })
         .await
     }
@@ -76,8 +79,8 @@ pub async fn verify_new(
     let Some((handle, options)) = blocking(move || open_if_wanted(&opener, &name)).await? else { return Ok(None) };
     let kind = TaskKind::new("verify", Some(format!("{store}:{}/{:08X}", snapshot.group, snapshot.time.0)));
     let scope = VerifyScope::Snapshot(namespace.clone(), snapshot.clone());
-    let turns = app.verify_turns.clone();
-    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context);
+    let (turns, board) = (app.verify_turns.clone(), app.progress.clone());
+    let worker = move |context: TaskContext| turns.verify(handle, options, scope, context, board);
     Ok(Some(app.tasks.spawn(kind, caller, worker).await?))
 }
 

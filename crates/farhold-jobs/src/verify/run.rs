@@ -8,10 +8,13 @@ use farhold_tasks::{TaskContext, TaskFailure};
 use farhold_types::{Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot};
 
 use super::log::{Done, VerifyLog, chain, group_path, progress, snapshot_path};
+use super::progress::VerifyProgress;
 use super::{FAILED, VERIFY_NEEDS, VerifyScope};
 use crate::job_end::VerifyFindings;
 use crate::namespace_walk::reachable;
+use crate::progress::ProgressBoard;
 use crate::task_work::{ABORTED, SHUTDOWN};
+use crate::work_progress::Work;
 
 /// Last line of a job that somebody asked to stop. Source: `docs/spec/schedules-and-tasks.md` 6.4.
 const JOB_ABORTED: &str = "verification failed - job aborted";
@@ -47,6 +50,7 @@ pub(crate) struct Run<'a> {
     reverify: Reverify,
     context: &'a TaskContext,
     log: VerifyLog,
+    progress: VerifyProgress,
     /// Snapshots and groups with a failure, as the end of the log lists them.
     failed: Vec<String>,
     /// Whether it ended early because somebody asked for that.
@@ -59,20 +63,22 @@ impl<'a> Run<'a> {
         options: VerifyOptions,
         reverify: Reverify,
         context: &'a TaskContext,
+        board: &ProgressBoard,
     ) -> Self {
         let log = VerifyLog::new(store.name().clone(), context.clone());
+        let progress = VerifyProgress::new(board, context.upid().clone());
         let verifier = Verifier::new(store.clone(), options);
-        Self { store, verifier, options, reverify, context, log, failed: Vec::new(), is_aborted: false }
+        Self { store, verifier, options, reverify, context, log, progress, failed: Vec::new(), is_aborted: false }
     }
 
     /// Verifies everything in scope. What fails does not keep the rest from being verified.
     pub(crate) fn run(&mut self, scope: &VerifyScope, reach: Reach<'_>, ending: Ending) -> Result<(), TaskFailure> {
         let outcome = match scope {
-            VerifyScope::Snapshot(ns, snapshot) => self.snapshot(ns, snapshot),
+            VerifyScope::Snapshot(ns, snapshot) => self.snapshots([(ns, snapshot)]),
             VerifyScope::Group(ns, group) => self.group(ns, group, 0, 1),
             VerifyScope::Below(ns, max_depth) => self.below(ns, *max_depth, reach),
             VerifyScope::Arrived { snapshots, .. } => {
-                snapshots.iter().try_for_each(|(ns, snapshot)| self.snapshot(ns, snapshot))
+                self.snapshots(snapshots.iter().map(|(ns, snapshot)| (ns, snapshot)))
             }
         };
         if outcome.is_err() {
@@ -109,6 +115,7 @@ impl<'a> Run<'a> {
         let (readers, workers) = (self.options.readers, self.options.workers);
         self.context.log(&format!("found {} groups", groups.len()));
         self.context.log(&format!("using {readers} read and {workers} verify thread(s)"));
+        self.progress.begin(Work::VerifyGroups, groups.len());
         for (number, (ns, group)) in groups.iter().enumerate() {
             self.group(ns, group, number, groups.len())?;
         }
@@ -195,6 +202,7 @@ impl<'a> Run<'a> {
         let of_snapshots = snapshots.len();
         self.context.log(&format!("verify group {path} ({of_snapshots} snapshots)"));
         for (done, info) in snapshots.into_iter().enumerate() {
+            self.progress.in_group(number, done, of_snapshots);
             self.snapshot(ns, &group.at(info.time))?;
             let done = Done { groups: number, of_groups: count, snapshots: done + 1, of_snapshots };
             self.context.log(&progress(done));
@@ -202,10 +210,27 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Verifies snapshots that were named one by one.
+    fn snapshots<'s>(
+        &mut self,
+        snapshots: impl IntoIterator<Item = (&'s Namespace, &'s Snapshot), IntoIter: ExactSizeIterator>,
+    ) -> Result<(), VerifyStopped> {
+        let snapshots = snapshots.into_iter();
+        self.progress.begin(Work::VerifySnapshots, snapshots.len());
+        for (number, (ns, snapshot)) in snapshots.enumerate() {
+            self.progress.at_snapshot(number);
+            self.snapshot(ns, snapshot)?;
+        }
+        Ok(())
+    }
+
     fn snapshot(&mut self, ns: &Namespace, snapshot: &Snapshot) -> Result<(), VerifyStopped> {
-        let (context, log) = (self.context, &self.log);
-        let (on_event, is_stopped) =
-            (|event: &VerifyEvent<'_>| log.tell(event), || context.is_cancelled() || context.shutdown().is_cancelled());
+        let (context, log, progress) = (self.context, &self.log, &self.progress);
+        let on_event = |event: &VerifyEvent<'_>| {
+            progress.tell(event);
+            log.tell(event);
+        };
+        let is_stopped = || context.is_cancelled() || context.shutdown().is_cancelled();
         let watch = VerifyWatch { on_event: &on_event, is_stopped: &is_stopped };
         let verdict = self.verifier.verify_snapshot(ns, snapshot, context.upid(), &self.reverify, &watch)?;
         if verdict.is_failure() {

@@ -121,6 +121,10 @@ function runs(id: string): Run[] {
 }
 
 const progress = {
+  phase: "sync" as const,
+  done: 18 * GIB,
+  total: 42 * GIB,
+  unit: "bytes" as const,
   namespaces: 1,
   namespaces_done: 0,
   groups: 42,
@@ -258,6 +262,7 @@ export const jobs: Answers = {
   },
   "/farhold/job-runs/{type}/{id}": ({ id }) => ({ data: runs(id ?? "") }),
   "/farhold/sync/progress": { data: [{ id: "pull-site-b", type: "syncjob", upid: RUNNING, ...progress }] },
+  "/farhold/tasks/progress": { data: [{ id: "pull-site-b", type: "syncjob", upid: RUNNING, ...progress }] },
   "/farhold/tasks/{upid}/progress": { data: progress },
   "/farhold/sync/{id}/plan": { data: plan },
 };

@@ -2,12 +2,13 @@
 
 import type { TaskProgress } from "../api/progress";
 
-/** Returns the share that is done, from 0 to 1; `undefined` while the whole is not known. */
+/** Returns the share that is done of the task's present phase, from 0 to 1; `undefined` while the whole is not known. */
 export function shareOf(
-  progress: Pick<TaskProgress, "bytes_done" | "bytes_total" | "snapshots" | "snapshots_done">,
+  progress: Pick<TaskProgress, "done" | "total" | "snapshots" | "snapshots_done">,
 ): number | undefined {
-  const { bytes_done: bytes, bytes_total: total, snapshots, snapshots_done: done } = progress;
-  if (total > 0) return Math.min(1, bytes / total);
-  if (typeof snapshots === "number" && snapshots > 0) return Math.min(1, done / snapshots);
+  const { done, total, snapshots, snapshots_done: snapshotsDone = 0 } = progress;
+  if (total !== null && total > 0) return Math.min(1, done / total);
+  // A sync whose snapshots begun so far need nothing.
+  if (typeof snapshots === "number" && snapshots > 0) return Math.min(1, snapshotsDone / snapshots);
   return undefined;
 }

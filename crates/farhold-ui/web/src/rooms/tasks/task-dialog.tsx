@@ -79,21 +79,27 @@ function hasStopped(answer: unknown): boolean {
 }
 
 function Details({ progress }: { progress: TaskProgress }) {
-  const count = (done: number, all: number | null) => words.of(String(done), all === null ? "?" : String(all));
+  const count = (done: number, all: number) => words.of(String(Math.floor(done)), String(all));
+  // Only syncs tell more than how much is done of how much.
+  const { bytes_received: received = 0, failures = 0, retries = 0, current = [] } = progress;
+  const counted = (unit: TaskProgress["unit"], done = 0, all: number | null = null) => {
+    if (typeof all === "number") return count(done, all);
+    return progress.unit === unit && progress.total !== null && count(progress.done, progress.total);
+  };
   return (
     <div>
       <ProgressLine progress={progress} label={words.progress} />
       <Facts
         rows={[
-          [words.received, progress.bytes_received > 0 && bytes(progress.bytes_received)],
-          [words.groups, progress.groups !== null && count(progress.groups_done, progress.groups)],
-          [words.snapshots, progress.snapshots !== null && count(progress.snapshots_done, progress.snapshots)],
-          [words.failures, progress.failures > 0 && progress.failures],
-          [words.retries, progress.retries > 0 && progress.retries],
+          [words.received, received > 0 && bytes(received)],
+          [words.groups, counted("groups", progress.groups_done, progress.groups)],
+          [words.snapshots, counted("snapshots", progress.snapshots_done, progress.snapshots)],
+          [words.failures, failures > 0 && failures],
+          [words.retries, retries > 0 && retries],
           [
             words.current,
-            progress.current.length > 0 &&
-              progress.current
+            current.length > 0 &&
+              current
                 .slice(0, 4)
                 .map((one) => (one.snapshot === null ? one.group : `${one.group} ${dateTime(one.snapshot)}`))
                 .join(", "),
