@@ -15,10 +15,9 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
     {
       id: "id",
       title: words.columns.id,
-      width: "18%",
       value: ({ id, job }) => `${id} ${job.comment ?? ""}`,
       cell: ({ id, job }) => (
-        <Stack gap={0}>
+        <Stack gap={0} miw="8rem">
           <Text size="sm" fw={600} component="span">
             {id}
           </Text>
@@ -29,13 +28,6 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
           )}
         </Stack>
       ),
-    },
-    {
-      id: "kind",
-      title: words.columns.kind,
-      width: "6rem",
-      value: ({ kind }) => words.kind[kind],
-      phone: false,
     },
     {
       id: "store",
@@ -55,8 +47,8 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
     {
       id: "other",
       title: words.columns.other,
-      width: "18%",
-      value: ({ kind, other }) => (kind === "push" ? words.to(other) : words.from(other)),
+      value: ({ kind, other }) => `${words.kind[kind]} ${kind === "push" ? words.to(other) : words.from(other)}`,
+      width: "20%",
       phone: false,
     },
     {
@@ -68,7 +60,6 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
     {
       id: "state",
       title: words.columns.state,
-      width: "13rem",
       value: ({ health }) => HEALTH_RANK[health],
       cell: (row) => <RunState row={row} />,
     },
