@@ -5,7 +5,7 @@ import { Link } from "react-router";
 import type { Column } from "../../parts/table";
 import { texts } from "../../texts";
 import { RunState, When } from "./cells";
-import { HEALTH_RANK, placeOf, type JobRow } from "./job-row";
+import { behindOf, HEALTH_RANK, placeOf, type JobRow } from "./job-row";
 
 const words = texts.sync;
 
@@ -73,8 +73,11 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
     {
       id: "behind",
       title: words.columns.behind,
-      value: ({ runs }) => runs?.behind,
-      cell: ({ runs }) => (runs?.behind === undefined ? "–" : words.behind(runs.behind)),
+      value: behindOf,
+      cell: (row) => {
+        const behind = behindOf(row);
+        return behind === undefined ? "–" : words.behind(behind);
+      },
       phone: false,
     },
     {

@@ -8,7 +8,7 @@ import { JobPlots } from "../../parts/job-plots";
 import { texts } from "../../texts";
 import { RunState } from "./cells";
 import { factsOf } from "./job-facts";
-import type { JobRow } from "./job-row";
+import { behindOf, type JobRow } from "./job-row";
 
 const words = texts.sync;
 
@@ -21,6 +21,7 @@ interface DetailsDialogProps {
 
 export function DetailsDialog({ row, actions, onClose }: DetailsDialogProps) {
   const now = nowSeconds();
+  const behind = behindOf(row);
   const point = (at: number | undefined) => at !== undefined && `${dateTime(at)} (${distance(at, now)})`;
   return (
     <Dialog title={words.details(row.id)} onClose={onClose} size="62rem">
@@ -45,7 +46,7 @@ export function DetailsDialog({ row, actions, onClose }: DetailsDialogProps) {
             [texts.common.lastRun, point(row.job["last-run-endtime"])],
             [words.columns.success, point(row.runs?.["last-success"])],
             [words.columns.next, point(row.job["next-run"])],
-            [words.columns.behind, row.runs?.behind !== undefined && words.behind(row.runs.behind)],
+            [words.columns.behind, behind !== undefined && words.behind(behind)],
             ...factsOf(row),
           ]}
         />

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isRunning, isShown, kindOf, rowsOf, type Options, type Runs, type SyncJob } from "./job-row";
+import { behindOf, isRunning, isShown, kindOf, rowsOf, type Options, type Runs, type SyncJob } from "./job-row";
 
 const NOW = 1_000_000;
 const job = (id: string, more: Partial<SyncJob> = {}): SyncJob => ({
@@ -54,4 +54,11 @@ test("states come from the last run and from the age of the last success", () =>
   });
   expect(rows.filter(({ health }) => isShown(health, "bad")).map(({ id }) => id)).toEqual(["failed", "old"]);
   expect(rows.every(({ health }) => isShown(health, "all"))).toBe(true);
+});
+
+test("a run that failed early does not make a target look up to date", () => {
+  const runs = { ...succeeded("a", 1), behind: 0 };
+  expect(behindOf({ health: "failed", runs })).toBeUndefined();
+  expect(behindOf({ health: "good", runs })).toBe(0);
+  expect(behindOf({ health: "failed", runs: { ...runs, behind: 3 } })).toBe(3);
 });

@@ -89,6 +89,11 @@ export function rowsOf({ jobs, options = [], runs = [], progress = [] }: Lists, 
   });
 }
 
+/** Returns how many snapshots the target lacks. A run that failed before it found any says nothing about that. */
+export function behindOf({ health, runs }: Pick<JobRow, "health" | "runs">): number | undefined {
+  return health === "failed" && runs?.behind === 0 ? undefined : runs?.behind;
+}
+
 /** Order of states in the list: what needs somebody first. */
 export const HEALTH_RANK: Record<Health, number> = { failed: 0, stale: 1, warning: 2, running: 3, never: 4, good: 5 };
 

@@ -17,10 +17,21 @@ export function mayChange(can: Can, job: SyncJob): boolean {
   return job.remote === undefined || can(`/remote/${job.remote}/${job["remote-store"]}`, "Remote.Read");
 }
 
-/** Whether the user may have any job on one of these datastores. */
-export function mayAdd(can: Can, stores: readonly string[]): boolean {
+type Permissions = Readonly<Record<string, Readonly<Record<string, boolean>>>>;
+
+/** Whether the user may push to any remote; what is granted is listed by path. */
+export function mayPush(permissions: Permissions | undefined): boolean {
+  return Object.entries(permissions ?? {}).some(
+    ([path, privileges]) => (path === "/" || path.startsWith("/remote")) && "Remote.DatastoreBackup" in privileges,
+  );
+}
+
+/** Whether the user may have any job on one of these datastores: write into it, or push what may be read. */
+export function mayAdd(can: Can, permissions: Permissions | undefined, stores: readonly string[]): boolean {
+  const isPushing = mayPush(permissions);
   return stores.some((store) => {
     const path = `/datastore/${store}`;
-    return can(path, "Datastore.Audit") && (can(path, "Datastore.Backup") || can(path, "Datastore.Read"));
+    if (!can(path, "Datastore.Audit")) return false;
+    return can(path, "Datastore.Backup") || (isPushing && can(path, "Datastore.Read"));
   });
 }

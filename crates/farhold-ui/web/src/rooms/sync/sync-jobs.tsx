@@ -3,7 +3,7 @@
 import { Button, Group, Select, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { call } from "../../api/client";
-import { useAct } from "../../api/hooks";
+import { useAct, useRead } from "../../api/hooks";
 import { useDatastores, usePrivileges } from "../../api/server";
 import { nowSeconds } from "../../format/time";
 import { RemovalDialog } from "../../parts/dialog";
@@ -28,6 +28,7 @@ type Open = { what: "details" | "plan" | "explain" | "edit" | "copy" | "remove";
 export function SyncJobs({ store }: { store?: string }) {
   const { jobs, rows } = useJobs(store);
   const can = usePrivileges();
+  const permissions = useRead("/access/permissions");
   const stores = useDatastores();
   const task = useTaskView();
   const [open, setOpen] = useState<Open>();
@@ -38,7 +39,7 @@ export function SyncJobs({ store }: { store?: string }) {
     onDone: ({ data }) => task.open(data),
   });
   const columns = useMemo(() => columnsOf(store === undefined, nowSeconds()), [store, rows]);
-  const isAdding = mayAdd(can, store ? [store] : (stores.data?.map((one) => one.store) ?? []));
+  const isAdding = mayAdd(can, permissions.data, store ? [store] : (stores.data?.map((one) => one.store) ?? []));
 
   const actions = (row: JobRow): RowAction[] => {
     const disabled = !mayChange(can, row.job);
@@ -94,7 +95,11 @@ export function SyncJobs({ store }: { store?: string }) {
             sorting={{ column: "id", direction: "up" }}
             actions={actions}
             onOpen={({ id }) => setOpen({ what: "details", id })}
-            empty={<Text size="sm">{all.length === 0 ? words.empty : texts.common.noMatch}</Text>}
+            empty={
+              <Text size="sm">
+                {all.length === 0 ? (isAdding ? words.empty : words.emptyForReaders) : texts.common.noMatch}
+              </Text>
+            }
           />
         )}
       </Loaded>

@@ -24,6 +24,7 @@ export const syncEditor = {
   },
   remote: "Remote",
   remoteHint: "Remotes are kept under Configuration, Remotes.",
+  noRemotes: "You see no remote. They are kept under Configuration, Remotes; a name can be typed.",
   remoteStore: "Remote datastore",
   remoteNs: "Remote namespace",
   localStore: "Local datastore",

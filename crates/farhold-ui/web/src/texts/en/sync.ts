@@ -4,6 +4,7 @@ export const sync = {
   title: "Sync jobs",
   add: "Add sync job",
   empty: "There is no sync job yet. Add one to pull backups from a remote, to push them to one, or to copy them here.",
+  emptyForReaders: "There is no sync job that you may see.",
   kind: { pull: "Pull", push: "Push", local: "Local" },
   kindLong: {
     pull: "Pull from a remote",

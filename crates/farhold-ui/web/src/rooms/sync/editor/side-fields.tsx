@@ -75,10 +75,15 @@ function RemoteField({ form }: Props) {
   const entries = remotes.data ?? [];
   const data = entries.map(({ name, host }) => ({ value: name, label: `${name} (${host})` }));
   if (current !== "" && !entries.some(({ name }) => name === current)) data.push({ value: current, label: current });
+  // Whoever may use a datastore of a remote need not see the remote itself.
+  if (remotes.error || remotes.data?.length === 0) {
+    const description = remotes.error ? words.namesFailed(wordsOf(remotes.error)) : words.noRemotes;
+    return <TextInput label={words.remote} description={description} required {...form.getInputProps("remote")} />;
+  }
   return (
     <Select
       label={words.remote}
-      description={remotes.error ? words.namesFailed(wordsOf(remotes.error)) : words.remoteHint}
+      description={words.remoteHint}
       required
       searchable
       allowDeselect={false}

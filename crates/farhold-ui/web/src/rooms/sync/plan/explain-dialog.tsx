@@ -1,7 +1,7 @@
 // Why a job takes a snapshot of the source, or leaves it out.
 
 import { Autocomplete, Button, Group, Stack, Text } from "@mantine/core";
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { useRead } from "../../../api/hooks";
 import { Dialog } from "../../../parts/dialog";
 import { Facts } from "../../../parts/facts";
@@ -30,8 +30,10 @@ export function ExplainDialog({ job, onClose }: { job: SyncJob; onClose: () => v
     { params: { path, query: { snapshot: asked?.snapshot ?? "", ...(asked?.ns ? { ns: asked.ns } : {}) } } },
     { enabled: asked !== undefined },
   );
-  const groups = plan.data?.namespaces.find(({ source }) => source === ns)?.groups ?? [];
-  const known = groups.flatMap(({ group, snapshots }) => snapshots.map(({ time }) => `${group}/${snapshotTime(time)}`));
+  const known = useMemo(() => {
+    const groups = plan.data?.namespaces.find(({ source }) => source === ns)?.groups ?? [];
+    return groups.flatMap(({ group, snapshots }) => snapshots.map(({ time }) => `${group}/${snapshotTime(time)}`));
+  }, [plan.data, ns]);
   return (
     <Dialog title={words.title(job.id)} onClose={onClose}>
       <form
