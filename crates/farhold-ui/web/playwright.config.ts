@@ -32,7 +32,7 @@ export default defineConfig({
   // A flaw that shows once in a while is a flaw.
   retries: 0,
   timeout: 45_000,
-  globalTimeout: 10 * 60_000,
+  globalTimeout: 20 * 60_000,
   maxFailures: 15,
   reporter: [["list"]],
   snapshotPathTemplate: "{testDir}/pictures/{arg}{ext}",

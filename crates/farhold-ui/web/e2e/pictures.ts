@@ -12,13 +12,13 @@ export const DOCUMENTS = path.resolve(import.meta.dirname, "../../../../docs/scr
 /** Pictures of the README and of `docs/`, eight at most. */
 export const SHOWN = [
   "dashboard-desktop-light",
-  "sync-jobs-desktop-light",
+  "jobs-desktop-light",
   "sync-editor-desktop-light",
   "plan-desktop-light",
+  "sync-runs-desktop-light",
   "content-desktop-dark",
   "task-desktop-dark",
   "dashboard-phone-dark",
-  "sync-jobs-phone-light",
 ];
 
 export default function afterwards(config: FullConfig): void {

@@ -1,7 +1,7 @@
 /** Jobs: four that sync, of which one runs and one fails, and one or two of each other kind; and their runs. */
 import type { paths } from "../../src/api/schema";
 import type { Answers, Asked } from "./api";
-import { at, DAY, HOUR, MINUTE, NOW, numbers, upid } from "./time";
+import { at, DAY, MINUTE, NOW, numbers, upid } from "./time";
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -253,7 +253,7 @@ export const jobs: Answers = {
       "last-run-endtime": job["last-run-endtime"] ?? at(8, 22),
       "last-run-state": job["last-run-state"] ?? "OK",
       "last-run-upid": job["last-run-endtime"] ? (job["last-run-upid"] ?? BEFORE) : BEFORE,
-      "last-success": job.id === "push-offsite" ? NOW - 3 * DAY : NOW - (index + 1) * HOUR,
+      "last-success": job.id === "push-offsite" ? NOW - 3 * DAY : (job["last-run-endtime"] ?? at(8, 22)),
       rate: (18 + index) * MIB,
       "total-bytes": (190 + 40 * index) * GIB,
       "total-retries": 2,
