@@ -11,6 +11,7 @@ import { Columns } from "../../parts/page";
 import { State } from "../../parts/state";
 import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
+import { useStaleAfter } from "../upkeep/job-options";
 import { LastRun, NextRun, type RunState } from "../upkeep/runs";
 
 export type Collection = Item<"/admin/gc">;
@@ -50,6 +51,7 @@ export function runStateOf(gc: Collection, running?: string): RunState {
 
 export function CollectionFacts({ gc, running }: { gc: Collection; running?: string }) {
   const state = runStateOf(gc);
+  const staleAfter = useStaleAfter("gc", gc.store);
   const cache = gc["cache-stats"];
   const isBad = gc["removed-bad"] + gc["still-bad"] > 0;
   return (
@@ -65,6 +67,7 @@ export function CollectionFacts({ gc, running }: { gc: Collection; running?: str
           [texts.common.lastRun, <LastRun job={state} name={texts.prune.gcDetails(gc.store)} />],
           [texts.common.schedule, gc.schedule ?? texts.upkeep.byHand],
           [texts.common.nextRun, gc.schedule !== undefined && <NextRun job={state} />],
+          [texts.upkeep.staleAfter, staleAfter],
           [texts.prune.duration, gc.duration !== undefined && span(gc.duration)],
           [texts.prune.dedup, factor(gc["index-data-bytes"], gc["disk-bytes"])],
         ]}

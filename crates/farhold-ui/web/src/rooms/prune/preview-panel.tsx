@@ -10,7 +10,7 @@ import { Failure, Loaded } from "../../parts/failure";
 import { State, type Tone } from "../../parts/state";
 import { Table, type Column } from "../../parts/table";
 import { texts } from "../../texts";
-import { countsOf, previewOf, type Mark, type Preview } from "./preview";
+import { countsOf, previewOf, withReasons, type Mark, type Preview } from "./preview";
 
 export interface PruneScope {
   store: string;
@@ -30,19 +30,21 @@ const EVERY_SECONDS = 1;
 
 /** A button that starts a dry run, and its result. Give it a `key` of the settings, so that it forgets older results. */
 export function PrunePreview({ scope }: { scope: PruneScope }) {
-  const start = useDryRun(scope);
+  // The same as long as the key is.
+  const [asked] = useState(scope);
+  const start = useDryRun(asked);
   return (
     <div>
       <Button
         variant="default"
         onClick={() => start.mutate()}
         loading={start.isPending}
-        disabled={scope.store === "" || start.data !== undefined}
+        disabled={asked.store === "" || start.data !== undefined}
       >
         {texts.prune.preview}
       </Button>
       <Failure error={start.error} />
-      {start.data && <DryRun upid={start.data} />}
+      {start.data && <DryRun upid={start.data} keep={asked.keep} />}
     </div>
   );
 }
@@ -74,7 +76,7 @@ export function useDryRunState(upid: string | undefined) {
 }
 
 /** Waits for a dry run and shows what it says. */
-export function DryRun({ upid }: { upid: string }) {
+export function DryRun({ upid, keep }: { upid: string; keep: Keep }) {
   const { status, isOver } = useDryRunState(upid);
   const result = status.data?.exitstatus;
   const log = useAnswer(
@@ -94,7 +96,7 @@ export function DryRun({ upid }: { upid: string }) {
   return (
     <>
       {result !== "OK" && <Failure error={new Error(result ?? texts.common.unknown)} />}
-      <Loaded query={log}>{(answer) => <Snapshots lines={answer.data.map((line) => line.t)} />}</Loaded>
+      <Loaded query={log}>{(answer) => <Snapshots log={answer.data} keep={keep} />}</Loaded>
     </>
   );
 }
@@ -102,8 +104,21 @@ export function DryRun({ upid }: { upid: string }) {
 const TONES: Record<Mark, Tone> = { keep: "good", partial: "quiet", protected: "good", remove: "bad" };
 
 const COLUMNS: readonly Column<Preview>[] = [
-  { id: "ns", title: texts.common.namespace, value: ({ ns }) => ns || texts.common.rootNamespace, phone: false },
-  { id: "group", title: texts.prune.group, value: ({ group }) => group },
+  {
+    id: "group",
+    title: texts.prune.group,
+    value: ({ ns, group }) => `${ns} ${group}`,
+    cell: ({ ns, group }) => (
+      <div>
+        {group}
+        {ns !== "" && (
+          <Text size="xs" c="dimmed">
+            {ns}
+          </Text>
+        )}
+      </div>
+    ),
+  },
   { id: "time", title: texts.prune.snapshot, value: ({ time }) => time },
   {
     id: "mark",
@@ -111,11 +126,22 @@ const COLUMNS: readonly Column<Preview>[] = [
     value: ({ mark }) => texts.prune.marks[mark],
     cell: ({ mark }) => <State tone={TONES[mark]}>{texts.prune.marks[mark]}</State>,
   },
+  {
+    id: "reason",
+    title: texts.prune.why,
+    value: ({ reason }) => reason && texts.content.pruneDialog.reasons[reason],
+    phone: false,
+  },
 ];
 
-function Snapshots({ lines }: { lines: readonly string[] }) {
+function Snapshots({ log, keep }: { log: readonly { t: string }[]; keep: Keep }) {
   const [isRemovedOnly, setRemovedOnly] = useState(false);
-  const preview = useMemo(() => previewOf(lines), [lines]);
+  // The server's days count.
+  const zone = useRead("/nodes/{node}/time", { params: { path: { node: NODE } } }).data?.timezone;
+  const preview = useMemo(() => {
+    const found = previewOf(log.map(({ t }) => t));
+    return zone === undefined ? found : withReasons(found, keep, zone);
+  }, [log, keep, zone]);
   const rows = useMemo(
     () => (isRemovedOnly ? preview.filter(({ mark }) => mark === "remove") : preview),
     [preview, isRemovedOnly],

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { countsOf, previewOf } from "./preview";
+import { countsOf, previewOf, withReasons } from "./preview";
 
 const LOG = [
   "2026-11-26T12:46:19+00:00: Starting datastore prune on datastore 'tank', root namespace, down to full depth",
@@ -25,4 +25,16 @@ test("a dry run's log says what stays and what goes, in which namespace", () => 
 
 test("groups of the same name in two namespaces are two", () => {
   expect(countsOf(previewOf(LOG))).toEqual({ snapshots: 4, removed: 1, groups: 2, touched: 1 });
+});
+
+test("reasons are told where they fit to what the server says", () => {
+  const preview = previewOf(LOG);
+  expect(withReasons(preview, { "keep-last": 1 }, "UTC").map(({ reason }) => reason)).toEqual([
+    "surplus",
+    "protected",
+    "keep-last",
+    "partial",
+  ]);
+  const strange = preview.map((row) => ({ ...row, mark: "remove" as const }));
+  expect(withReasons(strange, { "keep-last": 9 }, "UTC").every(({ reason }) => reason === undefined)).toBe(true);
 });

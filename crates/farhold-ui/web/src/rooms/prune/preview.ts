@@ -1,5 +1,8 @@
 // What a dry run of a prune said, from the lines of its log. Source: docs/spec/schedules-and-tasks.md, "Prune".
 
+import type { Keep } from "../../parts/fields/keep";
+import { reasons, type Reason } from "../content/prune-reasons";
+
 export type Mark = "keep" | "partial" | "protected" | "remove";
 
 export interface Preview {
@@ -9,6 +12,8 @@ export interface Preview {
   /** As paths have it. */
   time: string;
   mark: Mark;
+  /** Which rule keeps it, or why none does. */
+  reason?: Reason;
 }
 
 const GROUP = /^Pruning group (.*):"[^"]*"$/;
@@ -59,3 +64,33 @@ export function countsOf(preview: readonly Preview[]): PreviewCounts {
     touched: touched.size,
   };
 }
+
+/** Adds why each stays or goes, where what is reckoned here comes to the same as what the server said. */
+export function withReasons(preview: readonly Preview[], keep: Keep, zone: string): Preview[] {
+  const groups = new Map<string, Preview[]>();
+  for (const row of preview) {
+    const name = `${row.ns}:${row.group}`;
+    const known = groups.get(name);
+    if (known) known.push(row);
+    else groups.set(name, [row]);
+  }
+  return [...groups.values()].flatMap((rows) => {
+    const why = reasons(
+      rows.map((row) => ({
+        time: secondsOf(row),
+        isFinished: row.mark !== "partial",
+        isProtected: row.mark === "protected",
+      })),
+      keep,
+      zone,
+    );
+    return rows.map((row) => {
+      const reason = why.get(secondsOf(row));
+      const fits =
+        reason !== undefined && (row.mark === "remove") === (reason === "unfinished" || reason === "surplus");
+      return fits ? { ...row, reason } : row;
+    });
+  });
+}
+
+const secondsOf = ({ time }: Preview): number => Date.parse(time) / 1000;

@@ -7,9 +7,11 @@ import { Facts } from "../../parts/facts";
 import { keepMeaning } from "../../parts/fields/keep-fields";
 import { JobPlots } from "../../parts/job-plots";
 import { texts } from "../../texts";
+import { useStaleAfter } from "../upkeep/job-options";
 import { NextRun, LastRun } from "../upkeep/runs";
 
 export function PruneJobDetails({ job, onClose }: { job: Item<"/admin/prune">; onClose: () => void }) {
+  const staleAfter = useStaleAfter("prune", job.id);
   return (
     <Dialog title={texts.upkeep.details(job.id)} onClose={onClose} size="xl">
       <Facts
@@ -21,6 +23,7 @@ export function PruneJobDetails({ job, onClose }: { job: Item<"/admin/prune">; o
           [texts.prune.retention, keepMeaning(job)],
           [texts.common.lastRun, <LastRun job={job} name={job.id} />],
           [texts.common.nextRun, <NextRun job={job} />],
+          [texts.upkeep.staleAfter, staleAfter],
           [texts.common.comment, job.comment],
         ]}
       />

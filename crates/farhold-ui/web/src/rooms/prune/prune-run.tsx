@@ -57,12 +57,13 @@ export function RunDialog({ job, onClose }: { job: Job; onClose: () => void }) {
 
 /** A dry run that starts when it is drawn. */
 function StartedDryRun({ scope, onStarted }: { scope: PruneScope; onStarted?: (upid: string) => void }) {
-  const { mutate, error, data } = useDryRun(scope);
+  const [asked] = useState(scope);
+  const { mutate, error, data } = useDryRun(asked);
   useEffect(() => mutate(undefined, { onSuccess: (upid) => onStarted?.(upid) }), [mutate, onStarted]);
   return (
     <>
       <Failure error={error} />
-      {data && <DryRun upid={data} />}
+      {data && <DryRun upid={data} keep={asked.keep} />}
     </>
   );
 }

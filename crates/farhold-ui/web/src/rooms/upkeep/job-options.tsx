@@ -2,6 +2,7 @@
 
 import { Fieldset, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { call } from "../../api/client";
+import { useRead } from "../../api/hooks";
 import type { Form } from "../../parts/dialog";
 import { texts } from "../../texts";
 import type { JobOptionValues } from "./job-option-values";
@@ -49,4 +50,10 @@ function Secret<Values extends JobOptionValues>({
 /** Writes options of a job. */
 export function putJobOptions(type: JobKind, id: string, changes: Changes<JobOptions>): Promise<unknown> {
   return call("put", "/farhold/job-options/{type}/{id}", { params: { path: { type, id } }, body: changes });
+}
+
+/** Returns after how long without success somebody is warned; one request serves all jobs. */
+export function useStaleAfter(type: JobKind, id: string): string | undefined {
+  const { data } = useRead("/farhold/job-options");
+  return data?.find((options) => options.type === type && options.id === id)?.["stale-after"];
 }

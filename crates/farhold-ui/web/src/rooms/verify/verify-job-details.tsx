@@ -6,10 +6,12 @@ import { Dialog } from "../../parts/dialog";
 import { Facts } from "../../parts/facts";
 import { JobPlots } from "../../parts/job-plots";
 import { texts } from "../../texts";
+import { useStaleAfter } from "../upkeep/job-options";
 import { LastRun, NextRun } from "../upkeep/runs";
 import { verifiesShort } from "./verify-fields";
 
 export function VerifyJobDetails({ job, onClose }: { job: Item<"/admin/verify">; onClose: () => void }) {
+  const staleAfter = useStaleAfter("verify", job.id);
   return (
     <Dialog title={texts.upkeep.details(job.id)} onClose={onClose} size="xl">
       <Facts
@@ -23,6 +25,7 @@ export function VerifyJobDetails({ job, onClose }: { job: Item<"/admin/verify">;
           [texts.verify.verifyThreads, job["verify-threads"]],
           [texts.common.lastRun, <LastRun job={job} name={job.id} />],
           [texts.common.nextRun, <NextRun job={job} />],
+          [texts.upkeep.staleAfter, staleAfter],
           [texts.common.comment, job.comment],
         ]}
       />

@@ -27,6 +27,7 @@ export const prune = {
   group: "Group",
   snapshot: "Snapshot",
   outcome: "Outcome",
+  why: "Why",
   marks: { keep: "stays", partial: "stays (unfinished)", protected: "stays (protected)", remove: "goes" },
   removedOnly: "Only what goes",
   counts: (removed: number, snapshots: number, touched: number, groups: number) =>
