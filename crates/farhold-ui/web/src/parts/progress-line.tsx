@@ -16,6 +16,7 @@ interface ProgressLineProps {
 export function ProgressLine({ progress, label }: ProgressLineProps) {
   const share = shareOf(progress);
   const known = [
+    texts.tasks.phases[progress.phase],
     share === undefined ? undefined : percent(share),
     progress.rate === null ? undefined : rate(progress.rate),
     progress.eta === null ? undefined : `${texts.tasks.timeLeft}: ${span(progress.eta)}`,

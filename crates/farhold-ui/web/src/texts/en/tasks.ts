@@ -58,6 +58,12 @@ export const tasks = {
   emptyLog: "The log is empty so far.",
   upid: "UPID",
   progress: "Progress",
+  phases: {
+    sync: "Syncing",
+    verify: "Verifying",
+    mark: "Marking used chunks",
+    sweep: "Removing unused chunks",
+  },
   rate: "Rate",
   timeLeft: "Time left",
   received: "Received",
