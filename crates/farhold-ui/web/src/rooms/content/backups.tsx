@@ -43,6 +43,10 @@ export function Backups({ place, names, rights }: BackupsProps) {
   const shownSnapshots = useMemo(() => shown.flatMap((one) => one.snapshots), [shown]);
   const rows = useMemo(() => rowsOf(shown, (group) => opened.has(group)), [shown, opened]);
   const chosenNow = useMemo(() => chosen(marked, shown), [marked, shown]);
+  const hasCrypt = useMemo(
+    () => all.some((group) => group.snapshots.some((snapshot) => snapshot.crypt !== "none")),
+    [all],
+  );
   const toggle = (group: string) => {
     const next = new Set(opened);
     if (!next.delete(group)) next.add(group);
@@ -55,6 +59,7 @@ export function Backups({ place, names, rights }: BackupsProps) {
     isOpen: (group) => opened.has(group),
     onToggle: toggle,
     isWaiting: snapshots.data === undefined,
+    hasCrypt,
   });
   const isAllOpen = shown.length > 0 && shown.every((one) => opened.has(one.group.name));
   const onOpen = (row: Row) => {

@@ -21,11 +21,15 @@ interface ColumnsOf {
   onToggle: (group: string) => void;
   /** Whether the snapshots are still on their way. */
   isWaiting: boolean;
+  /** Whether anything is encrypted or signed; else a column that says so of nothing would only take room. */
+  hasCrypt: boolean;
 }
 
 export const snapshotsOf = (row: Row): readonly Snapshot[] => (row.kind === "group" ? row.snapshots : [row.snapshot]);
 
-export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortColumn | "mark" | "crypt" })[] {
+type ContentColumn = Column<Row> & { id: SortColumn | "mark" | "crypt" };
+
+export function columnsOf(list: ColumnsOf): readonly ContentColumn[] {
   const { marked, onMark, shown, isWaiting } = list;
   const all = extent(marked, shown);
   return [
@@ -53,12 +57,12 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
     {
       id: "time",
       title: words.time,
-      width: "10.75rem",
+      width: "9.5rem",
       phone: false,
       value: (row) => (row.kind === "group" ? row.group.last : row.snapshot.time),
       cell: (row) => {
         const time = row.kind === "snapshot" ? row.snapshot.time : row.group.last;
-        return time > 0 ? <span className={styles.oneLine}>{dateTime(time)}</span> : null;
+        return time > 0 ? <Minute time={time} /> : null;
       },
     },
     {
@@ -77,21 +81,33 @@ export function columnsOf(list: ColumnsOf): readonly (Column<Row> & { id: SortCo
     {
       id: "verification",
       title: words.verification,
-      width: "8.5rem",
+      width: "9rem",
       value: (row) => verificationOf(snapshotsOf(row)),
       cell: (row) => <Verified row={row} />,
     },
-    {
-      id: "crypt",
-      title: words.encryption,
-      width: "6.5rem",
-      phone: false,
-      cell: (row) => {
-        const crypt: Crypt | undefined = row.kind === "group" ? groupCrypt(row.snapshots) : row.snapshot.crypt;
-        return crypt === undefined ? null : words.crypts[crypt];
-      },
-    },
+    ...(list.hasCrypt ? [CRYPT] : []),
   ];
+}
+
+const CRYPT: ContentColumn = {
+  id: "crypt",
+  title: words.encryption,
+  width: "6.5rem",
+  phone: false,
+  cell: (row) => {
+    const crypt: Crypt | undefined = row.kind === "group" ? groupCrypt(row.snapshots) : row.snapshot.crypt;
+    return crypt === undefined ? null : words.crypts[crypt];
+  },
+};
+
+/** A time without its seconds, which the name of a snapshot has. */
+function Minute({ time }: { time: number }) {
+  const text = dateTime(time);
+  return (
+    <span className={styles.oneLine} title={text}>
+      {text.slice(0, -3)}
+    </span>
+  );
 }
 
 function Name({ row, list }: { row: Row; list: ColumnsOf }) {
@@ -111,6 +127,9 @@ function Name({ row, list }: { row: Row; list: ColumnsOf }) {
   }
   const { group, snapshots } = row;
   const isOpen = list.isOpen(group.name);
+  const isWhole = list.isWaiting || snapshots.length === group.count;
+  const count = isWhole ? words.snapshots(group.count) : words.someOf(snapshots.length, group.count);
+  const about = [group.comment, group.owner].filter(Boolean).join(" · ");
   const protectedCount = snapshots.filter((snapshot) => snapshot.isProtected).length;
   return (
     <div className={styles.name}>
@@ -126,15 +145,15 @@ function Name({ row, list }: { row: Row; list: ColumnsOf }) {
       </button>
       <div className={styles.nameText}>
         <span className={styles.marks}>
-          <strong>{group.name}</strong>
+          <strong>
+            {group.type}/<wbr />
+            {group.id}
+          </strong>
+          <span className={styles.count}>{count}</span>
           {protectedCount > 0 && <Mark>{words.protectedCount(protectedCount)}</Mark>}
         </span>
-        <div className={styles.comment}>
-          {list.isWaiting || snapshots.length === group.count
-            ? words.snapshots(group.count)
-            : words.someOf(snapshots.length, group.count)}
-          {group.owner && ` · ${group.owner}`}
-          {group.comment && ` · ${group.comment}`}
+        <div className={styles.comment} title={about}>
+          {about}
         </div>
       </div>
     </div>

@@ -17,11 +17,11 @@ export const content = {
   filterHint: "Name, owner, comment",
   clearFilter: "Clear filter",
   anyVerification: "any verify state",
-  verifications: { ok: "OK", failed: "failed", none: "not verified" },
+  verifications: { ok: "OK", failed: "failed", none: "unverified" },
   groupVerifications: {
     ok: "all OK",
     failed: (number: number) => `${number} failed`,
-    none: (number: number) => `${number} not verified`,
+    none: (number: number) => `${number} unverified`,
   },
   protection: "Protection",
   anyProtection: "protected or not",
