@@ -101,6 +101,7 @@ test("a snapshot is looked at, noted, protected, verified, downloaded and forgot
   await details.getByRole("button", { name: "Verify" }).click();
   await expect(page.getByRole("dialog").last()).toContainText("TASK OK");
   await page.keyboard.press("Escape");
+  await expect(page.getByRole("dialog")).toHaveCount(1);
   await page.keyboard.press("Escape");
   await expect(page.getByRole("dialog")).toHaveCount(0);
 
