@@ -12,6 +12,8 @@ export const AFTER_CHANGE = [
   "/config/datastore/{name}",
   "/admin/datastore",
   "/status/datastore-usage",
+  // Some changes are the work of a task; the bar that shows it has all looked at again when it ends.
+  "/nodes/{node}/tasks",
 ] as const;
 
 /** Writes the fields that differ from `before`; refused if somebody else changed the configuration meanwhile. */

@@ -27,7 +27,7 @@ export function RunDialog({ job, onClose }: { job: Job; onClose: () => void }) {
   const run = useAct<void, string>(
     async () => (await call("post", "/admin/prune/{id}/run", { params: { path: { id: job.id } } })).data,
     {
-      refresh: ["/admin/prune"],
+      refresh: ["/admin/prune", "/nodes/{node}/tasks"],
       quiet: true,
       onDone: (upid) => {
         onClose();
@@ -125,7 +125,7 @@ function Confirm({ scope, onClose }: { scope: PruneScope; onClose: () => void })
         });
         return answer.data;
       }}
-      refresh={["/admin/prune"]}
+      refresh={["/admin/prune", "/nodes/{node}/tasks"]}
       onDone={open}
       onClose={onClose}
       size="xl"

@@ -51,7 +51,7 @@ export function TaskBar() {
 }
 
 /** Calls whose answers tasks change. */
-const CHANGED_BY_TASKS = /^\/admin\/|^\/farhold\/job-runs|^\/status\/|\/tasks$/;
+const CHANGED_BY_TASKS = /^\/admin\/|^\/config\/datastore|^\/farhold\/job-runs|^\/status\/|\/tasks$/;
 
 /** When a task began or ended, what screens show of it is out of date. */
 function useLookAfterTasks(running: string): void {

@@ -35,7 +35,7 @@ export function VerifyJobs({ store }: { store?: string }) {
   const close = () => setOpen(undefined);
   const run = useAct<string, string>(
     async (id) => (await call("post", "/admin/verify/{id}/run", { params: { path: { id } } })).data,
-    { refresh: ["/admin/verify"], onDone: task.open },
+    { refresh: ["/admin/verify", "/nodes/{node}/tasks"], onDone: task.open },
   );
   const mayChange = (on: string, ns = "") => can(`/datastore/${on}${ns === "" ? "" : `/${ns}`}`, "Datastore.Verify");
   const mayAdd = store ? mayChange(store) : (datastores.data ?? []).some((entry) => mayChange(entry.store));
