@@ -3,6 +3,7 @@
 //! A replacement is written beside the present pair first. Then key and chain take their places, in this order; if the
 //! host stops between the two, the next start finds a key that fits the chain that still waits, and goes on with it.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -18,6 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::certificate::{self, CertificateInfo, CertificateOptions, KeyKind, TlsMaterial, waiting_name};
 use crate::server::TlsIdentity;
+
+/// Held while a certificate is made where there is none.
+const LOCK: &str = ".proxy.lck";
 
 /// Characters in a line of PEM text.
 const PEM_LINE: usize = 64;
@@ -51,6 +55,7 @@ impl NodeCertificate {
     /// A file cannot be read or written, or is no certificate.
     pub fn open(folder: &Path, making: Making) -> anyhow::Result<Self> {
         let (chain, key) = (folder.join("proxy.pem"), folder.join("proxy.key"));
+        let _turn = if chain.exists() && key.exists() { None } else { Some(take_turn(folder)?) };
         finish_replacement(&chain, &key);
         certificate::ensure(&chain, &key, &making.options(), &*making.randomness)
             .context("failed to make a certificate")?;
@@ -125,6 +130,17 @@ impl ServerCertificate for NodeCertificate {
         let (chain, key) = certificate::make(&self.making.options(), &*self.making.randomness).map_err(not_stored)?;
         self.replace(&chain, &Zeroizing::new(key))
     }
+}
+
+/// Waits until no other program makes a certificate in `folder`, for as long as the result lives. A server and a command
+/// that start at once would make one each, and the server would show one that the files no longer have.
+fn take_turn(folder: &Path) -> anyhow::Result<std::fs::File> {
+    let path = folder.join(LOCK);
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.with_context(|| format!("failed to open {}", path.display()))?;
+    // Whoever has it makes one key; the system frees it if that program ends.
+    file.lock().with_context(|| format!("failed to lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// Finishes a replacement that a stop of the host interrupted. What cannot be finished is left as it is.
@@ -261,6 +277,24 @@ mod tests {
         certificate.make_self_signed(&proof()).unwrap();
         assert_ne!(certificate.facts().unwrap().fingerprint, second.fingerprint);
         assert_eq!(listener.fingerprint(), certificate.facts().unwrap().fingerprint);
+    }
+
+    #[test]
+    fn programs_that_start_at_once_have_one_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let barrier = std::sync::Barrier::new(4);
+        let opened = || {
+            barrier.wait();
+            let certificate = NodeCertificate::open(folder.path(), making()).unwrap();
+            (certificate.listener().unwrap().fingerprint(), certificate.facts().unwrap().fingerprint)
+        };
+        let mut seen: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(opened)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(seen.iter().all(|(shown, told)| shown == told), "{seen:?}");
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "{seen:?}");
     }
 
     #[test]
