@@ -74,9 +74,10 @@ export function columnsOf(withStore: boolean, now: number): Column<JobRow>[] {
       id: "behind",
       title: words.columns.behind,
       value: behindOf,
+      align: "right",
       cell: (row) => {
         const behind = behindOf(row);
-        return behind === undefined ? "–" : words.behind(behind);
+        return behind === undefined ? "–" : <span title={words.behind(behind)}>{behind}</span>;
       },
       phone: false,
     },

@@ -75,6 +75,7 @@ function Name({ node, isOpen, toggle }: { node: Node; isOpen: boolean; toggle: (
       ) : (
         <span className={styles.leaf}>{node.label}</span>
       )}
+      {node.why && <span className={styles.why}>{node.why}</span>}
     </span>
   );
 }
