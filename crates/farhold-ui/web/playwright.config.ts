@@ -31,12 +31,12 @@ export default defineConfig({
   forbidOnly: process.env.CI !== undefined,
   // A flaw that shows once in a while is a flaw.
   retries: 0,
-  timeout: 45_000,
+  timeout: 60_000,
   globalTimeout: 20 * 60_000,
   maxFailures: 15,
   reporter: [["list"]],
   snapshotPathTemplate: "{testDir}/pictures/{arg}{ext}",
-  expect: { timeout: 10_000 },
+  expect: { timeout: 15_000 },
   use: {
     ignoreHTTPSErrors: true,
     locale: "en-GB",
@@ -46,7 +46,7 @@ export default defineConfig({
     reducedMotion: "reduce",
     screenshot: "only-on-failure",
     trace: process.env.FARHOLD_TRACE ? "retain-on-failure" : "off",
-    actionTimeout: 10_000,
+    actionTimeout: 15_000,
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
       args: ARGUMENTS,

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 
 import { AUDITOR, COPY, GOLDEN, type Scene } from "./scene";
-import { expect, expectAxeClean, login, test as base, type Page } from "./fixtures";
+import { expect, expectAxeClean, login, test, type Page } from "./fixtures";
 
 const REMOTE = "content-source";
 const NAMESPACE = "content";
@@ -20,25 +20,23 @@ interface Listed {
 }
 
 /** The recorded backups in a namespace of their own. */
-const test = base.extend<object, { filled: Scene }>({
-  filled: [
-    async ({ scene }, use) => {
-      const { copy } = scene;
-      await scene.remote(REMOTE);
-      await copy.api("POST", `/admin/datastore/${COPY}/namespace`, { name: NAMESPACE });
-      const pull = { store: COPY, ns: NAMESPACE, remote: REMOTE, "remote-store": GOLDEN, "max-depth": 0 };
-      // Two of the recorded backups are damaged on purpose.
-      await copy.wait(await copy.api<string>("POST", "/pull", pull));
-      await use(scene);
-      const query = { ns: NAMESPACE, "delete-groups": true, "error-on-protected": false };
-      for (const snapshot of await listed(scene)) {
-        if (snapshot.protected) await protect(scene, snapshot, false);
-      }
-      await copy.api("DELETE", `/admin/datastore/${COPY}/namespace`, query);
-      await copy.api("DELETE", `/config/remote/${REMOTE}`);
-    },
-    { scope: "worker", timeout: 60_000 },
-  ],
+test.beforeAll(async ({ scene }) => {
+  const { copy } = scene;
+  await scene.remote(REMOTE);
+  await copy.api("POST", `/admin/datastore/${COPY}/namespace`, { name: NAMESPACE });
+  const pull = { store: COPY, ns: NAMESPACE, remote: REMOTE, "remote-store": GOLDEN, "max-depth": 0 };
+  // Two of the recorded backups are damaged on purpose.
+  await copy.wait(await copy.api<string>("POST", "/pull", pull));
+});
+
+test.afterAll(async ({ scene }) => {
+  const { copy } = scene;
+  const query = { ns: NAMESPACE, "delete-groups": true, "error-on-protected": false };
+  for (const snapshot of await listed(scene)) {
+    if (snapshot.protected) await protect(scene, snapshot, false);
+  }
+  await copy.api("DELETE", `/admin/datastore/${COPY}/namespace`, query);
+  await copy.api("DELETE", `/config/remote/${REMOTE}`);
 });
 
 const listed = (scene: Scene, ns = NAMESPACE) =>
@@ -66,7 +64,10 @@ async function choose(page: Page, name: string, action: string): Promise<void> {
   await page.getByRole("menuitem", { name: action, exact: true }).click();
 }
 
-test("a snapshot is looked at, noted, protected, verified, downloaded and forgotten", async ({ page, filled }) => {
+test("a snapshot is looked at, noted, protected, verified, downloaded and forgotten", async ({
+  page,
+  scene: filled,
+}) => {
   await open(page, filled);
   await expectAxeClean(page);
   await page.getByLabel("Filter backups").fill("vm/100");
@@ -117,7 +118,7 @@ test("a snapshot is looked at, noted, protected, verified, downloaded and forgot
   expect(await timesOf(filled, "vm/100")).toEqual([SECOND, THIRD]);
 });
 
-test("a group is pruned as its preview says, moved, and goes with its namespace", async ({ page, filled }) => {
+test("a group is pruned as its preview says, moved, and goes with its namespace", async ({ page, scene: filled }) => {
   await open(page, filled);
   await choose(page, "host/web1", "Prune");
   const prune = page.getByRole("dialog", { name: "Prune: host/web1" });
@@ -172,7 +173,10 @@ test("a group is pruned as its preview says, moved, and goes with its namespace"
   expect(namespaces.map(({ ns }) => ns).includes("content/old")).toBe(stayed);
 });
 
-test("marked snapshots are protected together, and who may only look can change nothing", async ({ page, filled }) => {
+test("marked snapshots are protected together, and who may only look can change nothing", async ({
+  page,
+  scene: filled,
+}) => {
   await open(page, filled);
   await page.getByLabel("Filter backups").fill("vm/200");
   await page.getByLabel("Mark vm/200", { exact: true }).click();

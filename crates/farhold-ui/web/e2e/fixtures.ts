@@ -11,6 +11,7 @@ import { AxeBuilder } from "@axe-core/playwright";
 import { test as base, expect, type BrowserContext, type Locator, type Page } from "@playwright/test";
 
 import { makeFolder, removeFolder } from "./folder";
+import { LargeServer } from "./large";
 import { Scene } from "./scene";
 import { ADMIN, PASSWORD, Server } from "./server";
 
@@ -81,6 +82,8 @@ interface WorkerFixtures {
   scene: Scene;
   /** A server without datastores, for pages whose data is made up. */
   plain: Server;
+  /** A server with very much to list; see `large.ts`. */
+  large: Server;
 }
 
 export const test = base.extend<TestFixtures, WorkerFixtures>({
@@ -103,6 +106,15 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
       await server.stop();
       server.forget();
       removeFolder(folder);
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+
+  large: [
+    async ({}, use) => {
+      const large = await LargeServer.build();
+      await use(large.server);
+      await large.stop();
     },
     { scope: "worker", timeout: 120_000 },
   ],
