@@ -23,7 +23,7 @@ test("20,000 snapshots open, scroll and filter", async ({ page, large }) => {
 
   const opened = await meter.during("content: first rows", async () => {
     await page.goto(`${large.url}/#/datastore/${STORE}/content`);
-    await expect(table.getByRole("row").nth(5)).toBeVisible();
+    await expect(table.getByRole("row").nth(5)).toBeVisible(PATIENTLY);
   });
   // A program that was built for debugging reads so many manifests for seconds.
   await expect(page.getByText(`${GROUPS} groups, ${SNAPSHOTS} snapshots`)).toBeVisible({ timeout: 30_000 });
@@ -62,7 +62,7 @@ test("500 jobs are listed, filtered and judged", async ({ page, large }) => {
 
   const opened = await meter.during("jobs: first rows", async () => {
     await page.goto(`${large.url}/#/jobs`);
-    await expect(table.getByRole("row").nth(5)).toBeVisible();
+    await expect(table.getByRole("row").nth(5)).toBeVisible(PATIENTLY);
   });
   expect(opened.calls.length, opened.calls.join("\n")).toBeLessThan(MOST_CALLS);
   await expect(table).toHaveAttribute("aria-rowcount", String(JOBS + 1));
