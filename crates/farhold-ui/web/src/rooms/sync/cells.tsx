@@ -1,11 +1,11 @@
 // What stands in the list of sync jobs.
 
-import { Progress as Bar, Stack, Text } from "@mantine/core";
-import { bytes, percent, rate } from "../../format/bytes";
-import { dateTime, distance, span } from "../../format/time";
+import { Box, Stack, Text } from "@mantine/core";
+import { dateTime, distance } from "../../format/time";
+import { ProgressLine } from "../../parts/progress-line";
 import { State } from "../../parts/state";
 import { texts } from "../../texts";
-import { shareOf, type JobRow, type Progress } from "./job-row";
+import type { JobRow } from "./job-row";
 
 const words = texts.sync;
 
@@ -15,7 +15,13 @@ export function RunState({ row }: { row: JobRow }) {
   const state = job["last-run-state"];
   switch (health) {
     case "running":
-      return progress ? <RunProgress id={row.id} progress={progress} /> : <State tone="running">{words.running}</State>;
+      return progress ? (
+        <Box miw="8rem">
+          <ProgressLine progress={progress} label={words.progressOf(row.id)} />
+        </Box>
+      ) : (
+        <State tone="running">{words.running}</State>
+      );
     case "never":
       return <Text size="sm">{words.neverRan}</Text>;
     case "failed":
@@ -39,29 +45,6 @@ export function RunState({ row }: { row: JobRow }) {
     case "good":
       return <State tone="good">{words.ok}</State>;
   }
-}
-
-/** A bar with the rate and the time that is left. */
-export function RunProgress({ id, progress }: { id: string; progress: Progress }) {
-  const share = shareOf(progress);
-  const { eta, rate: speed } = progress as { eta?: number | null; rate?: number | null };
-  const facts = [
-    share === undefined ? words.counting : percent(share),
-    speed ? rate(speed) : undefined,
-    eta === null || eta === undefined ? undefined : words.timeLeft(span(eta)),
-  ];
-  return (
-    <Stack gap={2} miw="8rem">
-      <Bar
-        value={(share ?? 1) * 100}
-        animated={share === undefined}
-        size="md"
-        aria-label={words.progressOf(id)}
-        title={`${bytes(progress.bytes_done)} / ${bytes(progress.bytes_done + progress.bytes_left)}`}
-      />
-      <Text size="xs">{facts.filter((fact) => fact !== undefined).join(" · ")}</Text>
-    </Stack>
-  );
 }
 
 /** A point in time with how far away it is. */

@@ -1,13 +1,13 @@
 // A sync job with everything that is known of it, joined from four lists: nothing is asked per job.
 
 import type { Item } from "../../api/client";
+import type { TaskProgress } from "../../api/progress";
 import { secondsOf } from "../../format/time-span";
 import { texts } from "../../texts";
 
 export type SyncJob = Item<"/admin/sync">;
 export type Options = Item<"/farhold/job-options">;
 export type Runs = Item<"/farhold/job-runs">;
-export type Progress = Item<"/farhold/sync/progress">;
 
 /** How a job is drawn and edited: a pull from another datastore of this server is a kind of its own. */
 export type Kind = "pull" | "push" | "local";
@@ -22,7 +22,7 @@ export interface JobRow {
   other: string;
   options?: Options;
   runs?: Runs;
-  progress?: Progress;
+  progress?: TaskProgress;
   health: Health;
 }
 
@@ -64,7 +64,7 @@ interface Lists {
   jobs: readonly SyncJob[];
   options?: readonly Options[] | undefined;
   runs?: readonly Runs[] | undefined;
-  progress?: readonly Progress[] | undefined;
+  progress?: readonly TaskProgress[] | undefined;
 }
 
 /** Joins the lists. `now`: seconds since 1970-01-01 UTC. */
@@ -96,12 +96,6 @@ export function behindOf({ health, runs }: Pick<JobRow, "health" | "runs">): num
 
 /** Order of states in the list: what needs somebody first. */
 export const HEALTH_RANK: Record<Health, number> = { failed: 0, stale: 1, warning: 2, running: 3, never: 4, good: 5 };
-
-/** Returns the share of a run that is done; `undefined` while that is unknown. */
-export function shareOf(progress: Progress): number | undefined {
-  const planned = progress.bytes_done + progress.bytes_left;
-  return 0 < planned ? Math.min(1, progress.bytes_done / planned) : undefined;
-}
 
 export type HealthFilter = keyof typeof texts.sync.health;
 

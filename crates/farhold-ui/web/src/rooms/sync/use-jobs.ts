@@ -24,7 +24,7 @@ export function useJobs(store: string | undefined) {
   useRead("/admin/sync", { params: { query } }, { every: LIVE_SECONDS, enabled: isAnyRunning });
   const options = useRead("/farhold/job-options", undefined, { every: CALM_SECONDS });
   const runs = useRead("/farhold/job-runs", undefined, { every: isAnyRunning ? LIVE_SECONDS : CALM_SECONDS });
-  const progress = useRead("/farhold/sync/progress", undefined, { every: LIVE_SECONDS, enabled: isAnyRunning });
+  const progress = useRead("/farhold/tasks/progress", undefined, { every: LIVE_SECONDS, enabled: isAnyRunning });
   const rows = useMemo(
     () =>
       jobs.data &&

@@ -43,8 +43,6 @@ export const syncEditor = {
   ownerPull: "who owns the groups that come, and whose rights count; empty: root@pam",
   ownerPush: "whose rights count here; on the target the groups belong to the remote's user; empty: root@pam",
   depth: "Max. depth",
-  depthAll: "All levels",
-  depthHint: "how many levels of namespaces below the source's are included",
   transferLast: "Transfer last",
   transferLastHint: "only so many of the newest snapshots of each group; empty: all",
   all: "all",
