@@ -59,7 +59,7 @@ test("a dialog keeps the focus, gives it back, and closes with escape", async ({
   const add = page.getByRole("button", { name: "Add", exact: true });
   await press(page, add);
   const dialog = page.getByRole("dialog", { name: "Add remote" });
-  await expect(dialog).toBeVisible();
+  await expect(dialog.getByLabel(/^Name/)).toBeFocused();
   for (let presses = 0; presses < 20; presses += 1) {
     await page.keyboard.press("Tab");
     const isInside = await dialog.evaluate((element) => element.contains(document.activeElement));
