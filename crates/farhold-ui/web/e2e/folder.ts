@@ -12,9 +12,11 @@ const IN_MEMORY = "/dev/shm";
 
 const GOLDEN = path.resolve(import.meta.dirname, "../../../../tests/golden");
 
-/** Makes a new folder that `removeFolder` takes away again. */
+/** Makes a new folder that `removeFolder` takes away again, at the latest the end of the process. */
 export function makeFolder(name: string): string {
-  return mkdtempSync(path.join(hasRoom(IN_MEMORY) ? IN_MEMORY : tmpdir(), `farhold-${name}-`));
+  const folder = mkdtempSync(path.join(hasRoom(IN_MEMORY) ? IN_MEMORY : tmpdir(), `farhold-${name}-`));
+  process.once("exit", () => removeFolder(folder));
+  return folder;
 }
 
 export function removeFolder(folder: string): void {
