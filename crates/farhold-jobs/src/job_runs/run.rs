@@ -60,12 +60,13 @@ impl RunFigures {
         }
     }
 
-    /// Returns the figures of a sync that was cut off: what was seen of it until then.
+    /// Returns the figures of a sync that was cut off: what was seen of it until then. How many snapshots are behind is
+    /// not known if no group came to its end.
     pub fn of_progress(progress: &ProgressSnapshot) -> Self {
         Self {
             bytes: Some(progress.bytes_received),
             snapshots: None,
-            behind: Some(count(progress.behind)),
+            behind: (0 < progress.groups_done).then_some(count(progress.behind)),
             failures: Some(count(progress.failures)),
             retries: Some(progress.retries),
             rate_bytes_per_s: None,

@@ -161,6 +161,15 @@ fn removed_jobs_are_forgotten() {
 }
 
 #[test]
+fn a_run_that_is_cut_off_before_its_first_group_knows_nothing_of_what_is_behind() {
+    let mut progress = farhold_sync::ProgressSnapshot { failures: 1, ..Default::default() };
+    assert_eq!(RunFigures::of_progress(&progress).behind, None);
+    progress.groups_done = 2;
+    progress.behind = 3;
+    assert_eq!(RunFigures::of_progress(&progress).behind, Some(3));
+}
+
+#[test]
 fn figures_tell_what_the_reports_tell() {
     let mut report = farhold_sync::SyncReport {
         changed_snapshots: 3,
