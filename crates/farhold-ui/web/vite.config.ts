@@ -5,7 +5,15 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   base: "./",
   plugins: [react()],
-  build: { target: "es2022", sourcemap: false, modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+  // One style sheet: a screen that is opened while the server is away for a moment can be tried again, since nothing of it
+  // but its code is missing.
+  build: {
+    cssCodeSplit: false,
+    target: "es2022",
+    sourcemap: false,
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+  },
   test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"] },
   server: {
     // For development: the API of a server that runs on this machine.
