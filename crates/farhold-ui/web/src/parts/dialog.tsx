@@ -2,7 +2,7 @@
 
 import { Alert, Button, Fieldset, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
 import { useForm, type UseFormReturnType } from "@mantine/form";
-import { useEffect, useId, useRef, useState, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import type { ApiFailure } from "../api/failure";
 import { useAct, type ActOptions } from "../api/hooks";
 import { texts } from "../texts";
@@ -25,7 +25,8 @@ const open: string[] = [];
 /** A dialog that is open as long as it is drawn. Fills the screen of a phone. May stand over another one. */
 export function Dialog({ title, onClose, size = "lg", isHeld = false, children }: DialogProps) {
   const id = useId();
-  useEffect(() => {
+  // Together with the drawing: a key that is pressed when one dialog has just gone is meant for the next.
+  useLayoutEffect(() => {
     open.push(id);
     return () => void open.splice(open.indexOf(id), 1);
   }, [id]);
