@@ -6,6 +6,8 @@ const MOST_PRESSES = 60;
 
 /** Presses the tab key until `target` has the focus, which must be visible there. */
 export async function tabTo(page: Page, target: Locator): Promise<void> {
+  // Presses while the page is still being loaded lead nowhere.
+  await expect(target.first()).toBeVisible();
   for (let presses = 0; presses < MOST_PRESSES; presses += 1) {
     if (await hasFocus(target)) return expectVisibleFocus(page);
     await page.keyboard.press("Tab");
