@@ -2,10 +2,9 @@
 
 import { useState } from "react";
 import { call, type Init } from "../../api/client";
-import { useAnswer, useRead } from "../../api/hooks";
+import { useAnswer } from "../../api/hooks";
 import { FormDialog } from "../../parts/dialog";
 import { ScheduleField } from "../../parts/fields/schedule-field";
-import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import {
   JobOptionFields,
@@ -15,6 +14,7 @@ import {
   type JobOptionValues,
 } from "../upkeep/job-options";
 import { jobSaver, type JobCalls, type JobOptions } from "../upkeep/job-save";
+import { StoredJob } from "../upkeep/stored-job";
 
 type Body = { id: string; "gc-schedule"?: string };
 type Values = JobOptionValues & { "gc-schedule": string };
@@ -31,24 +31,18 @@ const CALLS: JobCalls<Body> = {
 
 export function CollectionDialog({ store, onClose }: { store: string; onClose: () => void }) {
   const config = useAnswer("/config/datastore/{name}", { params: { path: { name: store } } });
-  const options = useRead("/farhold/job-options/{type}/{id}", { params: { path: { type: "gc", id: store } } });
-  const title = texts.prune.gcScheduleOf(store);
   return (
-    <OnceInDialog query={config} title={title} onClose={onClose}>
-      {(answer) => (
-        <OnceInDialog query={options} title={title} onClose={onClose}>
-          {(stored) => (
-            <Editor
-              store={store}
-              schedule={answer.data["gc-schedule"] ?? ""}
-              digest={answer.digest}
-              options={stored}
-              onClose={onClose}
-            />
-          )}
-        </OnceInDialog>
+    <StoredJob title={texts.prune.gcScheduleOf(store)} type="gc" id={store} query={config} onClose={onClose}>
+      {({ data, digest }, options) => (
+        <Editor
+          store={store}
+          schedule={data["gc-schedule"] ?? ""}
+          digest={digest}
+          options={options}
+          onClose={onClose}
+        />
       )}
-    </OnceInDialog>
+    </StoredJob>
   );
 }
 

@@ -3,13 +3,12 @@
 import { Fieldset, Stack, Switch, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { call, type Data, type Init } from "../../api/client";
-import { useAnswer, useRead } from "../../api/hooks";
+import { useAnswer } from "../../api/hooks";
 import { FormDialog } from "../../parts/dialog";
 import { keepOf, keepValues, KEEPS, type KeepValues } from "../../parts/fields/keep";
 import { KeepFields } from "../../parts/fields/keep-fields";
 import { ScheduleField } from "../../parts/fields/schedule-field";
 import { DatastoreField, DepthField, NamespaceField } from "../../parts/fields/scope-fields";
-import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import {
   JobOptionFields,
@@ -19,6 +18,7 @@ import {
   type JobOptionValues,
 } from "../upkeep/job-options";
 import { jobSaver, type JobCalls, type JobOptions } from "../upkeep/job-save";
+import { StoredJob } from "../upkeep/stored-job";
 import { PrunePreview } from "./preview-panel";
 
 type Stored = Data<"get", "/config/prune/{id}">;
@@ -60,27 +60,18 @@ export function PruneJobDialog({ id, isCopy = false, store, onClose }: DialogPro
 
 function Existing({ id, isCopy, onClose }: { id: string; isCopy: boolean; onClose: () => void }) {
   const job = useAnswer("/config/prune/{id}", { params: { path: { id } } });
-  const options = useRead("/farhold/job-options/{type}/{id}", { params: { path: { type: "prune", id } } });
-  const title = texts.prune.edit(id);
   return (
-    <OnceInDialog query={job} title={title} onClose={onClose}>
-      {(answer) => (
-        <OnceInDialog query={options} title={title} onClose={onClose}>
-          {(stored) => {
-            const start = isCopy ? { ...answer.data, id: texts.upkeep.copyOf(id) } : answer.data;
-            return (
-              <Editor
-                isNew={isCopy}
-                start={start}
-                options={stored}
-                {...(answer.digest ? { digest: answer.digest } : {})}
-                onClose={onClose}
-              />
-            );
-          }}
-        </OnceInDialog>
+    <StoredJob title={texts.prune.edit(id)} type="prune" id={id} query={job} onClose={onClose}>
+      {({ data, digest }, options) => (
+        <Editor
+          isNew={isCopy}
+          start={isCopy ? { ...data, id: texts.upkeep.copyOf(id) } : data}
+          options={options}
+          {...(digest ? { digest } : {})}
+          onClose={onClose}
+        />
       )}
-    </OnceInDialog>
+    </StoredJob>
   );
 }
 

@@ -3,11 +3,10 @@
 import { TextInput } from "@mantine/core";
 import { useState } from "react";
 import { call, type Data, type Init } from "../../api/client";
-import { useAnswer, useRead } from "../../api/hooks";
+import { useAnswer } from "../../api/hooks";
 import { FormDialog } from "../../parts/dialog";
 import { ScheduleField } from "../../parts/fields/schedule-field";
 import { DatastoreField } from "../../parts/fields/scope-fields";
-import { OnceInDialog } from "../../parts/once";
 import { texts } from "../../texts";
 import {
   JobOptionFields,
@@ -17,6 +16,7 @@ import {
   type JobOptionValues,
 } from "../upkeep/job-options";
 import { jobSaver, type JobCalls, type JobOptions } from "../upkeep/job-save";
+import { StoredJob } from "../upkeep/stored-job";
 import { VerifyFields, verifyOptionsOf, verifyValues, type VerifyValues } from "./verify-fields";
 
 type Body = Data<"get", "/config/verify/{id}">;
@@ -51,24 +51,18 @@ export function VerifyJobDialog({ id, isCopy = false, store, onClose }: DialogPr
 
 function Existing({ id, isCopy, onClose }: { id: string; isCopy: boolean; onClose: () => void }) {
   const job = useAnswer("/config/verify/{id}", { params: { path: { id } } });
-  const options = useRead("/farhold/job-options/{type}/{id}", { params: { path: { type: "verify", id } } });
-  const title = texts.verify.edit(id);
   return (
-    <OnceInDialog query={job} title={title} onClose={onClose}>
-      {(answer) => (
-        <OnceInDialog query={options} title={title} onClose={onClose}>
-          {(stored) => (
-            <Editor
-              isNew={isCopy}
-              start={isCopy ? { ...answer.data, id: texts.upkeep.copyOf(id) } : answer.data}
-              options={stored}
-              digest={answer.digest}
-              onClose={onClose}
-            />
-          )}
-        </OnceInDialog>
+    <StoredJob title={texts.verify.edit(id)} type="verify" id={id} query={job} onClose={onClose}>
+      {({ data, digest }, options) => (
+        <Editor
+          isNew={isCopy}
+          start={isCopy ? { ...data, id: texts.upkeep.copyOf(id) } : data}
+          options={options}
+          digest={digest}
+          onClose={onClose}
+        />
       )}
-    </OnceInDialog>
+    </StoredJob>
   );
 }
 

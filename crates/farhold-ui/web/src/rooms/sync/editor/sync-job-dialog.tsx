@@ -3,12 +3,12 @@
 import { Button, Fieldset, SegmentedControl, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { call, type Init } from "../../../api/client";
-import { useAnswer, useRead } from "../../../api/hooks";
+import { useAnswer } from "../../../api/hooks";
 import { FormDialog, type Form } from "../../../parts/dialog";
-import { OnceInDialog } from "../../../parts/once";
 import { texts } from "../../../texts";
 import { JobOptionFields, putJobOptions } from "../../upkeep/job-options";
 import { jobSaver, type JobCalls } from "../../upkeep/job-save";
+import { StoredJob } from "../../upkeep/stored-job";
 import type { Kind } from "../job-row";
 import { JOB_PATHS } from "../use-jobs";
 import { DraftPlan } from "./draft-plan";
@@ -49,23 +49,18 @@ export function SyncJobDialog({ id, isCopy = false, store, onClose }: SyncJobDia
 
 function Existing({ id, isCopy, onClose }: { id: string; isCopy: boolean; onClose: () => void }) {
   const job = useAnswer("/config/sync/{id}", { params: { path: { id } } });
-  const options = useRead("/farhold/job-options/{type}/{id}", { params: { path: { type: "sync", id } } });
   const title = isCopy ? words.copyTitle(id) : words.editTitle(id);
   return (
-    <OnceInDialog query={job} title={title} onClose={onClose}>
-      {({ data, digest }) => (
-        <OnceInDialog query={options} title={title} onClose={onClose}>
-          {(own) => (
-            <Editor
-              title={title}
-              start={isCopy ? { ...valuesOf(data, own), id: "" } : valuesOf(data, own)}
-              {...(isCopy ? {} : { stored: { job: data, options: own, ...(digest ? { digest } : {}) } })}
-              onClose={onClose}
-            />
-          )}
-        </OnceInDialog>
+    <StoredJob title={title} type="sync" id={id} query={job} onClose={onClose}>
+      {({ data, digest }, own) => (
+        <Editor
+          title={title}
+          start={isCopy ? { ...valuesOf(data, own), id: "" } : valuesOf(data, own)}
+          {...(isCopy ? {} : { stored: { job: data, options: own, ...(digest ? { digest } : {}) } })}
+          onClose={onClose}
+        />
       )}
-    </OnceInDialog>
+    </StoredJob>
   );
 }
 
