@@ -1,36 +1,10 @@
 // What a prune job does, and how its runs went.
 
-import { Title } from "@mantine/core";
 import type { Item } from "../../api/client";
-import { Dialog } from "../../parts/dialog";
-import { Facts } from "../../parts/facts";
 import { keepMeaning } from "../../parts/fields/keep-fields";
-import { JobPlots } from "../../parts/job-plots";
 import { texts } from "../../texts";
-import { useStaleAfter } from "../upkeep/job-options";
-import { NextRun, LastRun } from "../upkeep/runs";
+import { JobDetails } from "../upkeep/job-details";
 
 export function PruneJobDetails({ job, onClose }: { job: Item<"/admin/prune">; onClose: () => void }) {
-  const staleAfter = useStaleAfter("prune", job.id);
-  return (
-    <Dialog title={texts.upkeep.details(job.id)} onClose={onClose} size="xl">
-      <Facts
-        rows={[
-          [texts.common.datastore, job.store],
-          [texts.common.namespace, job.ns ?? texts.common.rootNamespace],
-          [texts.upkeep.depth, job["max-depth"] ?? texts.upkeep.depthFull],
-          [texts.common.schedule, job.schedule],
-          [texts.prune.retention, keepMeaning(job)],
-          [texts.common.lastRun, <LastRun job={job} name={job.id} />],
-          [texts.common.nextRun, <NextRun job={job} />],
-          [texts.upkeep.staleAfter, staleAfter],
-          [texts.common.comment, job.comment],
-        ]}
-      />
-      <Title order={3} size="h5" mt="md" mb="xs">
-        {texts.upkeep.runs}
-      </Title>
-      <JobPlots type="prune" id={job.id} />
-    </Dialog>
-  );
+  return <JobDetails type="prune" job={job} rows={[[texts.prune.retention, keepMeaning(job)]]} onClose={onClose} />;
 }
