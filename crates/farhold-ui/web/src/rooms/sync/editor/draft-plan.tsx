@@ -4,11 +4,9 @@ import { Button, Group, Stack } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { call, type Init } from "../../../api/client";
 import type { ApiFailure } from "../../../api/failure";
-import { Failure } from "../../../parts/failure";
 import { texts } from "../../../texts";
-import { Asking } from "../plan/plan-dialog";
+import { PlanOrWhyNot } from "../plan/plan-dialog";
 import type { Plan } from "../plan/plan-tree";
-import { PlanView } from "../plan/plan-view";
 import { draftOf, type SyncValues } from "./values";
 
 const words = texts.syncPlan;
@@ -31,14 +29,7 @@ export function DraftPlan({ values, storedId }: DraftPlanProps) {
   });
   return (
     <Stack gap="sm">
-      {plan.isFetching ? (
-        <Asking />
-      ) : (
-        <>
-          <Failure error={plan.error} />
-          {!plan.error && plan.data && <PlanView plan={plan.data} />}
-        </>
-      )}
+      <PlanOrWhyNot query={plan} />
       <Group>
         <Button size="compact-sm" variant="default" onClick={() => void plan.refetch()} disabled={plan.isFetching}>
           {words.again}

@@ -1,10 +1,13 @@
 // The dry run of a stored job.
 
 import { Button, Group, Loader, Stack, Text } from "@mantine/core";
+import type { UseQueryResult } from "@tanstack/react-query";
+import type { ApiFailure } from "../../../api/failure";
 import { useRead } from "../../../api/hooks";
 import { Dialog } from "../../../parts/dialog";
 import { Failure } from "../../../parts/failure";
 import { texts } from "../../../texts";
+import type { Plan } from "./plan-tree";
 import { PlanView } from "./plan-view";
 
 const words = texts.syncPlan;
@@ -14,14 +17,7 @@ export function PlanDialog({ id, onClose }: { id: string; onClose: () => void })
   return (
     <Dialog title={words.title(id)} onClose={onClose} size="72rem">
       <Stack gap="sm">
-        {plan.isFetching ? (
-          <Asking />
-        ) : (
-          <>
-            <Failure error={plan.error} />
-            {!plan.error && plan.data && <PlanView plan={plan.data} />}
-          </>
-        )}
+        <PlanOrWhyNot query={plan} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={() => void plan.refetch()} disabled={plan.isFetching}>
             {words.again}
@@ -33,8 +29,15 @@ export function PlanDialog({ id, onClose }: { id: string; onClose: () => void })
   );
 }
 
+/** The plan once it has come, or why it did not. */
+export function PlanOrWhyNot({ query }: { query: UseQueryResult<Plan, ApiFailure> }) {
+  if (query.isFetching) return <Asking />;
+  if (query.error || !query.data) return <Failure error={query.error} />;
+  return <PlanView plan={query.data} />;
+}
+
 /** A dry run asks both sides, which takes a while with many groups. */
-export function Asking() {
+function Asking() {
   return (
     <Group gap="xs" p="md" role="status">
       <Loader size="sm" aria-hidden />
