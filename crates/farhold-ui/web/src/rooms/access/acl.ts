@@ -1,15 +1,11 @@
 // Which entries of the access control list count where.
 
+import { pathOfStore } from "../../format/acl-path";
 import type { Entry } from "./data";
 
 /** Returns whether `path` is `top` or below it. */
 export function isWithin(path: string, top: string): boolean {
   return top === "/" || path === top || path.startsWith(`${top}/`);
-}
-
-/** Returns the path of a datastore in the access control list. */
-export function pathOfStore(store: string): string {
-  return `/datastore/${store}`;
 }
 
 /** Splits off what concerns a path: entries at or below it, and those above it that propagate down to it. */

@@ -2,6 +2,7 @@
 
 import { usePrivileges } from "../../api/server";
 import { useUser } from "../../api/session";
+import { pathOfStore } from "../../format/acl-path";
 import { owns } from "./owner";
 
 export interface Rights {
@@ -20,8 +21,7 @@ export interface Rights {
 export function useRights(store: string, ns: string): Rights {
   const may = usePrivileges();
   const user = useUser();
-  const pathOf = (namespace: string) => `/datastore/${store}${namespace === "" ? "" : `/${namespace}`}`;
-  const here = pathOf(ns);
+  const here = pathOfStore(store, ns);
   const either = (full: string, part: string) => (owner: string) =>
     may(here, full) || (may(here, part) && owns(user, owner));
   return {
@@ -31,6 +31,6 @@ export function useRights(store: string, ns: string): Rights {
     mayRead: either("Datastore.Read", "Datastore.Backup"),
     mayPruneNamespace: may(here, "Datastore.Modify") || may(here, "Datastore.Prune"),
     mayVerifyNamespace: may(here, "Datastore.Verify") || may(here, "Datastore.Backup"),
-    mayManage: (parent) => may(pathOf(parent), "Datastore.Modify"),
+    mayManage: (parent) => may(pathOfStore(store, parent), "Datastore.Modify"),
   };
 }

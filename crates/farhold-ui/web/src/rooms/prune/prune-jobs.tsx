@@ -5,6 +5,7 @@ import { useState } from "react";
 import { call, type Item } from "../../api/client";
 import { useRead } from "../../api/hooks";
 import { usePrivileges, useDatastores } from "../../api/server";
+import { pathOfStore } from "../../format/acl-path";
 import { RemovalDialog } from "../../parts/dialog";
 import { Loaded } from "../../parts/failure";
 import { keepShort } from "../../parts/fields/keep-fields";
@@ -34,7 +35,7 @@ export function PruneJobs({ store }: { store?: string }) {
   const datastores = useDatastores();
   const [open, setOpen] = useState<Open>();
   const close = () => setOpen(undefined);
-  const mayChange = (on: string, ns = "") => can(`/datastore/${on}${ns === "" ? "" : `/${ns}`}`, "Datastore.Modify");
+  const mayChange = (on: string, ns?: string) => can(pathOfStore(on, ns), "Datastore.Modify");
   const mayAdd = store ? mayChange(store) : (datastores.data ?? []).some((entry) => mayChange(entry.store));
   const actions = (job: Job) => {
     const disabled = !mayChange(job.store, job.ns);

@@ -1,14 +1,13 @@
 // What the user needs for which job, only to hide what would be refused anyway. Source: docs/spec/sync.md 3.2.
 
+import { below, pathOfStore } from "../../format/acl-path";
 import type { SyncJob } from "./job-row";
 
 type Can = (path: string, privilege: string) => boolean;
 
-const below = (path: string, ns: string | undefined): string => (ns ? `${path}/${ns}` : path);
-
 /** Whether the user may change and run a job, as far as that can be told here. */
 export function mayChange(can: Can, job: SyncJob): boolean {
-  const local = below(`/datastore/${job.store}`, job.ns);
+  const local = pathOfStore(job.store, job.ns);
   if (job["sync-direction"] === "push") {
     const target = below(`/remote/${job.remote ?? ""}/${job["remote-store"]}`, job["remote-ns"]);
     return can(target, "Remote.DatastoreBackup") && (can(local, "Datastore.Read") || can(local, "Datastore.Backup"));
@@ -30,7 +29,7 @@ export function mayPush(permissions: Permissions | undefined): boolean {
 export function mayAdd(can: Can, permissions: Permissions | undefined, stores: readonly string[]): boolean {
   const isPushing = mayPush(permissions);
   return stores.some((store) => {
-    const path = `/datastore/${store}`;
+    const path = pathOfStore(store);
     if (!can(path, "Datastore.Audit")) return false;
     return can(path, "Datastore.Backup") || (isPushing && can(path, "Datastore.Read"));
   });

@@ -5,6 +5,7 @@ import { useState } from "react";
 import { call, type Item } from "../../api/client";
 import { useAct, useRead } from "../../api/hooks";
 import { useDatastores, usePrivileges } from "../../api/server";
+import { pathOfStore } from "../../format/acl-path";
 import { RemovalDialog } from "../../parts/dialog";
 import { Loaded } from "../../parts/failure";
 import { Table, type Column } from "../../parts/table";
@@ -37,7 +38,7 @@ export function VerifyJobs({ store }: { store?: string }) {
     async (id) => (await call("post", "/admin/verify/{id}/run", { params: { path: { id } } })).data,
     { refresh: ["/admin/verify", "/nodes/{node}/tasks"], onDone: task.open },
   );
-  const mayChange = (on: string, ns = "") => can(`/datastore/${on}${ns === "" ? "" : `/${ns}`}`, "Datastore.Verify");
+  const mayChange = (on: string, ns?: string) => can(pathOfStore(on, ns), "Datastore.Verify");
   const mayAdd = store ? mayChange(store) : (datastores.data ?? []).some((entry) => mayChange(entry.store));
   // Owners may verify their own backups.
   const mayStart = store !== undefined && (mayChange(store) || can(`/datastore/${store}`, "Datastore.Backup"));
