@@ -9,17 +9,13 @@
 //! Members that this version does not know stay when an entry is changed. The configuration files of the reference are
 //! not touched, so that both products can work on them. All calls are blocking.
 
-use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use farhold_rules::acl::{AclPath, AclTree};
-use farhold_settings::{
-    ConfigDir, ConfigLock, ConfigStore, Datastores, Document, Entries, Protection, PruneJobs, SettingsError, SyncJobs,
-    VerifyJobs,
-};
+use farhold_settings::{ConfigDir, ConfigLock, Entries, Protection, SettingsError};
 use farhold_tasks::job_state::JobKey;
 use farhold_types::{
     Authid, JobId, JobKind, JobOptions, Namespace, Privileges, PruneJob, Randomness, SyncDirection, VerifyJob,
@@ -28,6 +24,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::app::App;
+use crate::job_files::JobFiles;
 use crate::permission::{self, JobDenied};
 use crate::store_jobs::{self, StoreJob, StoreJobError};
 
@@ -276,30 +273,17 @@ pub fn look_up(
     JobLookUp::new(app, acl, caller).find(kind, name)
 }
 
-/// Looks jobs up for one caller. A configuration file is read when it is needed first and not again, so that a list
-/// costs the same however long it is.
+/// Looks jobs up for one caller. Each configuration file is read once, so that a list costs the same however long it is.
 pub struct JobLookUp<'a> {
-    app: &'a App,
     acl: &'a AclTree,
     caller: &'a Authid,
-    sync_jobs: OnceCell<Entries<SyncJobs>>,
-    prune_jobs: OnceCell<Entries<PruneJobs>>,
-    verify_jobs: OnceCell<Entries<VerifyJobs>>,
-    datastores: OnceCell<Entries<Datastores>>,
+    files: JobFiles<'a>,
 }
 
 impl<'a> JobLookUp<'a> {
     /// Returns one that has read nothing yet.
     pub fn new(app: &'a App, acl: &'a AclTree, caller: &'a Authid) -> Self {
-        Self {
-            app,
-            acl,
-            caller,
-            sync_jobs: OnceCell::new(),
-            prune_jobs: OnceCell::new(),
-            verify_jobs: OnceCell::new(),
-            datastores: OnceCell::new(),
-        }
+        Self { acl, caller, files: JobFiles::of(&app.settings) }
     }
 
     /// Returns a job, see [`look_up`]. Blocking.
@@ -307,20 +291,20 @@ impl<'a> JobLookUp<'a> {
     /// # Errors
     /// There is no such job, or the caller may not read it.
     pub fn find(&self, kind: JobKind, name: &str) -> Result<JobSeen, JobOptionsError> {
-        let Self { app, acl, caller, .. } = self;
+        let Self { acl, caller, files } = self;
         let key = JobKey::new(kind.job_type(), name).map_err(|_| JobOptionsError::Name)?;
         let (mut pulls, mut has_remote) = (false, false);
         let denied: Option<JobOptionsError> = match kind {
             JobKind::Sync => {
-                let job = kept(&self.sync_jobs, &app.settings.sync_jobs())?.get(name)?;
+                let job = files.sync_jobs()?.get(name)?;
                 let job = job.ok_or_else(|| JobOptionsError::UnknownSync { id: name.to_owned() })?;
                 permission::may_read(acl, caller, job)?;
                 pulls = job.direction() == SyncDirection::Pull;
                 has_remote = job.remote.is_some();
                 permission::may_change_stored(acl, caller, job).err().map(Into::into)
             }
-            JobKind::Prune => self.store_job::<PruneJob>(&self.prune_jobs, name)?,
-            JobKind::Verify => self.store_job::<VerifyJob>(&self.verify_jobs, name)?,
+            JobKind::Prune => self.store_job::<PruneJob>(JobFiles::prune_jobs, name)?,
+            JobKind::Verify => self.store_job::<VerifyJob>(JobFiles::verify_jobs, name)?,
             JobKind::Gc => {
                 const SEE: Privileges = Privileges::DATASTORE_AUDIT.with(Privileges::DATASTORE_MODIFY);
                 let unknown = || JobOptionsError::UnknownStore { name: name.to_owned() };
@@ -328,7 +312,7 @@ impl<'a> JobLookUp<'a> {
                 let path = AclPath::datastore(&store, &Namespace::root());
                 // What may not be seen is answered as what does not exist.
                 acl.require_any(caller, &path, SEE).map_err(|_| unknown())?;
-                kept(&self.datastores, &app.settings.datastores())?.get(name)?.ok_or_else(unknown)?;
+                files.datastores()?.get(name)?.ok_or_else(unknown)?;
                 acl.require_all(caller, &path, Privileges::DATASTORE_MODIFY).err().map(Into::into)
             }
         };
@@ -338,25 +322,16 @@ impl<'a> JobLookUp<'a> {
     /// Returns why the options of a prune or verify job may not be changed.
     fn store_job<J: StoreJob>(
         &self,
-        cell: &OnceCell<Entries<J::File>>,
+        read: impl for<'f> FnOnce(&'f JobFiles<'a>) -> Result<&'f Entries<J::File>, SettingsError>,
         name: &str,
     ) -> Result<Option<JobOptionsError>, JobOptionsError> {
         let unknown = || StoreJobError::Unknown { kind: J::KIND, id: name.to_owned() };
         let id: JobId = name.parse().map_err(|_| unknown())?;
-        let jobs = kept(cell, &J::stored(&self.app.settings))?;
+        let jobs = read(&self.files)?;
         let job: &J = store_jobs::visible(self.acl, self.caller, jobs, &id)?;
         store_jobs::may_read(self.acl, self.caller, job)?;
         Ok(store_jobs::may_change(self.acl, self.caller, job).err().map(Into::into))
     }
-}
-
-/// Returns what a file holds, as it was when it was read first.
-fn kept<'c, D: Document>(cell: &'c OnceCell<D>, store: &ConfigStore<D>) -> Result<&'c D, SettingsError> {
-    if let Some(content) = cell.get() {
-        return Ok(content);
-    }
-    let content = store.load()?.entries;
-    Ok(cell.get_or_init(|| content))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod health;
 pub mod history;
 pub mod host;
 pub mod job_end;
+mod job_files;
 pub mod job_options;
 pub mod job_runs;
 mod job_turn;

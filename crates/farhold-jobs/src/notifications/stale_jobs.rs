@@ -3,7 +3,6 @@
 //! What is remembered about each job outlives the server. It is stored after the news was queued, so that a server that
 //! is killed in between tells twice rather than never.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +10,7 @@ use std::time::Duration;
 use farhold_notify::EventId;
 use farhold_rules::staleness::{StaleFacts, StaleWatch, look};
 use farhold_rules::time_span::TimeSpan;
-use farhold_settings::{
-    ConfigStore, Datastores, Document, Entries, PruneJobs, Settings, SettingsError, SyncJobs, VerifyJobs,
-};
+use farhold_settings::SettingsError;
 use farhold_tasks::TaskFailure;
 use farhold_tasks::job_state::{JobKey, JobState, JobStateError, RunState};
 use farhold_types::{DatastoreName, Epoch, JobKind};
@@ -26,6 +23,7 @@ use super::after_run::{TellError, Worth, queue};
 use super::event::{StaleJob, of_staleness};
 use super::host_names::HostNames;
 use crate::app::App;
+use crate::job_files::JobFiles;
 use crate::job_options::JobOptionsError;
 use crate::job_runs::JobRunsError;
 
@@ -119,10 +117,10 @@ fn check(app: &App) -> Result<(), StaleCheckError> {
         memory.extend(before.get(&key).map(|watch| (key.clone(), *watch)));
     }
     let mut is_stored = memory == before;
-    let places = JobPlaces::of(&app.settings);
+    let files = JobFiles::of(&app.settings);
     for (kind, name, limit) in watched {
         let key = memory_key(kind, &name);
-        let looked = look_at(app, &places, kind, &name, limit, memory.get(&key).copied());
+        let looked = look_at(app, &files, kind, &name, limit, memory.get(&key).copied());
         match looked {
             Ok(Some((watch, is_news))) => {
                 is_stored &= memory.insert(key, watch) == Some(watch);
@@ -145,13 +143,13 @@ fn check(app: &App) -> Result<(), StaleCheckError> {
 /// Returns what is to be remembered about a job, and whether something was queued; `None` if there is no such job.
 fn look_at(
     app: &App,
-    places: &JobPlaces<'_>,
+    files: &JobFiles<'_>,
     kind: JobKind,
     name: &str,
     limit: Duration,
     before: Option<Remembered>,
 ) -> Result<Option<(Remembered, bool)>, StaleCheckError> {
-    let Some(store) = places.store_of(kind, name)? else { return Ok(None) };
+    let Some(store) = store_of(files, kind, name)? else { return Ok(None) };
     let key = JobKey::new(kind.job_type(), name)?;
     let now = app.clock.now();
     let state = app.job_states.read(&key, now, &app.tasks)?;
@@ -182,42 +180,16 @@ fn look_at(
     Ok(Some((watch.into(), news.is_some())))
 }
 
-/// Where configured jobs work. Each file is read once, however many of its jobs are asked for; one that cannot be read
-/// is tried again with the next job.
-struct JobPlaces<'s> {
-    settings: &'s Settings,
-    sync: OnceCell<Entries<SyncJobs>>,
-    prune: OnceCell<Entries<PruneJobs>>,
-    verify: OnceCell<Entries<VerifyJobs>>,
-    gc: OnceCell<Entries<Datastores>>,
+/// Returns the datastore of a configured job; `None` if there is no such job.
+fn store_of(files: &JobFiles<'_>, kind: JobKind, name: &str) -> Result<Option<DatastoreName>, SettingsError> {
+    Ok(match kind {
+        JobKind::Sync => files.sync_jobs()?.get(name)?.map(|job| job.store.clone()),
+        JobKind::Prune => files.prune_jobs()?.get(name)?.map(|job| job.store.clone()),
+        JobKind::Verify => files.verify_jobs()?.get(name)?.map(|job| job.store.clone()),
+        JobKind::Gc => files.datastores()?.get(name)?.map(|store| store.name.clone()),
+    })
 }
 
-impl<'s> JobPlaces<'s> {
-    fn of(settings: &'s Settings) -> Self {
-        let (sync, prune, verify, gc) = Default::default();
-        Self { settings, sync, prune, verify, gc }
-    }
-
-    /// Returns the datastore of a configured job; `None` if there is no such job.
-    fn store_of(&self, kind: JobKind, name: &str) -> Result<Option<DatastoreName>, SettingsError> {
-        let Self { settings, sync, prune, verify, gc } = self;
-        Ok(match kind {
-            JobKind::Sync => once(sync, &settings.sync_jobs())?.get(name)?.map(|job| job.store.clone()),
-            JobKind::Prune => once(prune, &settings.prune_jobs())?.get(name)?.map(|job| job.store.clone()),
-            JobKind::Verify => once(verify, &settings.verify_jobs())?.get(name)?.map(|job| job.store.clone()),
-            JobKind::Gc => once(gc, &settings.datastores())?.get(name)?.map(|store| store.name.clone()),
-        })
-    }
-}
-
-/// Returns the content of a file, read when it is asked for first.
-fn once<'c, D: Document>(cell: &'c OnceCell<D>, file: &ConfigStore<D>) -> Result<&'c D, SettingsError> {
-    if let Some(content) = cell.get() {
-        return Ok(content);
-    }
-    let content = file.load()?.entries;
-    Ok(cell.get_or_init(|| content))
-}
 fn memory_key(kind: JobKind, name: &str) -> String {
     format!("{kind}/{name}")
 }
