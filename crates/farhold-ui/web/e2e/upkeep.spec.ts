@@ -2,6 +2,7 @@
 import path from "node:path";
 
 import { expect, expectAxeClean, login, test, type Page } from "./fixtures";
+import { openMadeUp } from "./madeup/api";
 import { GOLDEN } from "./scene";
 
 /** Opens a row's menu and chooses from it. */
@@ -97,4 +98,16 @@ test("a datastore is added, taken out of use, looked after, and removed with its
   expect(await copy.api<{ name: string }[]>("GET", "/config/datastore")).not.toContainEqual(
     expect.objectContaining({ name: "shelf" }),
   );
+});
+
+test("a datastore whose device is away says so and offers to mount it, without failures", async ({
+  page,
+  plain,
+  faults,
+}) => {
+  await openMadeUp(page, plain, faults, "/datastore/shelf/content");
+  const away = page.getByRole("region", { name: "The device is not mounted" });
+  await expect(away.getByRole("button", { name: "Mount" })).toBeVisible();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expectAxeClean(page);
 });

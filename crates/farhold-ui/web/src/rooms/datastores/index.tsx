@@ -3,8 +3,7 @@
 import { Anchor, Button, Group, Progress, Text } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { Link, useNavigate } from "react-router";
-import { call } from "../../api/client";
-import { useAct, useRead } from "../../api/hooks";
+import { useRead } from "../../api/hooks";
 import { CALM_SECONDS, useDatastores, usePrivileges } from "../../api/server";
 import { bytes, percent } from "../../format/bytes";
 import { nowSeconds, span } from "../../format/time";
@@ -12,10 +11,9 @@ import { Failure, Loaded } from "../../parts/failure";
 import { Page } from "../../parts/page";
 import { State } from "../../parts/state";
 import { Table, type Column } from "../../parts/table";
-import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
-import { AFTER_CHANGE } from "../options/config";
 import { AddDatastore } from "./add";
+import { useMount } from "./mount";
 import { RemoveDatastore } from "./remove";
 import { RepairDialog } from "./repair";
 import { rowsOf, type Row } from "./rows";
@@ -29,19 +27,13 @@ export default function Datastores() {
   const configs = useRead("/config/datastore");
   const can = usePrivileges();
   const navigate = useNavigate();
-  const task = useTaskView();
   const [open, setOpen] = useState<Open>();
   const close = () => setOpen(undefined);
-  const mount = useAct<string, string>(
-    async (store) => (await call("post", "/admin/datastore/{store}/mount", { params: { path: { store } } })).data,
-    { refresh: AFTER_CHANGE, onDone: task.open },
-  );
+  const { mount, mayMount } = useMount();
   const rows = useMemo(
     () => rowsOf(stores.data ?? [], usage.data ?? [], configs.data ?? []),
     [stores.data, usage.data, configs.data],
   );
-  const mayMount = (store: string) =>
-    can(`/datastore/${store}`, "Datastore.Modify") && can("/system/disks", "Sys.Modify");
   const actions = (row: Row) => {
     const { store } = row;
     return [

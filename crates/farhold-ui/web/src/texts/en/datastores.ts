@@ -25,6 +25,9 @@ export const datastores = {
   open: "Open",
   options: "Options",
   mount: "Mount",
+  notMounted: "The device is not mounted",
+  notMountedHint:
+    "Its backups can be seen and used once it is plugged in and mounted. Jobs of this datastore fail or wait until then.",
   unmount: "Unmount",
   repair: "Repair",
   repairItem: "Repair from a copy",
