@@ -56,8 +56,10 @@ pub struct PassThrough {
     pub word: &'static str,
     /// What may follow it, for the overview.
     pub usage: &'static str,
-    /// What it does, a sentence for the document of all commands.
+    /// What it does, a sentence for help and the document of all commands.
     pub summary: &'static str,
+    /// Whether it answers `help` and `--help` itself; otherwise usage and summary are its help.
+    pub explains_itself: bool,
 }
 
 /// What command words lead to.

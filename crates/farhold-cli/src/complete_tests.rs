@@ -6,7 +6,7 @@ use crate::fixture::{FakeServer, block_on, endpoints};
 use serde_json::json;
 
 fn candidates(line: &str) -> Vec<String> {
-    let own = [PassThrough { word: "server", usage: "", summary: "" }];
+    let own = [PassThrough { word: "server", usage: "", summary: "", explains_itself: false }];
     let catalogue = Catalogue::new(&endpoints(), &own);
     block_on(complete(&catalogue, line, line.chars().count(), None))
 }

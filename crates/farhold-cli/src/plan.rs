@@ -11,7 +11,7 @@ use crate::document::{DOCUMENT_WORD, Form, document};
 use crate::parse::parse_arguments;
 use crate::shells::script;
 use crate::usage::{Detail, command_usage, level_details, level_lines};
-use crate::{FAILURE, SUCCESS};
+use crate::{FAILURE, PassThrough, SUCCESS};
 
 /// What the arguments ask for.
 #[derive(Clone, Debug)]
@@ -60,7 +60,11 @@ pub fn plan(catalogue: &Catalogue, program: &str, arguments: &[String]) -> Plan 
     if let Some(pass_through) =
         arguments.first().and_then(|first| catalogue.pass_through().iter().find(|own| own.word == first))
     {
-        return Plan::PassThrough { word: pass_through.word, arguments: arguments[1..].to_vec() };
+        let rest = &arguments[1..];
+        if !pass_through.explains_itself && has_help(rest) {
+            return help_pass_through(pass_through, &[]);
+        }
+        return Plan::PassThrough { word: pass_through.word, arguments: rest.to_vec() };
     }
     if arguments.first().is_some_and(|first| first == COMPLETE_WORD) {
         return Plan::Complete;
@@ -168,6 +172,11 @@ fn help(catalogue: &Catalogue, params: &Map<String, Value>) -> Plan {
         .filter_map(|word| word.as_str().map(str::to_owned))
         .collect();
     let is_verbose = params.get("verbose") == Some(&Value::Bool(true));
+    if let Some((first, rest)) = words.split_first()
+        && let Some(own) = catalogue.pass_through().iter().find(|own| own.word == first)
+    {
+        return help_pass_through(own, rest);
+    }
     match catalogue.find(&words) {
         Found::Command { entry, rest: [], .. } => help_command(entry),
         Found::Group(level) => {
@@ -179,6 +188,17 @@ fn help(catalogue: &Catalogue, params: &Map<String, Value>) -> Plan {
             Plan::Print(Printed { out: String::new(), err, exit: SUCCESS })
         }
     }
+}
+
+/// Returns the help of a word that the program handles itself, or asks the word for that of the `rest`.
+fn help_pass_through(own: &PassThrough, rest: &[String]) -> Plan {
+    if own.explains_itself {
+        let arguments = std::iter::once("help".to_owned()).chain(rest.iter().cloned()).collect();
+        return Plan::PassThrough { word: own.word, arguments };
+    }
+    let usage = format!("{} {}", own.word, own.usage);
+    let out = format!("Usage: {}\n\n{}\n", usage.trim_end(), own.summary);
+    Plan::Print(Printed { out, err: String::new(), exit: SUCCESS })
 }
 
 fn help_command(entry: &Entry) -> Plan {

@@ -7,8 +7,8 @@ use farhold_api::schema::{Param, ParamKind, named};
 
 fn printed(line: &[&str]) -> Printed {
     let own = [
-        PassThrough { word: "server", usage: "[OPTIONS]", summary: "" },
-        PassThrough { word: "demo", usage: "", summary: "" },
+        PassThrough { word: "server", usage: "[OPTIONS]", summary: "Run the server.", explains_itself: false },
+        PassThrough { word: "demo", usage: "", summary: "", explains_itself: false },
     ];
     match plan(&Catalogue::new(&endpoints(), &own), "farhold", &arguments(line)) {
         Plan::Print(printed) => printed,
@@ -51,8 +51,32 @@ fn the_usual_help_options_are_understood() {
 }
 
 #[test]
+fn words_of_the_program_itself_have_help_like_commands() {
+    for line in [&["help", "server"][..], &["server", "--help"], &["server", "--listen", "[::1]:1", "-h"]] {
+        let help = printed(line);
+        assert_eq!(
+            (help.out.as_str(), help.exit),
+            ("Usage: server [OPTIONS]\n\nRun the server.\n", SUCCESS),
+            "{line:?}"
+        );
+    }
+    let client = [PassThrough { word: "client", usage: "COMMAND...", summary: "", explains_itself: true }];
+    let catalogue = Catalogue::new(&endpoints(), &client);
+    for (line, passed_on) in [
+        (&["help", "client"][..], &["help"][..]),
+        (&["help", "client", "backup"], &["help", "backup"]),
+        (&["client", "backup", "--help"], &["backup", "--help"]),
+    ] {
+        match plan(&catalogue, "farhold", &arguments(line)) {
+            Plan::PassThrough { word: "client", arguments } => assert_eq!(arguments, passed_on, "{line:?}"),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn words_of_the_program_itself_are_passed_through_only_in_full_and_in_front() {
-    let own = [PassThrough { word: "server", usage: "", summary: "" }];
+    let own = [PassThrough { word: "server", usage: "", summary: "", explains_itself: false }];
     let catalogue = Catalogue::new(&endpoints(), &own);
     let plan_of = |line: &[&str]| plan(&catalogue, "farhold", &arguments(line));
     match plan_of(&["server", "--root", "/x"]) {

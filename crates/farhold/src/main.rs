@@ -34,16 +34,19 @@ const OWN_WORDS: &[PassThrough] = &[
         word: "server",
         usage: "[--listen ADDRESS:PORT]... [--log-format text|json]",
         summary: "Run the server until it is told to end; without --listen on port 8007 of all addresses.",
+        explains_itself: false,
     },
     PassThrough {
         word: "demo",
         usage: "[--keep]",
         summary: "Show a sync between two servers of its own in a temporary directory; --keep keeps it.",
+        explains_itself: false,
     },
     PassThrough {
         word: client_program::WORD,
         usage: "COMMAND...",
         summary: "Carry out a command of the backup client; see farhold-client(1).",
+        explains_itself: true,
     },
 ];
 
