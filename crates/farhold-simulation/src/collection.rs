@@ -145,7 +145,7 @@ impl World {
             has_space &= !matches!(error.downcast_ref(), Some(StorageError::NoSpace { .. }));
             cause = error.source();
         }
-        let is_torn = matches!(error, GcError::Mark(MarkError::Index { .. } | MarkError::List(_)));
+        let is_torn = matches!(error, GcError::Mark(MarkError::Damaged { .. } | MarkError::List(_)));
         let is_by_clock = matches!(
             error,
             GcError::ClockSetBack { .. } | GcError::Mark(MarkError::ClockSetBack { .. }) | GcError::AccessTime(_)

@@ -1,10 +1,10 @@
 //! Why a garbage collection did not complete.
 
-use farhold_format::index::IndexError;
 use farhold_storage::StorageError;
 use farhold_types::{Group, Namespace};
 use thiserror::Error;
 
+use super::damaged::DamagedIndexes;
 use super::event::Stopped;
 use crate::access_time::AccessTimeError;
 use crate::error::DatastoreError;
@@ -62,23 +62,14 @@ impl From<LockError> for GcError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MarkError {
-    /// An index file is there and cannot be read.
-    #[error("index file '{path}' cannot be read")]
-    Read {
-        /// Its path within the store.
-        path: String,
-        /// Why.
-        #[source]
-        source: StorageError,
-    },
-    /// An index file is no index.
-    #[error("index file '{path}' is damaged")]
-    Index {
-        /// Its path within the store.
-        path: String,
-        /// What is wrong with it.
-        #[source]
-        source: IndexError,
+    /// Index files are there and tell nobody which chunks they name.
+    #[error(
+        "index files are damaged and nobody knows which chunks they need, so none was removed: {indexes}; \
+         repair their snapshots from a copy, or forget them"
+    )]
+    Damaged {
+        /// Which.
+        indexes: DamagedIndexes,
     },
     /// A directory stands where a namespace belongs and can be none, so nobody would look into it.
     #[error("directory '{path}' is no namespace, index files in it would not be found")]

@@ -4,6 +4,7 @@ use farhold_rules::gc_cutoff::Cutoff;
 use farhold_storage::StorageError;
 use farhold_types::Digest;
 
+use super::damaged::DamagedIndex;
 use crate::gc_status::GcStatus;
 
 /// Something that happened. All but missing chunks are told in order, by one thread.
@@ -38,6 +39,11 @@ pub enum GcEvent<'a> {
         digest: Digest,
         /// Path of the index within the store.
         index: &'a str,
+    },
+    /// An index file is damaged, so that nothing will be removed.
+    DamagedIndex {
+        /// Which.
+        index: &'a DamagedIndex,
     },
     /// An index file lies where none belongs; its chunks are kept.
     StrayIndex {

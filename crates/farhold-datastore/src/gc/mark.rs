@@ -9,19 +9,28 @@
 //! vanished before it was marked; and whenever anything of a group vanishes, the group is gone through again: at once if
 //! that is noticed there, and at the end for what the search or the journal of moves named and nobody found.
 //!
+//! An index that is damaged may have named any chunk. Marking goes on, so that all of them become known, and fails in the
+//! end.
+//!
 //! Source: `docs/spec/datastore-format.md` 17, phase 1. The reference goes through a group again only if its newest
 //! snapshot vanished.
+
+mod suspects;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use farhold_format::index::{Index, MAX_INDEX_BYTES};
+use farhold_format::index::Index;
 use farhold_storage::{Entry, EntryKind, StorageError, StorePath};
 use farhold_types::{ArchiveKind, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace};
 
+use suspects::read_index;
+
 use super::cache::DigestCache;
+use super::damaged::DamagedIndexes;
 use super::error::MarkError;
 use super::event::{GcEvent, GcWatch};
+use super::soundness::{Checks, Verdict};
 use super::touch::{BLOCK, Touchers, Work, touching};
 use super::{Chunks, GcOptions};
 use crate::error::DatastoreError;
@@ -68,12 +77,19 @@ pub(super) fn mark(
             recent: RecentIndexes::default(),
             waiting: BTreeSet::new(),
             gone: BTreeSet::new(),
+            checks: Checks::new(),
+            unread: BTreeSet::new(),
+            known_damaged: BTreeSet::new(),
+            damaged: DamagedIndexes::default(),
             total: 0,
             percent: 0,
             marked: Marked::default(),
             latest: start,
         };
         marker.run()?;
+        if !marker.damaged.named.is_empty() {
+            return Err(MarkError::Damaged { indexes: marker.damaged });
+        }
         Ok::<_, MarkError>((marker.marked, marker.latest))
     })?;
     let (marked, latest) = marked?;
@@ -119,31 +135,46 @@ enum Outcome {
     Vanished,
 }
 
+/// An index that was marked, and what is known about its entries.
+#[derive(Clone)]
+struct Recent {
+    index: Index,
+    verdict: Arc<Verdict>,
+}
+
+impl Recent {
+    fn is_alike(&self, index: &Index) -> bool {
+        self.index.kind() == index.kind()
+            && self.index.stored_checksum() == index.stored_checksum()
+            && self.index.entries() == index.entries()
+    }
+}
+
 /// Indexes that were marked lately, by file name: of a snapshot, as a rule, when that before it is marked.
 #[derive(Default)]
 struct RecentIndexes {
-    indexes: VecDeque<(String, Index)>,
+    indexes: VecDeque<(String, Recent)>,
     bytes: usize,
 }
 
 impl RecentIndexes {
-    fn of(&self, path: &StorePath) -> Option<Index> {
+    fn of(&self, path: &StorePath) -> Option<Recent> {
         let name = path.file_name()?;
-        self.indexes.iter().find(|(other, _)| other == name).map(|(_, index)| index.clone())
+        self.indexes.iter().find(|(other, _)| other == name).map(|(_, recent)| recent.clone())
     }
 
-    fn insert(&mut self, path: &StorePath, index: Index) {
+    fn insert(&mut self, path: &StorePath, recent: Recent) {
         let Some(name) = path.file_name() else { return };
         if let Some(at) = self.indexes.iter().position(|(other, _)| other == name)
             && let Some((_, former)) = self.indexes.remove(at)
         {
-            self.bytes -= former.as_bytes().len();
+            self.bytes -= former.index.as_bytes().len();
         }
-        self.bytes += index.as_bytes().len();
-        self.indexes.push_back((name.to_owned(), index));
+        self.bytes += recent.index.as_bytes().len();
+        self.indexes.push_back((name.to_owned(), recent));
         while RECENT_INDEXES < self.indexes.len() || RECENT_BYTES < self.bytes {
             let Some((_, oldest)) = self.indexes.pop_front() else { return };
-            self.bytes -= oldest.as_bytes().len();
+            self.bytes -= oldest.index.as_bytes().len();
         }
     }
 }
@@ -158,6 +189,12 @@ struct Marker<'a> {
     waiting: BTreeSet<StorePath>,
     /// Index files that were there and were gone when their turn came.
     gone: BTreeSet<StorePath>,
+    checks: Checks,
+    /// Index files that could not be read when their turn came.
+    unread: BTreeSet<StorePath>,
+    /// Index files that could not be understood in the end either.
+    known_damaged: BTreeSet<StorePath>,
+    damaged: DamagedIndexes,
     total: u64,
     percent: u64,
     marked: Marked,
@@ -259,7 +296,8 @@ impl Marker<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            for entry in entries.iter().filter(|entry| may_be_index(entry)) {
+            // Whatever stands in the place of an index; that it is none is found when it is read.
+            for entry in entries.iter().filter(|entry| index_kind(&entry.name).is_some()) {
                 let Ok(path) = directory.join(&entry.name) else { continue };
                 if done.contains(&path) {
                     continue;
@@ -291,10 +329,12 @@ impl Marker<'_> {
     }
 
     /// Marks what was moved meanwhile, and goes again through the groups of which something vanished: what builds on it
-    /// may have come when their turn was over, or was hidden by a removal that was half done.
+    /// may have come when their turn was over, or was hidden by a removal that was half done. Looks again at suspects, which
+    /// may have vanished too.
     fn mark_vanished(&mut self) -> Result<(), MarkError> {
         loop {
             self.mark_moved()?;
+            self.settle_suspects()?;
             let gone = std::mem::take(&mut self.gone);
             if gone.is_empty() {
                 return Ok(());
@@ -335,22 +375,49 @@ impl Marker<'_> {
         self.watch.check()?;
         self.latest = later(self.store, self.latest)?;
         self.waiting.remove(path);
-        let shown = || path.to_string();
-        let bytes = match self.store.storage().read(path, MAX_INDEX_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => {
+        match read_index(self.store, path) {
+            Ok(Some(index)) => self.check_and_mark(path, index)?,
+            Ok(None) => {
                 self.gone.insert(path.clone());
                 return Ok(Outcome::Vanished);
             }
-            Err(source) => return Err(MarkError::Read { path: shown(), source }),
+            Err(_) => {
+                self.unread.insert(path.clone());
+                self.checks.suspect(path);
+            }
+        }
+        Ok(Outcome::Marked)
+    }
+
+    /// Marks what an index names, and lets others find out whether that is what was written.
+    fn check_and_mark(&mut self, path: &StorePath, index: Index) -> Result<(), MarkError> {
+        let alike = self.recent.of(path).filter(|recent| recent.is_alike(&index));
+        self.mark_entries(path, &index)?;
+        let verdict = match alike {
+            Some(recent) => {
+                self.checks.add_alike(path, &recent.verdict);
+                recent.verdict
+            }
+            None => {
+                let verdict = Arc::default();
+                if let Some(check) = self.checks.add(path, &index, &verdict) {
+                    self.hand_over(Work::Check(check))?;
+                }
+                verdict
+            }
         };
-        let kind = index_kind(path.as_str()).unwrap_or(ArchiveKind::Blob);
-        let index = Index::parse(kind, bytes).map_err(|source| MarkError::Index { path: shown(), source })?;
+        self.count(&index);
+        self.recent.insert(path, Recent { index, verdict });
+        Ok(())
+    }
+
+    /// Lets the chunks that an index names be touched.
+    fn mark_entries(&mut self, path: &StorePath, index: &Index) -> Result<(), MarkError> {
         let name: Arc<str> = path.as_str().into();
         let mut block = Vec::new();
         // Snapshots of one disk name mostly the same chunks at the same places.
         let before = self.recent.of(path).filter(|_| self.cache.is_enabled());
-        let mut before = before.iter().flat_map(Index::digests);
+        let mut before = before.iter().flat_map(|recent| recent.index.digests());
         for digest in index.digests() {
             if before.next() == Some(digest) {
                 self.cache.hits += 1;
@@ -361,20 +428,25 @@ impl Marker<'_> {
                 self.touch(&name, std::mem::take(&mut block))?;
             }
         }
-        self.touch(&name, block)?;
-        self.recent.insert(path, index.clone());
+        self.touch(&name, block)
+    }
+
+    fn count(&mut self, index: &Index) {
         self.marked.index_files += 1;
         self.marked.content_bytes = self.marked.content_bytes.saturating_add(index.size_bytes());
         self.tell_progress();
-        Ok(Outcome::Marked)
     }
 
     fn touch(&self, index: &Arc<str>, digests: Vec<Digest>) -> Result<(), MarkError> {
         if digests.is_empty() {
             return Ok(());
         }
+        self.hand_over(Work::Touch { index: Arc::clone(index), digests })
+    }
+
+    fn hand_over(&self, work: Work) -> Result<(), MarkError> {
         // The reason for a refusal is known when the threads have ended.
-        if self.touchers.touch(Work { index: Arc::clone(index), digests }) { Ok(()) } else { Err(MarkError::Stopped) }
+        if self.touchers.take(work) { Ok(()) } else { Err(MarkError::Stopped) }
     }
 
     fn tell_progress(&mut self) {

@@ -8,16 +8,19 @@
 //! |---|---|
 //! | 32 bytes each, `cache_capacity` of them | digests touched lately |
 //! | the length of the longest index, at most 512 MiB | the index being read |
+//! | at most 64 MiB | indexes whose checksum is not made yet |
 //! | at most 64 MiB | indexes read before, to be compared with the next ones |
-//! | about 100 bytes each | paths of the index files |
+//! | about 100 bytes each | paths of the index files, twice of damaged ones |
 //! | 65,536 short names | folders of chunks |
 //!
 //! Source: `docs/spec/datastore-format.md` 17.
 
 mod cache;
+mod damaged;
 mod error;
 mod event;
 mod mark;
+mod soundness;
 mod sweep;
 mod touch;
 
@@ -28,6 +31,7 @@ use farhold_rules::gc_cutoff::{Cutoff, CutoffFacts};
 use farhold_storage::{Durability, Folders, Staging, StorePath};
 use farhold_types::Epoch;
 
+pub use damaged::{DamagedIndex, DamagedIndexes, IndexDamage};
 pub use error::{GcError, MarkError};
 pub use event::{GcEvent, GcWatch};
 

@@ -1,4 +1,5 @@
-//! Touching chunks: some threads set access times while one reads indexes, or that one does both.
+//! Work for the threads that help while one reads indexes, or for that one itself: setting the access times of chunks, and
+//! comparing the checksums of indexes.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use farhold_types::Digest;
 
 use super::Chunks;
 use super::event::{GcEvent, GcWatch};
+use super::soundness::Check;
 use crate::chunk_repair::{MAX_BAD_FILES, bad_chunk};
 use crate::layout;
 use crate::store::Datastore;
@@ -21,11 +23,16 @@ pub(super) const BLOCK: usize = 1024;
 /// as touching a chunk in memory does.
 const LOOK_EVERY: usize = 16;
 
-/// Chunks to touch.
-pub(super) struct Work {
-    /// Path of the index that names them.
-    pub(super) index: Arc<str>,
-    pub(super) digests: Vec<Digest>,
+/// One piece of work.
+pub(super) enum Work {
+    /// Chunks to touch.
+    Touch {
+        /// Path of the index that names them.
+        index: Arc<str>,
+        digests: Vec<Digest>,
+    },
+    /// An index to be looked at.
+    Check(Check),
 }
 
 /// What became of one piece of work.
@@ -64,7 +71,7 @@ pub(super) struct Touchers<'a> {
 
 impl Touchers<'_> {
     /// Hands over work, waiting for a free thread. Returns whether there is any use in going on.
-    pub(super) fn touch(&self, work: Work) -> bool {
+    pub(super) fn take(&self, work: Work) -> bool {
         if self.state.is_over() {
             return false;
         }
@@ -133,7 +140,14 @@ fn run(chunks: Chunks<'_>, receiver: &Mutex<Receiver<Work>>, state: &State, watc
 }
 
 fn do_work(chunks: Chunks<'_>, work: &Work, state: &State, watch: &GcWatch<'_>) {
-    match touch_all(chunks, work, watch) {
+    let done = match work {
+        Work::Touch { index, digests } => touch_all(chunks, index, digests, watch),
+        Work::Check(check) => {
+            check.run();
+            Ok(Done::All)
+        }
+    };
+    match done {
         Ok(Done::All) => {}
         Ok(Done::Stopped) => state.is_over.store(true, Ordering::Relaxed),
         Err(error) => {
@@ -143,8 +157,8 @@ fn do_work(chunks: Chunks<'_>, work: &Work, state: &State, watch: &GcWatch<'_>) 
     }
 }
 
-fn touch_all(chunks: Chunks<'_>, work: &Work, watch: &GcWatch<'_>) -> Result<Done, StorageError> {
-    for (number, digest) in work.digests.iter().enumerate() {
+fn touch_all(chunks: Chunks<'_>, index: &str, digests: &[Digest], watch: &GcWatch<'_>) -> Result<Done, StorageError> {
+    for (number, digest) in digests.iter().enumerate() {
         if number % LOOK_EVERY == 0 && watch.check().is_err() {
             return Ok(Done::Stopped);
         }
@@ -153,7 +167,7 @@ fn touch_all(chunks: Chunks<'_>, work: &Work, watch: &GcWatch<'_>) -> Result<Don
             Ok(()) => {}
             Err(error) if error.is_not_found() => {
                 touch_bad(chunks.store, digest)?;
-                watch.tell(&GcEvent::MissingChunk { digest: *digest, index: &work.index });
+                watch.tell(&GcEvent::MissingChunk { digest: *digest, index });
             }
             Err(error) => return Err(error),
         }

@@ -11,8 +11,8 @@
 //! | 80 | 4016 | zero | zero |
 //! | 4096 | n entries | digest (32) | end offset u64 (8), digest (32) |
 //!
-//! Integers are little-endian. The index checksum is SHA-256 over the entries as stored. What the header says about it
-//! is never used: [`Index::checksum`] is always recomputed. An [`Index`] that exists has at least one chunk, and its
+//! Integers are little-endian. The index checksum is SHA-256 over the entries as stored. [`Index::checksum`] is always
+//! recomputed; what the header says about it is [`Index::stored_checksum`], which only tells whether they changed since. An [`Index`] that exists has at least one chunk, and its
 //! chunks cover the content without gap or overlap.
 //!
 //! Source: `docs/spec/datastore-format.md` 7 and 8.
@@ -253,6 +253,11 @@ impl Index {
     /// long as hashing all entries.
     pub fn checksum(&self) -> Digest {
         *self.checksum.get_or_init(|| sha256(self.entries()))
+    }
+
+    /// Returns the index checksum that the header names. Not that of the entries if either was damaged.
+    pub fn stored_checksum(&self) -> Digest {
+        Digest(array(&self.bytes, CHECKSUM))
     }
 
     /// Returns the uuid of the file.

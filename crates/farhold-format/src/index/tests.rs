@@ -105,6 +105,10 @@ fn the_checksum_comes_from_the_entries_whatever_the_header_says() {
     assert_eq!(damaged.checksum(), fixed_sample().checksum());
     let damaged = parse_dynamic(|file| file[32..64].fill(0xff)).unwrap();
     assert_eq!(damaged.checksum(), dynamic_sample().checksum());
+    assert_eq!(damaged.stored_checksum(), Digest([0xff; 32]));
+    for whole in [fixed_sample(), dynamic_sample()] {
+        assert_eq!(whole.stored_checksum(), whole.checksum());
+    }
 }
 
 #[test]

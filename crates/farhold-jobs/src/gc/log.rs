@@ -5,28 +5,38 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use farhold_datastore::GcStatus;
 use farhold_datastore::gc::GcEvent;
+use farhold_datastore::{Datastore, GcStatus};
 use farhold_rules::time_span::TimeSpan;
 use farhold_tasks::{TaskContext, TaskFailure};
-use farhold_types::format_bytes;
+use farhold_types::{DatastoreName, format_bytes};
 
 /// Missing chunks that are named; the rest is counted. A store that lost a disk misses millions.
 const MAX_NAMED_CHUNKS: u64 = 10_000;
+/// Damaged index files that are named; the rest is counted. A disk that fails shows as many as there are.
+const MAX_NAMED_INDEXES: u64 = 1000;
 
 /// Writes what a collection tells into the log of its task.
 pub(super) struct GcLog {
     /// The store's directory, for the paths of its files.
     root: PathBuf,
+    store: DatastoreName,
     context: TaskContext,
     missing: AtomicU64,
+    damaged: AtomicU64,
     is_sweeping: AtomicBool,
 }
 
 impl GcLog {
-    pub(super) fn new(root: Option<&Path>, context: TaskContext) -> Self {
-        let root = root.map(Path::to_owned).unwrap_or_default();
-        Self { root, context, missing: AtomicU64::new(0), is_sweeping: AtomicBool::new(false) }
+    pub(super) fn new(store: &Datastore, context: TaskContext) -> Self {
+        Self {
+            root: store.local_root().map(Path::to_owned).unwrap_or_default(),
+            store: store.name().clone(),
+            context,
+            missing: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            is_sweeping: AtomicBool::new(false),
+        }
     }
 
     /// Returns whether removing has begun.
@@ -39,6 +49,18 @@ impl GcLog {
         let unnamed = self.missing.load(Ordering::Relaxed).saturating_sub(MAX_NAMED_CHUNKS);
         if 0 < unnamed {
             self.context.warn(&format!("warning: {unnamed} more chunks do not exist"));
+        }
+        let damaged = self.damaged.load(Ordering::Relaxed);
+        if MAX_NAMED_INDEXES < damaged {
+            let unnamed = damaged - MAX_NAMED_INDEXES;
+            self.context.warn(&format!("warning: {unnamed} more index files are damaged"));
+        }
+        if 0 < damaged {
+            let store = &self.store;
+            self.context.log(&format!(
+                "hint: no garbage is collected while index files are damaged. 'farhold datastore repair {store} --from \
+                 REMOTE' fetches them from a copy; a snapshot that has none can be verified, and forgotten if it is lost"
+            ));
         }
     }
 
@@ -72,6 +94,14 @@ impl GcLog {
                 let is_named = self.missing.fetch_add(1, Ordering::Relaxed) < MAX_NAMED_CHUNKS;
                 let index = self.shown(index);
                 let line = format!("warning: unable to access non-existent chunk {digest}, required by \"{index}\"");
+                if is_named {
+                    context.warn(&line);
+                }
+            }
+            GcEvent::DamagedIndex { index } => {
+                let is_named = self.damaged.fetch_add(1, Ordering::Relaxed) < MAX_NAMED_INDEXES;
+                let reason = TaskFailure::from_error(&index.damage);
+                let line = format!("warning: index file \"{}\" is damaged: {reason}", self.shown(&index.path));
                 if is_named {
                     context.warn(&line);
                 }

@@ -203,7 +203,7 @@ fn collect(
     context: &TaskContext,
     progress: &WorkProgress,
 ) -> Result<GcStatus, TaskFailure> {
-    let log = GcLog::new(store.local_root(), context.clone());
+    let log = GcLog::new(store, context.clone());
     let on_event = |event: &GcEvent<'_>| {
         tell_progress(progress, event);
         log.tell(event);

@@ -148,9 +148,16 @@ async fn what_is_wrong_with_the_store_is_told_and_nothing_is_removed() {
     let upid = start_gc(&server.app, &permit(&server), None).await.unwrap().to_string();
     let TaskStatus::Error(text) = server.ended(&upid).await else { panic!("it failed") };
     assert!(
-        text.starts_with("marking used chunks failed: index file 'vm/100/2026-01-01T10:00:00Z/a.didx' is damaged: "),
+        text.starts_with(
+            "marking used chunks failed: index files are damaged and nobody knows which chunks they need, so none "
+        ) && text.contains("'vm/100/2026-01-01T10:00:00Z/a.didx' (index has 0 bytes, its header alone needs 4096)"),
         "{text}"
     );
+    let lines = log_of(&server, &upid).await;
+    let damaged = format!("warning: index file \"{index}\" is damaged: index has 0 bytes, its header alone needs 4096");
+    assert!(lines.contains(&damaged), "{lines:?}");
+    let is_hint = |line: &String| line.starts_with("hint: ") && line.contains("farhold datastore repair tank --from");
+    assert_eq!(lines.iter().filter(|line| is_hint(line)).count(), 1, "{lines:?}");
     let report = report(&server.app, &name()).unwrap();
     assert_eq!(report.last_run_state.as_deref(), Some(text.as_str()));
     assert_eq!(report.status.index_file_count, 2, "of the last complete one");

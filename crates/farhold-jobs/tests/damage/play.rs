@@ -49,7 +49,11 @@ fn masked(world: &World, text: &str) -> String {
     let text = text.replace(&format!("{base}/"), "").replace(&base, "BASE");
     let words = text.split(' ').map(|word| {
         let hex: String = word.chars().filter(char::is_ascii_hexdigit).collect();
-        if 64 <= hex.len() && !word.contains('/') { "DIGEST".to_owned() } else { word.to_owned() }
+        if hex.len() < 64 || word.contains('/') {
+            return word.to_owned();
+        }
+        let bare = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
+        word.replace(bare, "DIGEST")
     });
     words.collect::<Vec<_>>().join(" ").replace('|', "/")
 }
@@ -189,7 +193,7 @@ pub async fn play(kind: Kind, damage: Damage) -> Seen {
     let is_lost = |seed: u8| kind == Kind::Chunk && seed == 1;
     let missing: Vec<u8> = (1..=5).filter(|seed| !is_lost(*seed) && !world.has_chunk(*seed)).collect();
     // An index that is not there names nothing.
-    let is_gone = kind == Kind::Index && matches!(damage, Damage::Missing | Damage::Directory);
+    let is_gone = kind == Kind::Index && damage == Damage::Missing;
     let may_go: &[u8] = if is_gone { &[1] } else { &[] };
     assert!(missing.iter().all(|seed| may_go.contains(seed)), "{cell}: {missing:?} removed, {collection}");
     let repaired = mend(&world, &store).await;

@@ -77,29 +77,6 @@ fn index_files_at_odd_places_keep_their_chunks_unless_they_are_hidden() {
 }
 
 #[test]
-fn nothing_is_removed_if_an_index_cannot_be_understood() {
-    let whole = index_of(&[1, 2]);
-    let standing_still = [&whole[..4096 + 40], &whole[4096..4096 + 40]].concat();
-    let rows: [(&str, &[u8]); 5] = [
-        ("vm/100/2026-01-01T10:00:00Z/x.didx", b""),
-        ("vm/100/2026-01-01T10:00:00Z/x.didx", &whole[..4096]),
-        ("vm/100/2026-01-01T10:00:00Z/x.didx", &whole[..whole.len() - 1]),
-        ("vm/100/2026-01-01T10:00:00Z/x.fidx", &whole),
-        ("foo/x.didx", &standing_still),
-    ];
-    for (place, content) in rows {
-        let bench = Bench::new();
-        bench.insert(9);
-        bench.write(place, content);
-        bench.advance(2 * CUTOFF);
-        let error = bench.collect_telling().0.unwrap_err();
-        let is_damaged = matches!(&error, GcError::Mark(MarkError::Index { path, .. }) if path == place);
-        assert!(is_damaged, "{place} of {} bytes: {error:?}", content.len());
-        assert!(bench.has(9), "{place}");
-    }
-}
-
-#[test]
 fn a_hidden_directory_among_namespaces_stops_the_collection_and_a_hidden_file_does_not() {
     let bench = Bench::new();
     bench.write("ns/.x/vm/100/2026-01-01T10:00:00Z/x.didx", &index_of(&[1]));
@@ -160,8 +137,13 @@ fn failures_while_marking_remove_nothing_and_failures_while_sweeping_stop() {
         let kind = FaultKind::Error(std::io::ErrorKind::PermissionDenied);
         // The first chunk touched is the one of the access time check.
         faulty.plan(Fault { operation: Some(operation), after, kind });
+        // An index that cannot be read is read once more.
+        let hits = if operation == Operation::Read { 2 } else { 1 };
+        if hits == 2 {
+            faulty.plan(Fault { operation: Some(operation), after, kind });
+        }
         let error = bench.collect_telling().0.unwrap_err();
-        assert_eq!(faulty.hit_count(), 1, "{name}");
+        assert_eq!(faulty.hit_count(), hits, "{name}");
         assert!(bench.has(1) && bench.has(2), "{name}: {error:?}");
         assert_eq!(matches!(error, GcError::Sweep(_)), operation == Operation::RemoveFile, "{name}: {error:?}");
         // The next one does the work.

@@ -1,6 +1,7 @@
 //! Garbage collection.
 
 mod cases;
+mod damage;
 mod model;
 mod moves;
 mod races;
@@ -72,6 +73,7 @@ impl Told {
             GcEvent::MovedIndex { path } => format!("moved {path}"),
             GcEvent::Swept { percent, chunks } => format!("swept {percent} {chunks}"),
             GcEvent::LeftoversRemoved { count } => format!("leftovers {count}"),
+            GcEvent::DamagedIndex { index } => format!("damaged {index}"),
             GcEvent::AccessTimesKept => "kept".to_owned(),
             GcEvent::AccessTimesTrusted => "trusted".to_owned(),
             GcEvent::Marking => "marking".to_owned(),
