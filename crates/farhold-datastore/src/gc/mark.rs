@@ -18,10 +18,11 @@
 mod suspects;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use farhold_format::index::Index;
-use farhold_storage::{Entry, EntryKind, StorageError, StorePath};
+use farhold_storage::StorePath;
 use farhold_types::{ArchiveKind, Digest, Epoch, Group, MAX_NAMESPACE_DEPTH, Namespace};
 
 use suspects::read_index;
@@ -30,6 +31,7 @@ use super::cache::DigestCache;
 use super::damaged::DamagedIndexes;
 use super::error::MarkError;
 use super::event::{GcEvent, GcWatch};
+use super::search::search;
 use super::soundness::{Checks, Verdict};
 use super::touch::{BLOCK, Touchers, Work, touching};
 use super::{Chunks, GcOptions};
@@ -73,6 +75,7 @@ pub(super) fn mark(
             store: chunks.store,
             watch,
             touchers,
+            threads: options.threads,
             cache: DigestCache::new(options.cache_capacity),
             recent: RecentIndexes::default(),
             waiting: BTreeSet::new(),
@@ -106,26 +109,8 @@ fn later(store: &Datastore, latest: Epoch) -> Result<Epoch, MarkError> {
 }
 
 /// Returns which kind of index a file name belongs to.
-fn index_kind(name: &str) -> Option<ArchiveKind> {
+pub(super) fn index_kind(name: &str) -> Option<ArchiveKind> {
     ArchiveKind::of_file_name(name).filter(|kind| *kind != ArchiveKind::Blob)
-}
-
-/// Returns whether an entry of a directory may be an index file.
-fn may_be_index(entry: &Entry) -> bool {
-    matches!(entry.kind, EntryKind::File | EntryKind::Link) && index_kind(&entry.name).is_some()
-}
-
-/// Refuses directories and index files whose names keep them out of the regular way. `foreign`: the entries of a
-/// directory that have such names.
-fn check_names(directory: &StorePath, foreign: Vec<Entry>) -> Result<(), MarkError> {
-    let hides_indexes = |entry: &Entry| {
-        let is_relevant = entry.kind == EntryKind::Directory || index_kind(&entry.name).is_some();
-        is_relevant && !entry.name.starts_with('.')
-    };
-    match foreign.into_iter().find(hides_indexes) {
-        Some(entry) => Err(MarkError::ForeignName { directory: directory.to_string(), name: entry.name }),
-        None => Ok(()),
-    }
 }
 
 /// What became of an index file.
@@ -183,6 +168,7 @@ struct Marker<'a> {
     store: &'a Datastore,
     watch: &'a GcWatch<'a>,
     touchers: Touchers<'a>,
+    threads: NonZero<usize>,
     cache: DigestCache,
     recent: RecentIndexes,
     /// Index files that the search found and that are not marked yet.
@@ -204,7 +190,7 @@ struct Marker<'a> {
 
 impl Marker<'_> {
     fn run(&mut self) -> Result<(), MarkError> {
-        self.waiting = self.search()?;
+        self.waiting = search(self.store, self.threads, self.watch)?;
         self.total = self.waiting.len() as u64;
         for namespace in self.store.namespaces(&Namespace::root(), MAX_NAMESPACE_DEPTH)? {
             self.check_children(&namespace)?;
@@ -216,34 +202,6 @@ impl Marker<'_> {
         self.mark_vanished()?;
         self.marked.cache = CacheStats { hits: self.cache.hits, misses: self.cache.misses };
         Ok(())
-    }
-
-    /// Returns all index files below the store's directory, except in directories whose names begin with a dot.
-    fn search(&self) -> Result<BTreeSet<StorePath>, MarkError> {
-        let mut found = BTreeSet::new();
-        let mut directories = vec![StorePath::root()];
-        while let Some(directory) = directories.pop() {
-            self.watch.check()?;
-            let listing = match self.store.storage().list_all(&directory) {
-                Ok(listing) => listing,
-                // Removed meanwhile; the store itself must be there.
-                Err(error) if error.is_not_found() && !directory.is_root() => continue,
-                Err(StorageError::Denied { .. }) if directory.as_str() == "lost+found" => continue,
-                Err(error) => return Err(error.into()),
-            };
-            check_names(&directory, listing.foreign)?;
-            for entry in listing.entries.into_iter().filter(|entry| !entry.name.starts_with('.')) {
-                let Ok(path) = directory.join(&entry.name) else { continue };
-                match entry.kind {
-                    EntryKind::Directory => directories.push(path),
-                    _ if may_be_index(&entry) => {
-                        found.insert(path);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(found)
     }
 
     /// Refuses directories that neither the search nor the regular way looks into.

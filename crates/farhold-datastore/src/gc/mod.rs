@@ -20,6 +20,7 @@ mod damaged;
 mod error;
 mod event;
 mod mark;
+mod search;
 mod soundness;
 mod sweep;
 mod touch;
@@ -50,7 +51,7 @@ pub struct GcOptions {
     pub cache_capacity: usize,
     /// Whether it is checked first that access times are kept.
     pub access_time_check: AccessTimeCheck,
-    /// Threads that touch and remove chunks. With one, everything happens on the caller's own, in the same order each time.
+    /// Threads that search for indexes, and touch and remove chunks. With one, everything happens on the caller's own, in the same order each time.
     pub threads: NonZero<usize>,
 }
 

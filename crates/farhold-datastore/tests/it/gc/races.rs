@@ -27,10 +27,11 @@ fn at_every_moment(prepare: impl Fn(&Bench), steps: &[Step<'_>], check: impl Fn(
         bench.advance(2 * CUTOFF);
         let (looks, writer) = (AtomicUsize::new(0), Mutex::new(None));
         let look = || {
-            // Only the steps of this thread: the writer's lock must not be waited for by those that touch.
+            // Several threads look: the next step begins when that before it is over.
+            let mut writer = writer.lock().expect("no panic");
             let number = looks.fetch_add(1, Ordering::SeqCst);
             if let Some(step) = number.checked_sub(moment).and_then(|step| steps.get(step)) {
-                step(&bench, &mut writer.lock().expect("no panic"));
+                step(&bench, &mut writer);
             }
             false
         };
