@@ -82,32 +82,43 @@ impl<'a> LocalFolders<'a> {
     }
 }
 
-/// Names of directories. Short ones, of which there are many, lie close together in memory.
-#[derive(Default)]
+/// Names of directories. Those of four hexadecimal digits, of which there are many and which are looked for a million times,
+/// are one bit each.
 struct Names {
-    short: HashSet<u64>,
-    long: HashSet<String>,
+    numbers: Box<[u64; 1024]>,
+    others: HashSet<String>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { numbers: Box::new([0; 1024]), others: HashSet::new() }
+    }
 }
 
 impl Names {
-    /// Returns what stands for a short name; no two have the same, since no name has a zero byte.
-    fn short(name: &str) -> Option<u64> {
-        let mut bytes = [0; 8];
-        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        Some(u64::from_le_bytes(bytes))
+    /// Returns the number that a name is, as it is written here: no two names are the same number.
+    fn number(name: &str) -> Option<u16> {
+        let digits: [u8; 4] = name.as_bytes().try_into().ok()?;
+        digits.into_iter().try_fold(0, |number, digit| match digit {
+            b'0'..=b'9' => Some(number << 4 | u16::from(digit - b'0')),
+            b'a'..=b'f' => Some(number << 4 | u16::from(digit - b'a' + 10)),
+            _ => None,
+        })
     }
 
     fn insert(&mut self, name: &str) {
-        match Self::short(name) {
-            Some(short) => self.short.insert(short),
-            None => self.long.insert(name.to_owned()),
-        };
+        match Self::number(name) {
+            Some(number) => self.numbers[usize::from(number >> 6)] |= 1 << (number & 63),
+            None => {
+                self.others.insert(name.to_owned());
+            }
+        }
     }
 
     fn contains(&self, name: &str) -> bool {
-        match Self::short(name) {
-            Some(short) => !name.contains('\0') && self.short.contains(&short),
-            None => self.long.contains(name),
+        match Self::number(name) {
+            Some(number) => self.numbers[usize::from(number >> 6)] >> (number & 63) & 1 == 1,
+            None => self.others.contains(name),
         }
     }
 }
@@ -174,5 +185,21 @@ fn stat_of(stat: &FileStat) -> Stat {
         inode: stat.st_ino,
         accessed: FileTime { seconds: stat.st_atime, nanoseconds: stat.st_atime_nsec },
         modified: FileTime { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_whether_they_are_numbers_or_not() {
+        let all = ["0000", "003f", "0040", "ffff", "FFFF", "fff", "00000", "00g0", "-001", "", "ä00", "bad chunks"];
+        let mut names = Names::default();
+        for (count, name) in all.iter().enumerate() {
+            let known: Vec<_> = all.iter().filter(|name| names.contains(name)).collect();
+            assert_eq!(known, all.iter().take(count).collect::<Vec<_>>());
+            names.insert(name);
+        }
     }
 }
