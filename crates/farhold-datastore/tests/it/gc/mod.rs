@@ -5,6 +5,7 @@ mod damage;
 mod model;
 mod moves;
 mod races;
+mod status;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicI64, Ordering};
