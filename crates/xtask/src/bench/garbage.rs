@@ -166,6 +166,7 @@ impl Garbage {
                 for file in names(&snapshot)?.into_iter().filter(|name| name.ends_with(".fidx")) {
                     let path = snapshot.join(file);
                     let index = Index::parse(ArchiveKind::FixedIndex, fs::read(&path)?.into())?;
+                    ensure!(index.checksum() == index.stored_checksum(), "{} is damaged", path.display());
                     for digest in index.digests().filter(|digest| touched.insert(*digest)) {
                         let (now, omit) = (&TimeSpec::UTIME_NOW, &TimeSpec::UTIME_OMIT);
                         utimensat(AT_FDCWD, &self.path(&digest), now, omit, UtimensatFlags::NoFollowSymlink)?;
