@@ -33,7 +33,7 @@ impl Datastore {
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
-        self.storage().write_atomic(&path, encoded, self.small_file_durability(), Staging::Beside)?;
+        self.storage().write_atomic(&path, encoded, self.careful_durability(), Staging::Beside)?;
         Ok(())
     }
 }

@@ -29,6 +29,16 @@ impl Datastore {
         }
     }
 
+    /// How a file is written whose loss would cost what is in the store already: one that replaces a file of a finished
+    /// snapshot, or names the owner of snapshots. A file system may put the new name on the device before the content; after
+    /// a power failure the file is empty then, and nothing that is written later replaces it.
+    pub(crate) fn careful_durability(&self) -> Durability {
+        match self.sync_level() {
+            SyncLevel::File | SyncLevel::Filesystem => Durability::Durable,
+            SyncLevel::None => Durability::Cached,
+        }
+    }
+
     /// Returns the owner of a group.
     ///
     /// # Errors
@@ -63,7 +73,7 @@ impl Datastore {
         let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), OWNER);
         let content = format!("{owner}\n");
         self.make_way(&path)?;
-        self.storage().write_atomic(&path, content.as_bytes(), self.small_file_durability(), Staging::Beside)?;
+        self.storage().write_atomic(&path, content.as_bytes(), self.careful_durability(), Staging::Beside)?;
         Ok(())
     }
 
@@ -168,7 +178,7 @@ impl Datastore {
         self.check_alive(lock)?;
         let path = layout::join(&layout::group_dir(lock.namespace(), lock.group()), NOTES);
         self.make_way(&path)?;
-        self.storage().write_atomic(&path, notes.as_bytes(), self.small_file_durability(), Staging::Beside)?;
+        self.storage().write_atomic(&path, notes.as_bytes(), self.careful_durability(), Staging::Beside)?;
         Ok(())
     }
 }

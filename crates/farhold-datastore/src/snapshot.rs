@@ -6,7 +6,7 @@ use bytes::Bytes;
 use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_ENCODED_BLOB_BYTES};
 use farhold_format::index::{Index, IndexError, MAX_INDEX_BYTES};
 use farhold_format::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
-use farhold_storage::{FileReader, Staging, StorageError};
+use farhold_storage::{Durability, FileReader, Staging, StorageError};
 use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, Snapshot, SyncLevel};
 use serde_json::{Map, Value};
 
@@ -119,7 +119,7 @@ impl Datastore {
         let raw = self.read_file(namespace, snapshot, &ArchiveName::manifest())?;
         let encoded = change_unprotected(snapshot, &raw, change)?;
         let path = layout::snapshot_file(namespace, snapshot, MANIFEST_NAME);
-        self.storage().write_atomic(&path, &encoded, self.small_file_durability(), Staging::Beside)?;
+        self.storage().write_atomic(&path, &encoded, self.careful_durability(), Staging::Beside)?;
         Ok(())
     }
 
@@ -174,6 +174,8 @@ impl Datastore {
         let outcome = if is_protected {
             match self.storage().create_exclusive(&marker, b"") {
                 Err(StorageError::AlreadyExists { .. }) => Ok(()),
+                // Whoever was told that the snapshot is protected must find it so after a power failure.
+                Ok(()) if self.careful_durability() == Durability::Durable => self.storage().sync_file(&marker),
                 outcome => outcome,
             }
         } else {

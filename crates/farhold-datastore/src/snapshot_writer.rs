@@ -232,6 +232,7 @@ impl SnapshotWriter {
             let stored = self.stored_manifest()?;
             let made = make(stored.as_ref())?;
             if stored.as_ref() != Some(&made) {
+                let durability = if stored.is_some() { store.careful_durability() } else { durability };
                 store.make_way(&target)?;
                 store.storage().write_atomic(&target, &made, durability, Staging::Beside)?;
             }

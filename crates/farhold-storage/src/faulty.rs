@@ -40,6 +40,8 @@ struct State {
     crashed: bool,
     /// Files that the device cannot give back.
     unreadable: BTreeSet<StorePath>,
+    /// Files whose content may not be on the device yet.
+    unflushed: BTreeSet<StorePath>,
     calls: Vec<(Operation, StorePath)>,
 }
 
@@ -69,6 +71,18 @@ impl FaultyStorage {
     /// sound, and one that is renamed stays unreadable.
     pub fn make_unreadable(&self, path: StorePath) {
         self.lock().unreadable.insert(path);
+    }
+
+    /// Lets the power fail: what was written and not flushed since is empty. Names are where they were put, since a file
+    /// system keeps the order of its own changes and writes content when it likes.
+    ///
+    /// # Panics
+    /// The storage below refuses to write.
+    pub fn lose_power(&self) {
+        let unflushed = std::mem::take(&mut self.lock().unflushed);
+        for path in unflushed {
+            self.inner.write_atomic(&path, b"", Durability::Cached, Staging::Beside).expect("the file is there");
+        }
     }
 
     /// Returns how many planned faults happened.
@@ -139,6 +153,12 @@ impl FaultyStorage {
     }
 }
 
+/// Returns where a file below `from` is after `from` became `to`; nothing for any other file.
+fn below(path: &StorePath, from: &StorePath, to: &StorePath) -> Option<StorePath> {
+    let rest = path.as_str().strip_prefix(from.as_str())?.strip_prefix('/')?;
+    format!("{to}/{rest}").parse().ok()
+}
+
 /// Whether an operation changes the store or makes it durable.
 fn changes(operation: Operation) -> bool {
     !matches!(operation, Operation::Read | Operation::Stat | Operation::List | Operation::Lock)
@@ -195,7 +215,12 @@ impl Storage for FaultyStorage {
             return Err(error);
         }
         self.inner.write_atomic(path, content, durability, staging)?;
-        self.lock().unreadable.remove(path);
+        let mut state = self.lock();
+        state.unreadable.remove(path);
+        match durability {
+            Durability::Cached => state.unflushed.insert(path.clone()),
+            Durability::Durable => state.unflushed.remove(path),
+        };
         Ok(())
     }
 
@@ -206,12 +231,15 @@ impl Storage for FaultyStorage {
             }
             return Err(error);
         }
-        self.inner.create_exclusive(path, content)
+        self.inner.create_exclusive(path, content)?;
+        self.lock().unflushed.insert(path.clone());
+        Ok(())
     }
 
     fn create_working(&self, path: &StorePath) -> Result<Box<dyn WorkingFile>, StorageError> {
         self.check(Operation::CreateWorking, path)?;
         let inner = self.inner.create_working(path)?;
+        self.lock().unflushed.insert(path.clone());
         Ok(Box::new(FaultyWorkingFile { inner, storage: self.clone(), path: path.clone() }))
     }
 
@@ -229,13 +257,20 @@ impl Storage for FaultyStorage {
         } else {
             state.unreadable.remove(to);
         }
+        state.unflushed.remove(to);
+        for path in std::mem::take(&mut state.unflushed) {
+            let moved = if path == *from { Some(to.clone()) } else { below(&path, from, to) };
+            state.unflushed.insert(moved.unwrap_or(path));
+        }
         Ok(())
     }
 
     fn remove_file(&self, path: &StorePath) -> Result<(), StorageError> {
         self.check(Operation::RemoveFile, path)?;
         self.inner.remove_file(path)?;
-        self.lock().unreadable.remove(path);
+        let mut state = self.lock();
+        state.unreadable.remove(path);
+        state.unflushed.remove(path);
         Ok(())
     }
 
@@ -246,7 +281,9 @@ impl Storage for FaultyStorage {
 
     fn remove_tree(&self, path: &StorePath) -> Result<(), StorageError> {
         self.check(Operation::RemoveTree, path)?;
-        self.inner.remove_tree(path)
+        self.inner.remove_tree(path)?;
+        self.lock().unflushed.retain(|file| !file.is_below(path));
+        Ok(())
     }
 
     fn touch_atime(&self, path: &StorePath) -> Result<(), StorageError> {
@@ -256,12 +293,16 @@ impl Storage for FaultyStorage {
 
     fn sync_file(&self, path: &StorePath) -> Result<(), StorageError> {
         self.check(Operation::SyncFile, path)?;
-        self.inner.sync_file(path)
+        self.inner.sync_file(path)?;
+        self.lock().unflushed.remove(path);
+        Ok(())
     }
 
     fn sync_all(&self) -> Result<(), StorageError> {
         self.check(Operation::SyncAll, &StorePath::root())?;
-        self.inner.sync_all()
+        self.inner.sync_all()?;
+        self.lock().unflushed.clear();
+        Ok(())
     }
 
     fn record_lock(&self, path: &StorePath) -> Result<Box<dyn RecordLock>, StorageError> {
@@ -346,6 +387,28 @@ mod tests {
         storage.remove_file(&path("c")).unwrap();
         storage.create_exclusive(&path("c"), b"1").unwrap();
         assert!(is_readable("c"));
+    }
+
+    #[test]
+    fn a_power_failure_empties_what_was_not_flushed_wherever_it_was_moved() {
+        let memory = MemoryStorage::new();
+        let storage = FaultyStorage::new(Arc::new(memory.clone()), Vec::new());
+        let write = |name, durability| storage.write_atomic(&path(name), b"1", durability, Staging::Beside).unwrap();
+        storage.create_dir(&path("d"), 0o755).unwrap();
+        write("synced", Durability::Cached);
+        storage.sync_all().unwrap();
+        write("durable", Durability::Durable);
+        write("flushed", Durability::Cached);
+        storage.sync_file(&path("flushed")).unwrap();
+        write("d/moved", Durability::Cached);
+        write("gone", Durability::Cached);
+        write("lost", Durability::Cached);
+        storage.rename(&path("d"), &path("e")).unwrap();
+        storage.remove_file(&path("gone")).unwrap();
+        storage.lose_power();
+        let content = |name| memory.read(&path(name), 1).map(|content| content.len()).ok();
+        let found = ["synced", "durable", "flushed", "e/moved", "gone", "lost"].map(content);
+        assert_eq!(found, [Some(1), Some(1), Some(1), Some(0), None, Some(0)]);
     }
 
     #[test]

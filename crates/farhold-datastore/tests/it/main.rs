@@ -5,6 +5,7 @@ mod chunks;
 mod content;
 mod crash;
 mod destroy;
+mod faults;
 mod gc;
 mod golden;
 mod lifecycle;
