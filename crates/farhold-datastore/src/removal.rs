@@ -80,8 +80,8 @@ impl Datastore {
             return Ok(true);
         }
         let directory = layout::group_dir(lock.namespace(), lock.group());
-        let entries = match self.storage().list(&directory) {
-            Ok(entries) => entries,
+        let farhold_storage::Listing { entries, foreign } = match self.storage().list_all(&directory) {
+            Ok(listing) => listing,
             Err(error) if error.is_not_found() => {
                 lock.mark_removed();
                 return Ok(true);
@@ -92,7 +92,7 @@ impl Datastore {
         // With something else in it the directory has to stay, and so must its owner.
         let keeps =
             |entry: &Entry| entry.kind == EntryKind::Directory || !(is_ours(&entry.name) || entry.name == OWNER);
-        if entries.iter().any(keeps) {
+        if !foreign.is_empty() || entries.iter().any(keeps) {
             return Ok(false);
         }
         // The owner goes last: what a kill leaves is a group that is still listed.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use farhold_datastore::{Datastore, DatastoreError, ErrorKind, OpenError, RemoveGroups, SnapshotOrigin};
+use farhold_datastore::{Datastore, DatastoreError, ErrorKind, OpenError, OpenOptions, RemoveGroups, SnapshotOrigin};
 use farhold_format::blob::BlobEncoder;
 use farhold_format::manifest::Manifest;
-use farhold_storage::{Durability, MemoryStorage, Staging, Storage};
-use farhold_types::{Authid, DeleteStatistics, Group, Namespace, Snapshot};
+use farhold_storage::{Durability, FaultyStorage, MemoryStorage, Operation, Staging, Storage};
+use farhold_types::{Authid, DeleteStatistics, Group, Namespace, Snapshot, SyncLevel};
 use serde_json::json;
 
 use crate::support::{BLOB, INDEX, check_whole, local_options, memory, options, root, sample, snapshot, unpack, write};
@@ -425,4 +425,36 @@ fn a_store_whose_file_system_is_away_is_not_one_without_backups() {
     std::fs::rename(&aside, &base).expect("back");
     assert_eq!(store.groups(&root()).expect("listed").len(), 1);
     check_whole(&store, &root(), &at);
+}
+
+#[test]
+fn a_group_with_something_whose_name_is_no_text_keeps_its_owner() {
+    use std::os::unix::ffi::OsStrExt;
+    let (base, locks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(base.path().join(".chunks")).unwrap();
+    let store = Datastore::open(local_options(base.path(), locks.path())).unwrap();
+    let text = snapshot("vm/100/2026-01-01T10:00:00Z");
+    write(&store, &text, &sample(&text, b"content")).unwrap();
+    let foreign = base.path().join("vm/100").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::write(&foreign, "mine").unwrap();
+    assert_eq!(store.remove_group(&root(), &text.group).unwrap().removed_groups, 0);
+    store.owner(&root(), &text.group).unwrap();
+    std::fs::remove_file(foreign).unwrap();
+    assert_eq!(store.remove_group(&root(), &text.group).unwrap().removed_groups, 1);
+}
+
+#[test]
+fn protection_is_on_the_device_when_it_is_reported() {
+    let (memory, locks) = (memory(), tempfile::tempdir().unwrap());
+    for (level, flushes) in [(SyncLevel::None, 0), (SyncLevel::File, 1), (SyncLevel::Filesystem, 1)] {
+        let faulty = FaultyStorage::new(Arc::new(memory.clone()), Vec::new());
+        let options = OpenOptions { sync_level: level, ..options(Arc::new(faulty.clone()), locks.path()) };
+        let store = Datastore::open(options).unwrap();
+        let text = snapshot("vm/100/2026-01-01T10:00:00Z");
+        write(&store, &text, &sample(&text, b"content")).unwrap();
+        faulty.clear_calls();
+        store.set_protected(&root(), &text, true).unwrap();
+        assert_eq!(faulty.call_count(Operation::SyncFile), flushes, "{level:?}");
+        store.set_protected(&root(), &text, false).unwrap();
+    }
 }
