@@ -87,14 +87,20 @@ impl Datastore {
         }
     }
 
+    /// Checks that the store is there: its lock file would be made anew in the place where it was mounted.
+    fn check_chunks(&self) -> Result<(), StorageError> {
+        self.storage().stat(&layout::chunks_dir()).map(drop)
+    }
+
     /// Registers a writer with all processes that use this store: garbage collection keeps off, or spares everything
     /// touched from now on. Hold it during a whole pull or backup session.
     ///
     /// The first writer of a process also removes what killed writers left of chunks.
     ///
     /// # Errors
-    /// [`LockError::Busy`] while another process collects garbage.
+    /// [`LockError::Busy`] while another process collects garbage; [`LockError::Storage`] if the store is not there.
     pub fn lock_process_shared(&self) -> Result<SharedProcessLock, LockError> {
+        self.check_chunks()?;
         let (number, is_first) = self.inner.process_lock.add_shared(self.inner.clock.now())?;
         let lock = SharedProcessLock { store: self.clone(), number };
         if is_first && let Err(error) = self.inner.staging.remove_abandoned(&self.inner.storage) {
@@ -109,8 +115,10 @@ impl Datastore {
     /// Keeps writers of other processes away. Writers of this process may go on, see [`Self::oldest_writer`].
     ///
     /// # Errors
-    /// [`LockError::Busy`] while another process writes, or this one holds the lock already.
+    /// [`LockError::Busy`] while another process writes, or this one holds the lock already; [`LockError::Storage`] if the
+    /// store is not there.
     pub fn lock_process_exclusive(&self) -> Result<ExclusiveProcessLock, LockError> {
+        self.check_chunks()?;
         self.inner.process_lock.take_exclusive()?;
         Ok(ExclusiveProcessLock { store: self.clone() })
     }

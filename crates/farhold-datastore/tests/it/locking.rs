@@ -43,6 +43,39 @@ fn a_second_opening_of_the_store_is_kept_out_like_another_process() {
     assert!(one.lock_process_exclusive().is_ok());
 }
 
+#[test]
+fn a_lock_file_that_was_removed_or_replaced_is_opened_anew() {
+    let (base, locks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(base.path().join(".chunks")).unwrap();
+    let one = Datastore::open(local_options(base.path(), locks.path())).unwrap();
+    let file = base.path().join(".lock");
+    std::fs::remove_file(&file).unwrap();
+    let two = Datastore::open(local_options(base.path(), locks.path())).unwrap();
+    let writer = one.lock_process_shared().unwrap();
+    assert!(matches!(two.lock_process_exclusive(), Err(LockError::Busy { .. })));
+    // Others cannot know of this writer any more, so this process must not trust that it hears of them.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(one.lock_process_exclusive(), Err(LockError::Storage(_))));
+    drop(writer);
+    let collection = one.lock_process_exclusive().unwrap();
+    assert!(matches!(two.lock_process_shared(), Err(LockError::Busy { .. })));
+    drop(collection);
+    two.lock_process_shared().unwrap();
+}
+
+#[test]
+fn nobody_writes_where_the_store_was_mounted() {
+    let (base, locks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(base.path().join(".chunks")).unwrap();
+    let store = Datastore::open(local_options(base.path(), locks.path())).unwrap();
+    std::fs::remove_dir(base.path().join(".chunks")).unwrap();
+    std::fs::remove_file(base.path().join(".lock")).unwrap();
+    assert!(matches!(store.lock_process_shared(), Err(LockError::Storage(_))));
+    assert!(matches!(store.lock_process_exclusive(), Err(LockError::Storage(_))));
+    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
+}
+
 /// Another program that holds the traditional record lock, as the reference does.
 #[test]
 fn the_record_lock_of_another_program_counts() {
