@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use farhold_storage::{EntryKind, LocalStorage, Storage, StorageError, StorePath};
+use farhold_storage::{Entry, EntryKind, LocalStorage, Storage, StorageError, StorePath};
 use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
 use thiserror::Error;
 
@@ -161,14 +161,37 @@ impl Datastore {
         if let Some(base) = storage.local_root() {
             make_base(base)?;
         }
-        let foreign = |name: &str| !name.starts_with('.') && name != "lost+found";
-        if let Some(entry) = storage.list(&StorePath::root())?.into_iter().find(|entry| foreign(&entry.name)) {
+        let listing = storage.list_all(&StorePath::root())?;
+        let foreign = |entry: &Entry| !entry.name.starts_with('.') && entry.name != "lost+found";
+        if let Some(entry) = listing.entries.into_iter().find(foreign).or(listing.foreign.into_iter().next()) {
             return Err(OpenError::NotEmpty { entry: entry.name });
         }
         match storage.create_dir(&layout::chunks_dir(), CHUNK_DIRECTORY_MODE) {
             Ok(()) => {}
             Err(StorageError::AlreadyExists { path }) => return Err(OpenError::Exists { path }),
             Err(error) => return Err(error.into()),
+        }
+        let created = Self::fill_new(options.clone(), access_time);
+        if created.is_err() {
+            // What is left would neither be a store nor let one be created.
+            for removed in [storage.remove_tree(&layout::chunks_dir()), storage.remove_file(&layout::process_lock())] {
+                if let Err(error) = removed
+                    && !error.is_not_found()
+                {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(store = %options.name, error, "could not remove what is left of a failed creation");
+                }
+            }
+        }
+        created
+    }
+
+    /// Makes what a store has besides `.chunks`, and opens it.
+    fn fill_new(options: OpenOptions, access_time: AccessTimeCheck) -> Result<Self, OpenError> {
+        let storage = &*options.storage;
+        // Not before it is known that the directory is ours to change.
+        if let Some(base) = storage.local_root() {
+            set_base_mode(base)?;
         }
         for number in 0..CHUNK_FOLDERS {
             storage.create_dir(&layout::chunk_folder(number), CHUNK_DIRECTORY_MODE)?;
@@ -243,9 +266,14 @@ fn check_entry(storage: &dyn Storage, path: &StorePath, kind: EntryKind, mode: O
     }
 }
 
-/// Creates the directory of a new store, or gives an existing one the mode it must have.
+/// Creates the directory of a new store; an existing one stays as it is.
 fn make_base(base: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Base { path: base.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(BASE_MODE).create(base).map_err(failed)?;
+    std::fs::DirBuilder::new().recursive(true).mode(BASE_MODE).create(base).map_err(failed)
+}
+
+/// Gives the directory of a new store the mode it must have.
+fn set_base_mode(base: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Base { path: base.to_owned(), source };
     std::fs::set_permissions(base, std::fs::Permissions::from_mode(BASE_MODE)).map_err(failed)
 }
