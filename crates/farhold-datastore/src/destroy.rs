@@ -9,10 +9,29 @@ use farhold_types::BackupType;
 
 use crate::error::DatastoreError;
 use crate::gc_status::GC_STATUS;
-use crate::layout::{self, CHUNKS, NAMESPACES, PROCESS_LOCK};
+use crate::layout::{self, CHUNK_DIRECTORY_MODE, CHUNKS, NAMESPACES, PROCESS_LOCK};
+use crate::open::{OpenError, OpenOptions};
 use crate::store::Datastore;
 
 impl Datastore {
+    /// Opens a store that is to be destroyed; also what an interrupted destruction left, a lock file without chunks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_to_destroy(options: OpenOptions) -> Result<Self, OpenError> {
+        let storage = &*options.storage;
+        let is_missing = |path: &StorePath| match storage.stat(path) {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_not_found() => Ok(true),
+            Err(error) => Err(error),
+        };
+        // Without its lock file it is no store, but perhaps the place where one is mounted.
+        if is_missing(&layout::chunks_dir())? && !is_missing(&layout::process_lock())? {
+            storage.create_dir(&layout::chunks_dir(), CHUNK_DIRECTORY_MODE)?;
+        }
+        Self::open(options)
+    }
+
     /// Removes all backups, then all chunks. The caller has made sure that nobody uses the store.
     ///
     /// Chunks go last and only if all backups are gone, so that a failure in between leaves no backup with holes that

@@ -435,7 +435,8 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
     check_data_is_there(app, &config, how)?;
     let store = if how.destroys_data {
         task.log("removing all backups and chunks");
-        let store = Datastore::open(app.stores.open_options(name, app.stores.content_path(&config)))?;
+        let options = app.stores.open_options(name, app.stores.content_path(&config));
+        let store = Datastore::open_to_destroy(options)?;
         let lock = store.lock_process_exclusive().map_err(DatastoreJobError::Locked)?;
         store.destroy_content()?;
         drop(lock);

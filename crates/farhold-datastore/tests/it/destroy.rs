@@ -66,6 +66,22 @@ fn a_creation_that_fails_is_not_in_the_way_of_the_next() {
 }
 
 #[test]
+fn an_interrupted_destruction_can_be_repeated_and_a_mount_point_is_no_store() {
+    let golden = unpack("golden");
+    let base = golden.store.local_root().unwrap().to_owned();
+    let again = || local_options(&base, &base.with_extension("locks"));
+    golden.store.destroy_content().unwrap();
+    assert!(matches!(Datastore::open(again()), Err(OpenError::Missing { .. })));
+    let store = Datastore::open_to_destroy(again()).unwrap();
+    let lock = store.lock_process_exclusive().unwrap();
+    store.destroy_content().unwrap();
+    drop(lock);
+    store.destroy_lock_file().unwrap();
+    assert!(matches!(Datastore::open_to_destroy(again()), Err(OpenError::Missing { .. })));
+    assert_eq!(names_in(&base), [""; 0]);
+}
+
+#[test]
 fn what_is_not_ours_stays() {
     let golden = unpack("golden");
     let base = golden.store.local_root().unwrap().to_owned();
