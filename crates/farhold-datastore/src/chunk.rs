@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use farhold_format::blob::{self, MAX_ENCODED_BLOB_BYTES};
-use farhold_storage::{Durability, EntryKind, Staging, StorageError};
+use farhold_storage::{Durability, EntryKind, Staging, StorageError, StorePath};
 use farhold_types::{Digest, SyncLevel};
 
 use crate::error::ChunkError;
@@ -35,8 +35,13 @@ impl Datastore {
     /// [`ChunkError::Missing`], [`ChunkError::Empty`] for a file without content, [`ChunkError::TooLarge`] above
     /// 16,777,260 bytes.
     pub fn read_chunk(&self, digest: &Digest) -> Result<Bytes, ChunkError> {
+        self.read_chunk_at(digest, &layout::chunk(digest))
+    }
+
+    /// Returns a chunk from a file that may have another name.
+    pub(crate) fn read_chunk_at(&self, digest: &Digest, path: &StorePath) -> Result<Bytes, ChunkError> {
         let digest = *digest;
-        match self.storage().read(&layout::chunk(&digest), MAX_ENCODED_BLOB_BYTES as u64) {
+        match self.storage().read(path, MAX_ENCODED_BLOB_BYTES as u64) {
             Ok(content) if content.is_empty() => Err(ChunkError::Empty { digest }),
             Ok(content) => Ok(content),
             Err(StorageError::TooLarge { max_bytes, .. }) => Err(ChunkError::TooLarge { digest, max_bytes }),

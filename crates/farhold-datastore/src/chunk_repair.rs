@@ -35,14 +35,15 @@ impl Datastore {
     ) -> Result<Inserted, ChunkError> {
         let kind = insertable(digest, encoded)?;
         let _guard = self.insertion_guard(digest);
-        match self.read_chunk(digest) {
-            Ok(stored) if is_sound(&stored) => {}
+        let mut is_damaged = |stored: Result<&Bytes, &ChunkError>| match stored {
+            Ok(stored) => !is_sound(stored),
             // What an insertion replaces by itself.
-            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. }) => {}
+            Err(ChunkError::Missing { .. } | ChunkError::Empty { .. }) => false,
             // What cannot be read is damaged, as verification sees it. So is a directory or a link in the place of a chunk.
-            Ok(_) | Err(_) => {
-                self.set_aside(digest)?;
-            }
+            Err(_) => true,
+        };
+        if is_damaged(self.read_chunk(digest).as_ref()) {
+            self.set_aside(digest, &mut is_damaged)?;
         }
         self.insert_guarded(digest, kind, encoded)
     }
@@ -57,11 +58,18 @@ impl Datastore {
         is_damaged: &mut dyn FnMut(Result<&Bytes, &ChunkError>) -> bool,
     ) -> Result<Option<StorePath>, ChunkError> {
         let _guard = self.insertion_guard(digest);
-        if is_damaged(self.read_chunk(digest).as_ref()) { self.set_aside(digest) } else { Ok(None) }
+        if is_damaged(self.read_chunk(digest).as_ref()) { self.set_aside(digest, is_damaged) } else { Ok(None) }
     }
 
     /// Gives a damaged chunk file the name that says so; returns it. The caller holds the insertion lock.
-    fn set_aside(&self, digest: &Digest) -> Result<Option<StorePath>, ChunkError> {
+    ///
+    /// The lock keeps other processes from nothing. If one of them has put a good chunk in place since the file was judged,
+    /// it gets its name back.
+    fn set_aside(
+        &self,
+        digest: &Digest,
+        is_damaged: &mut dyn FnMut(Result<&Bytes, &ChunkError>) -> bool,
+    ) -> Result<Option<StorePath>, ChunkError> {
         let failed = |source| ChunkError::Storage { digest: *digest, source };
         let mut number = 0;
         let free = loop {
@@ -75,9 +83,17 @@ impl Datastore {
         };
         tracing::warn!(%digest, path = %free, "setting a damaged chunk aside");
         match self.storage().rename(&layout::chunk(digest), &free) {
+            Ok(()) => {}
             // Another process was faster.
-            Err(error) if error.is_not_found() => Ok(None),
-            outcome => outcome.map(|()| Some(free)).map_err(failed),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(source) => return Err(failed(source)),
+        }
+        if is_damaged(self.read_chunk_at(digest, &free).as_ref()) {
+            return Ok(Some(free));
+        }
+        match self.storage().rename(&free, &layout::chunk(digest)) {
+            Err(error) if !error.is_not_found() => Err(failed(error)),
+            _ => Ok(None),
         }
     }
 }

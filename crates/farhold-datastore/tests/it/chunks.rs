@@ -382,3 +382,22 @@ fn insertions_of_different_chunks_do_not_wait_for_each_other() {
         }
     });
 }
+
+#[test]
+fn a_good_chunk_that_another_process_put_in_place_is_not_set_aside() {
+    let (memory, locks) = (memory(), tempfile::tempdir().unwrap());
+    let store = Datastore::open(options(Arc::new(memory.clone()), locks.path())).unwrap();
+    let (digest, good) = chunk(b"content");
+    store.insert_chunk(&digest, &container(BlobKind::Plain, good.len())).unwrap();
+    let mut judged = 0;
+    let mut is_sound = |stored: &bytes::Bytes| {
+        judged += 1;
+        if judged == 1 {
+            put(&memory, &digest, &good);
+        }
+        *stored == good
+    };
+    assert_eq!(store.replace_damaged_chunk(&digest, &good, &mut is_sound).unwrap(), Inserted::Duplicate);
+    assert_eq!(store.read_chunk(&digest).unwrap(), good);
+    assert!(!memory.all_paths().iter().any(|path| path.ends_with(".bad")));
+}
