@@ -212,9 +212,10 @@ impl Stores {
             return Err(StoreAccessError::NotMounted { name: name.clone() });
         }
         let handle = self.open_configured(config, operation)?;
-        if config.backing_device.is_some() {
-            // Unmounting sets the mode first and then waits for who is counted. So whoever finds no mode after having
-            // been counted is waited for, and nobody writes below a mount point that is empty again.
+        // Unmounting and removal set the mode first and then wait for who is counted, or refuse. So whoever finds no mode
+        // after having been counted is seen by them: nobody writes below a mount point that is empty again, or into a store
+        // that is being destroyed.
+        if self.settings.datastores().digest()? != loaded.digest {
             match self.settings.datastores().load()?.entries.get(name.as_str())? {
                 Some(config) => check_maintenance(config, operation)?,
                 None => return Err(StoreAccessError::Unknown { name: name.to_string() }),
@@ -324,6 +325,47 @@ fn check_maintenance(config: &DatastoreConfig, operation: Operation) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_gets_a_store_after_whoever_closed_it_has_counted_its_users() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let server = crate::testing::TestServer::new();
+        let name: DatastoreName = "tank".parse().unwrap();
+        let base = server.folder().join("tank");
+        std::fs::create_dir_all(base.join(".chunks")).unwrap();
+        let set = |mode: Option<&str>| {
+            let mut config = DatastoreConfig::new(name.clone(), base.display().to_string());
+            config.maintenance_mode = mode.map(ToOwned::to_owned);
+            let replace = |stores: &mut farhold_settings::Entries<_>| {
+                stores.remove(name.as_str());
+                stores.insert(config)
+            };
+            server.app.settings.datastores().edit::<_, SettingsError>(None, replace).unwrap();
+        };
+        for _ in 0..30 {
+            set(None);
+            let got = AtomicU64::new(0);
+            std::thread::scope(|scope| {
+                let opener = scope.spawn(|| {
+                    // Counted in the test before it is given back.
+                    while let Ok(handle) = server.app.stores.open(&name, Operation::Write) {
+                        got.fetch_add(1, Ordering::SeqCst);
+                        drop(handle);
+                    }
+                });
+                while got.load(Ordering::SeqCst) == 0 && !opener.is_finished() {
+                    std::thread::yield_now();
+                }
+                set(Some("delete"));
+                while server.app.stores.active_operations(&name) != (0, 0) {
+                    std::thread::yield_now();
+                }
+                let before = got.load(Ordering::SeqCst);
+                opener.join().unwrap();
+                assert_eq!(got.load(Ordering::SeqCst), before);
+            });
+        }
+    }
 
     #[test]
     fn maintenance_modes_refuse_what_the_specification_says() {
