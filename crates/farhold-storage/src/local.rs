@@ -109,7 +109,9 @@ impl LocalStorage {
         if filled.is_ok() && durability == Durability::Cached && EARLY_WRITE_BYTES <= content.len() {
             start_writing(&file);
         }
-        match filled {
+        // A network file system may tell only now that there was no space.
+        let closed = nix::unistd::close(file).map_err(io::Error::from);
+        match filled.and(closed) {
             Ok(()) => Ok(path),
             Err(source) => {
                 let _ = fs::remove_file(&path);
