@@ -12,5 +12,6 @@ mod lifecycle;
 mod locking;
 mod model;
 mod moving;
+mod races;
 mod support;
 mod verify;
