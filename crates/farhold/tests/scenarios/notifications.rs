@@ -1,13 +1,14 @@
 //! Who is told how a sync job ended: over the wire to a listener, or by mail in legacy mode.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use farhold_testkit::relay::Faults;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::content::{Content, add_snapshot};
+use crate::content::{Content, add_snapshot, snapshots};
 use crate::pair::{Account, Pair, add_disk, until};
 
 /// A listener that keeps the paths it is called at.
@@ -115,9 +116,8 @@ async fn scenario_101_every_end_of_a_run_is_told_exactly_once() {
     assert_eq!(pair.target.app.notifications.counts().delivered, 8);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scenario_101_in_legacy_mode_only_what_the_level_says_is_mailed() {
-    let mut pair = Pair::new(Account::Token, one_machine).await;
+/// Lets failures of sync jobs be mailed by a program that keeps the mails in the returned file.
+async fn mail_failures(pair: &Pair) -> PathBuf {
     let root = pair.target.root();
     let mails = root.join("mails");
     let program = root.join("run/sendmail");
@@ -126,6 +126,67 @@ async fn scenario_101_in_legacy_mode_only_what_the_level_says_is_mailed() {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mode = ["--notification-mode", "legacy-sendmail", "--notify", "sync=error"];
     pair.target.run(&[&["datastore", "update", "local"][..], &mode].concat()).await.ok();
+    mails
+}
+
+/// Returns the one mail that was sent, after everything that waited was.
+async fn only_mail(pair: &Pair, mails: &Path) -> String {
+    let app = &pair.target.app;
+    until("the mail is sent", || 0 < app.notifications.counts().delivered).await;
+    until("nothing waits", || app.notifications.counts().deliveries == 0).await;
+    let text = std::fs::read_to_string(mails).unwrap();
+    assert_eq!(text.matches("\nEND\n").count(), 1, "{text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenario_9_a_wrong_token_secret_is_told_in_the_notification() {
+    let mut pair = Pair::new(Account::Token, one_machine).await;
+    let mails = mail_failures(&pair).await;
+    pair.target.run(&["user", "update", "root@pam", "--email", "root@example.org"]).await.ok();
+    pair.target.run(&["remote", "update", "pbs2", "--password", "a wrong secret"]).await.ok();
+    let text = pair.pull().await.failed();
+    assert!(text.contains("TASK ERROR: ") && text.contains("status 401"), "{text}");
+    pair.target.listen().await;
+    let text = only_mail(&pair, &mails).await;
+    assert!(text.contains("root@example.org") && text.contains("status 401"), "{text}");
+    assert!(!text.contains("a wrong secret"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenario_45_a_corrupt_chunk_is_the_tasks_error_and_is_told_in_the_notification() {
+    let mut pair = Pair::new(Account::Token, one_machine).await;
+    let mails = mail_failures(&pair).await;
+    pair.target.run(&["user", "update", "root@pam", "--email", "root@example.org"]).await.ok();
+    add_snapshot(
+        &pair.source.store("tank"),
+        "",
+        "vm/2/2026-01-01T10:00:00Z",
+        &[("drive-scsi0.img.fidx", Content::Chunks(&[7], 4096))],
+    );
+    let folders = std::fs::read_dir(pair.source_store().join(".chunks")).unwrap().flatten();
+    let folders = folders.filter(|folder| folder.file_name().len() == 4);
+    let chunks: Vec<_> = folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten()).collect();
+    for chunk in &chunks {
+        let mut content = std::fs::read(chunk.path()).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        std::fs::write(chunk.path(), content).unwrap();
+    }
+    assert_eq!(chunks.len(), 1);
+    let text = pair.pull().await.failed();
+    let error = text.lines().find(|line| line.contains("TASK ERROR: ")).unwrap_or_default();
+    assert!(error.contains("sync failed with some errors"), "{text}");
+    let copied: Vec<_> = snapshots(&pair.target_store()).into_keys().collect();
+    assert!(!copied.is_empty() && !copied.iter().any(|path| path.starts_with("vm/2/")), "{copied:?}");
+    pair.target.listen().await;
+    let text = only_mail(&pair, &mails).await;
+    assert!(text.contains("vm/2") && text.contains("sync failed with some errors"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scenario_101_in_legacy_mode_only_what_the_level_says_is_mailed() {
+    let mut pair = Pair::new(Account::Token, one_machine).await;
+    let mails = mail_failures(&pair).await;
     let good = pair.source.fingerprint();
 
     // Without an address nobody is told, and the log says nothing of it.
@@ -143,11 +204,7 @@ async fn scenario_101_in_legacy_mode_only_what_the_level_says_is_mailed() {
     // No daemon ran so far; it sends what waits.
     assert!(!mails.exists());
     pair.target.listen().await;
-    let app = &pair.target.app;
-    until("the mail is sent", || 0 < app.notifications.counts().delivered).await;
-    until("nothing waits", || app.notifications.counts().deliveries == 0).await;
-    let text = std::fs::read_to_string(&mails).unwrap();
-    assert_eq!(text.matches("\nEND\n").count(), 1, "{text}");
+    let text = only_mail(&pair, &mails).await;
     for part in ["root@example.org", "pbs2", "certificate"] {
         assert!(text.contains(part), "{part}\n{text}");
     }
