@@ -132,6 +132,9 @@ pub enum DatastoreError {
         #[source]
         source: IndexError,
     },
+    /// What was written may not be on the device: somebody else, who flushed the file system meanwhile, was told so.
+    #[error("the file system could not write everything to its device")]
+    FlushFailed,
     /// A lock is not free.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -150,7 +153,7 @@ impl DatastoreError {
             | Self::FileMissing { .. } => ErrorKind::NotFound,
             Self::Protected { .. } | Self::GroupRemoved { .. } => ErrorKind::Conflict,
             Self::OwnerUnreadable { .. } | Self::Manifest { .. } | Self::Index { .. } => ErrorKind::Corrupt,
-            Self::StoreAway { .. } | Self::ManifestEncoding { .. } => ErrorKind::Io,
+            Self::StoreAway { .. } | Self::ManifestEncoding { .. } | Self::FlushFailed => ErrorKind::Io,
             Self::Lock(LockError::Busy { .. }) => ErrorKind::Busy,
             Self::Lock(_) => ErrorKind::Io,
             Self::Storage(error) => ErrorKind::of_storage(error),

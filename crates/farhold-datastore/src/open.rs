@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use farhold_storage::{Entry, EntryKind, LocalStorage, Storage, StorageError, StorePath};
 use farhold_types::{Clock, DatastoreName, Randomness, SyncLevel};
@@ -140,6 +141,7 @@ impl Datastore {
                 storage: options.storage,
                 process_lock: ProcessLock::new(record),
                 staging: StagingArea::default(),
+                failed_flushes: AtomicU64::new(0),
                 insertion: (0..INSERTION_LOCKS).map(|_| std::sync::Mutex::new(())).collect(),
                 sync_level: options.sync_level,
                 clock: options.clock,

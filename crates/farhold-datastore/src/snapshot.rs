@@ -2,6 +2,8 @@
 //!
 //! Source: `docs/spec/datastore-format.md` 10.4, 16.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use farhold_format::blob::{BlobDecoder, BlobEncoder, Compression, MAX_ENCODED_BLOB_BYTES};
 use farhold_format::index::{Index, IndexError, MAX_INDEX_BYTES};
@@ -15,6 +17,10 @@ use crate::error::DatastoreError;
 use crate::layout::{self, PROTECTED};
 use crate::lock::SnapshotLock;
 use crate::store::Datastore;
+
+/// How many flushes of a store had failed at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FlushFailures(u64);
 
 impl Datastore {
     /// Returns a file of a snapshot as it is stored: a blob of at most 16,777,260 bytes, an index of at most 512 MiB or the
@@ -190,10 +196,24 @@ impl Datastore {
     /// # Errors
     /// The device reports an error.
     pub fn flush(&self) -> Result<(), DatastoreError> {
-        if self.sync_level() == SyncLevel::Filesystem {
-            self.storage().sync_all()?;
+        self.flush_since(self.flush_failures())
+    }
+
+    /// Returns the failed flushes so far, for [`Self::flush_since`].
+    pub(crate) fn flush_failures(&self) -> FlushFailures {
+        FlushFailures(self.inner.failed_flushes.load(Ordering::SeqCst))
+    }
+
+    /// Does what [`Self::flush`] does, for somebody who began to write when `before` was returned. The system tells a failure
+    /// to write to the device only once, to whoever flushes first, whosever files it hit.
+    pub(crate) fn flush_since(&self, before: FlushFailures) -> Result<(), DatastoreError> {
+        if self.sync_level() == SyncLevel::Filesystem
+            && let Err(error) = self.storage().sync_all()
+        {
+            self.inner.failed_flushes.fetch_add(1, Ordering::SeqCst);
+            return Err(error.into());
         }
-        Ok(())
+        if self.flush_failures() == before { Ok(()) } else { Err(DatastoreError::FlushFailed) }
     }
 }
 

@@ -16,6 +16,7 @@ use farhold_types::{ArchiveName, CLIENT_LOG_NAME, Epoch, MANIFEST_NAME, Namespac
 use crate::error::{DatastoreError, ErrorKind};
 use crate::layout::{self, PROTECTED};
 use crate::lock::{GroupLock, Sharing, SnapshotLock};
+use crate::snapshot::FlushFailures;
 use crate::store::Datastore;
 
 /// What was there when the writing of a snapshot began.
@@ -43,6 +44,8 @@ pub struct SnapshotWriter {
     /// Files that wait under their temporary names; always empty unless the snapshot was finished.
     waiting: BTreeSet<ArchiveName>,
     is_committed: bool,
+    /// When it began.
+    flushes: FlushFailures,
 }
 
 /// Whether a file of a snapshot directory is what an interrupted write leaves.
@@ -80,6 +83,7 @@ impl Datastore {
             origin,
             waiting: BTreeSet::new(),
             is_committed: false,
+            flushes: self.flush_failures(),
         };
         if origin != SnapshotOrigin::New {
             writer.remove_leftovers()?;
@@ -227,7 +231,7 @@ impl SnapshotWriter {
         let durability = store.small_file_durability();
         let (manifest, target) = (ArchiveName::manifest(), self.path(MANIFEST_NAME));
         if self.waiting.is_empty() {
-            store.flush()?;
+            store.flush_since(self.flushes)?;
             let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
             let stored = self.stored_manifest()?;
             let made = make(stored.as_ref())?;
@@ -239,7 +243,7 @@ impl SnapshotWriter {
         } else {
             let before = self.stored_manifest()?;
             self.put(&manifest, &make(before.as_ref())?)?;
-            store.flush()?;
+            store.flush_since(self.flushes)?;
             let _lock = store.lock_manifest(self.namespace(), &self.snapshot)?;
             let stored = self.stored_manifest()?;
             if stored != before {
@@ -259,7 +263,7 @@ impl SnapshotWriter {
             }
         }
         self.is_committed = true;
-        store.flush()
+        store.flush_since(self.flushes)
     }
 
     /// Returns the manifest in place, in its stored form; nothing if there is none or if it cannot be one.

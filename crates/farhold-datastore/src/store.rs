@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use farhold_storage::{EntryKind, Storage, StorageError, StorePath};
@@ -29,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) process_lock: ProcessLock,
     pub(crate) staging: StagingArea,
     pub(crate) insertion: Box<[Mutex<()>]>,
+    /// How many flushes of the whole file system have failed.
+    pub(crate) failed_flushes: AtomicU64,
     pub(crate) sync_level: SyncLevel,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,

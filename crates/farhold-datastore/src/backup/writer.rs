@@ -15,7 +15,7 @@ use super::{BackupError, BackupKind, DynamicFile, FixedFile, UploadStatistics};
 use crate::chunk::Inserted;
 use crate::error::DatastoreError;
 use crate::layout;
-use crate::snapshot::change_unprotected;
+use crate::snapshot::{FlushFailures, change_unprotected};
 use crate::store::Datastore;
 
 /// Name of an uploaded manifest until the backup is finished. Not a name of the reference, but of its kind.
@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) snapshot: Snapshot,
     kind: BackupKind,
     base: Option<Epoch>,
+    /// When it began.
+    flushes: FlushFailures,
     /// Read while something is written to the snapshot, so that its end waits for that.
     phase: RwLock<Phase>,
 }
@@ -115,14 +117,14 @@ impl Session {
         // Of indexes that were never closed.
         let keep = [WAITING_MANIFEST.to_owned()].into();
         store.remove_snapshot_leftovers(&self.namespace, &self.snapshot, &keep)?;
-        store.flush()?;
+        store.flush_since(self.flushes)?;
         // Nobody else can change the manifest: there is none, and the snapshot is locked.
         let manifest = self.path(MANIFEST_NAME);
         store.storage().rename(&waiting, &manifest)?;
         if store.sync_level() == SyncLevel::File {
             store.storage().sync_file(&manifest)?;
         }
-        store.flush()?;
+        store.flush_since(self.flushes)?;
         Ok(())
     }
 
@@ -182,7 +184,8 @@ impl BackupWriter {
         held: Held,
     ) -> Self {
         let phase = RwLock::new(Phase::Active(held));
-        Self { session: Arc::new(Session { store, namespace, snapshot, kind, base, phase }) }
+        let flushes = store.flush_failures();
+        Self { session: Arc::new(Session { store, namespace, snapshot, kind, base, flushes, phase }) }
     }
 
     /// Returns the store that is written to.

@@ -88,7 +88,8 @@ fn a_group_that_moves_while_others_note_read_and_remove_loses_nothing_else() {
                     return;
                 }
                 for namespace in both() {
-                    if let Err(error) = bench.other.set_snapshot_notes(&namespace, &first(), &format!("note {number}")) {
+                    if let Err(error) = bench.other.set_snapshot_notes(&namespace, &first(), &format!("note {number}"))
+                    {
                         assert!(passes(error.kind()), "{error}");
                     }
                 }

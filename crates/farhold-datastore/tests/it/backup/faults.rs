@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farhold_datastore::Datastore;
 use farhold_datastore::backup::{BackupKind, UploadStatistics};
-use farhold_storage::{Fault, FaultKind, FaultyStorage};
+use farhold_storage::{Fault, FaultKind, FaultyStorage, Operation};
 use farhold_types::{Snapshot, SyncLevel};
 
 use super::{Bench, authid, fill, first, second};
@@ -143,4 +143,27 @@ fn a_benchmark_that_cannot_be_removed_at_once_is_removed_later() {
         assert!(!bench.paths().iter().any(|path| path.starts_with("host/benchmark/")), "{after}: {outcome:?}");
     }
     assert!(0 < finished_count);
+}
+
+#[test]
+fn a_failed_flush_is_the_failure_of_every_session_that_wrote_before_it() {
+    let bench = Bench::new();
+    let (faulty, store) = faulty(&bench, SyncLevel::Filesystem, None);
+    let begin = |text: &str| {
+        let snapshot = snapshot(text);
+        let writer = store.begin_backup(&root(), &snapshot, &authid("sync@pbs!t1"), BackupKind::Normal).unwrap();
+        fill(&writer, &sample(&snapshot, text.as_bytes())).unwrap();
+        (writer, snapshot)
+    };
+    let (one, other) = (begin("vm/1/2026-01-01T10:00:00Z"), begin("vm/2/2026-01-01T10:00:00Z"));
+    faulty.plan(Fault { operation: Some(Operation::SyncAll), after: 0, kind: FaultKind::Error(io::ErrorKind::Other) });
+    // The system tells it once, to whoever comes first.
+    for (writer, snapshot) in [one, other] {
+        writer.finish(&UploadStatistics::default()).unwrap_err();
+        drop(writer);
+        assert!(!is_finished(&bench, &snapshot), "{snapshot}");
+    }
+    let (writer, snapshot) = begin("vm/2/2026-01-02T10:00:00Z");
+    writer.finish(&UploadStatistics::default()).unwrap();
+    assert!(is_finished(&bench, &snapshot));
 }
