@@ -3,6 +3,7 @@
 //! Both hold the configuration lock only where they must: creation from the check of the paths until the section is
 //! written, so that two creations cannot nest their stores; removal only for each change of the file.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -51,6 +52,16 @@ pub enum DatastoreJobError {
     /// The path is inside of another store's, or the other way round.
     #[error("datastores cannot be nested: '{path}' and '{other_path}' of datastore '{other}'")]
     Nested {
+        /// The new store's path.
+        path: String,
+        /// The other store's path.
+        other_path: String,
+        /// The other store.
+        other: DatastoreName,
+    },
+    /// The path leads to another store, by a link or a mount.
+    #[error("'{path}' is the place of datastore '{other}', which has it as '{other_path}'")]
+    Shared {
         /// The new store's path.
         path: String,
         /// The other store's path.
@@ -225,6 +236,10 @@ fn create(app: &App, new: NewDatastore, task: &TaskContext) -> Result<(), Datast
     let check = if tuning.gc_atime_safety_check { AccessTimeCheck::Run } else { AccessTimeCheck::Skip };
     let path = app.stores.content_path(&config);
     let name = config.name.clone();
+    if new.reuses_existing {
+        // Not under the file's lock: the file system of another store may be slow to answer.
+        check_not_shared(app, &config, &app.settings.datastores().load()?.entries)?;
+    }
     app.settings.datastores().edit(None, |stores| {
         if stores.contains(name.as_str()) {
             return Err(DatastoreJobError::Exists { name: name.clone() });
@@ -303,6 +318,28 @@ fn check_not_nested(
         }
     }
     Ok(())
+}
+
+/// Checks that the store that is taken over is not that of another name, by another path: a link, or a mount. Locks lie in
+/// a directory of the store's name, so two names for one store would protect nothing from each other.
+fn check_not_shared(
+    app: &App,
+    config: &DatastoreConfig,
+    stores: &Entries<Datastores>,
+) -> Result<(), DatastoreJobError> {
+    let chunks_of = |config: &DatastoreConfig| {
+        let found = std::fs::metadata(app.stores.content_path(config).join(".chunks")).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let Some(chunks) = chunks_of(config) else { return Ok(()) };
+    match stores.usable().find(|other| other.name != config.name && chunks_of(other) == Some(chunks)) {
+        None => Ok(()),
+        Some(other) => Err(DatastoreJobError::Shared {
+            path: app.stores.content_path(config).display().to_string(),
+            other_path: app.stores.content_path(other).display().to_string(),
+            other: other.name.clone(),
+        }),
+    }
 }
 
 /// Returns whether one path lies in the other one, or both are the same, by their components as written.
@@ -500,4 +537,40 @@ fn close_for_removal(app: &App, name: &DatastoreName) -> Result<DatastoreConfig,
         Ok::<_, DatastoreJobError>(config)
     })?;
     Ok(edited.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use farhold_format::task_log::TaskStatus;
+
+    use super::*;
+    use crate::testing::TestServer;
+
+    #[tokio::test]
+    async fn a_store_is_not_taken_over_under_a_second_name_by_another_path() {
+        let server = TestServer::new();
+        let folder = server.folder();
+        std::fs::create_dir_all(folder.join("tank/.chunks")).unwrap();
+        std::fs::create_dir_all(folder.join("other/.chunks")).unwrap();
+        let add = |stores: &mut Entries<Datastores>| {
+            stores.insert(DatastoreConfig::new("tank".parse().unwrap(), folder.join("tank").display().to_string()))
+        };
+        server.app.settings.datastores().edit::<_, SettingsError>(None, add).unwrap();
+        std::os::unix::fs::symlink(folder.join("tank"), folder.join("link")).unwrap();
+        let adopt = async |path: &str| {
+            let config = DatastoreConfig::new("again".parse().unwrap(), folder.join(path).display().to_string());
+            let keep = KeepOptions::default();
+            let new = NewDatastore { config, reuses_existing: true, prune_schedule: None, keep };
+            let upid = create_datastore(&server.app, &Authid::root(), new).await.unwrap();
+            match server.app.tasks.wait(&upid).await.unwrap() {
+                TaskStatus::Error(text) => text,
+                status => panic!("{status:?}"),
+            }
+        };
+        let text = adopt("link").await;
+        assert!(text.contains("is the place of datastore 'tank'"), "{text}");
+        // What is no other store fails for what it is.
+        let text = adopt("other").await;
+        assert!(!text.contains("tank"), "{text}");
+    }
 }
