@@ -43,7 +43,7 @@ impl RunProgress {
 pub enum TaskProgress {
     /// Of a sync.
     Sync(Arc<RunProgress>),
-    /// Of a verification or a garbage collection.
+    /// Of a verification, a garbage collection, a prune or a repair.
     Work(Arc<WorkProgress>),
 }
 

@@ -17,6 +17,14 @@ pub enum Work {
     Mark,
     /// It removes unused chunks; counted in per cent of their folders.
     Sweep,
+    /// It prunes groups.
+    PruneGroups,
+    /// It goes through the snapshots of the group that it prunes.
+    PruneSnapshots,
+    /// It verifies and mends snapshots.
+    RepairSnapshots,
+    /// It looks for chunks in other snapshots of the source.
+    SearchChunks,
 }
 
 impl Work {
@@ -26,16 +34,20 @@ impl Work {
             Self::VerifyGroups | Self::VerifySnapshots => "verify",
             Self::Mark => "mark",
             Self::Sweep => "sweep",
+            Self::PruneGroups | Self::PruneSnapshots => "prune",
+            Self::RepairSnapshots => "repair",
+            Self::SearchChunks => "search",
         }
     }
 
     /// Returns the word for what is counted.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::VerifyGroups => "groups",
-            Self::VerifySnapshots => "snapshots",
+            Self::VerifyGroups | Self::PruneGroups => "groups",
+            Self::VerifySnapshots | Self::PruneSnapshots | Self::RepairSnapshots => "snapshots",
             Self::Mark => "index-files",
             Self::Sweep => "percent",
+            Self::SearchChunks => "chunks",
         }
     }
 }

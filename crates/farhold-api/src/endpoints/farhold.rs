@@ -23,12 +23,16 @@ const CURRENT: Shape = Shape::Object(&[
 ]);
 /// How far a task is, whatever it does. Rates are bytes of content per second.
 const WORK: &[Field] = &[
-    Field::required("phase", Shape::Word(&["sync", "verify", "mark", "sweep"]), "What it does at the moment"),
+    Field::required(
+        "phase",
+        Shape::Word(&["sync", "verify", "mark", "sweep", "prune", "repair", "search"]),
+        "What it does at the moment",
+    ),
     Field::required("done", Shape::Number, "What is done of the phase, with the part that is under way"),
     Field::required("total", Shape::Nullable(&Shape::Number), "What is to be done in the phase, once that is known"),
     Field::required(
         "unit",
-        Shape::Word(&["bytes", "groups", "snapshots", "index-files", "percent"]),
+        Shape::Word(&["bytes", "groups", "snapshots", "index-files", "percent", "chunks"]),
         "What done and total count",
     ),
     Field::required("rate", Shape::Nullable(&Shape::Number), "Bytes of content per second, lately"),
@@ -76,7 +80,7 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
     vec![
         Endpoint::get(
             "/farhold/tasks/{upid}/progress",
-            "Show how far a running sync, verification or garbage collection is",
+            "Show how far a running sync, verification, garbage collection, prune or repair is",
             progress,
         )
         .params(&[named::UPID])

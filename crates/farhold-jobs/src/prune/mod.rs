@@ -19,18 +19,19 @@ use farhold_rules::acl::{Granted, GroupAccess};
 use farhold_rules::prune_plan::{self, Decision, PruneSnapshot};
 use farhold_settings::SettingsError;
 use farhold_tasks::job_state::JobStateError;
-use farhold_tasks::{TaskContext, TaskError, TaskKind};
-use farhold_types::{DatastoreName, Group, KeepOptions, Namespace, PruneJob};
+use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
+use farhold_types::{Authid, DatastoreName, Group, KeepOptions, Namespace, PruneJob};
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-use self::work::{PruneRun, carry_out, run};
+use self::work::{PruneRun, carry_out, run, share};
 use crate::app::App;
 use crate::job_end::{JobPlace, RunDetails, at_end};
 use crate::job_turn::{lock_stored, tell_schedule, wait_for_turn};
 use crate::store_jobs::{JobPermit, StoreJob, StoreJobError};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{Crashed, blocking, in_background};
+use crate::work_progress::Work;
 
 /// Why a prune was not started.
 #[derive(Debug, Error)]
@@ -126,13 +127,18 @@ fn decide(
 pub async fn prune_group(app: &Arc<App>, access: &GroupAccess, planned: PlannedGroup) -> Result<Upid, PruneError> {
     let (GroupAccess::All(granted) | GroupAccess::Owned(granted)) = access;
     let id = format!("{}:{}:{}", planned.store.name(), planned.ns, planned.group);
+    let board = app.progress.clone();
     let worker = move |context: TaskContext| {
         in_background("prune", move || {
+            let entry = board.enter_work(context.upid().clone(), Work::PruneSnapshots);
+            let (progress, all) = (entry.run(), share(planned.decisions.len()));
+            progress.begin(Work::PruneSnapshots, Some(all));
             for line in log::group_opening(planned.store.name(), &planned.ns, &planned.group, &planned.keep) {
                 context.log(&line);
             }
             let place = (&*planned.store, &planned.ns, &planned.group);
-            carry_out(place, &planned.decisions, log::in_group, &context)
+            let on_done = |done| progress.reach(share(done), all);
+            carry_out(place, &planned.decisions, log::in_group, &on_done, &context)
         })
     };
     Ok(app.tasks.spawn(TaskKind::new("prune", Some(id)), granted.authid(), worker).await?)
@@ -185,11 +191,7 @@ pub async fn prune_store(app: &Arc<App>, granted: &Granted, prune: StorePrune) -
     let id = format!("{}:{}", prune.store, prune.ns);
     let (app_of_task, caller) = (Arc::clone(app), granted.authid().clone());
     let worker = move |context: TaskContext| {
-        in_background("prune", move || {
-            let acl = app_of_task.acl()?;
-            let store = &*handle;
-            run(PruneRun { store, acl: &acl, caller: &caller, zone: &app_of_task.time_zone, prune: &prune }, &context)
-        })
+        in_background("prune", move || carry_out_all(&app_of_task, &handle, &caller, &prune, &context))
     };
     Ok(app.tasks.spawn(TaskKind::new("prune", Some(id)), granted.authid(), worker).await?)
 }
@@ -226,12 +228,24 @@ pub async fn run_prune_job(
                 keep: job.keep,
                 mode: PruneMode::Remove,
             };
-            let acl = app_of_task.acl()?;
-            let store = &*handle;
-            run(PruneRun { store, acl: &acl, caller: &caller, zone: &app_of_task.time_zone, prune: &prune }, &context)
+            carry_out_all(&app_of_task, &handle, &caller, &prune, &context)
         })
     };
     Ok(app.tasks.spawn_with_end(kind, granted.authid(), at_end, worker).await?)
+}
+
+/// Prunes what the caller may prune, and tells how far it is. Blocking.
+fn carry_out_all(
+    app: &App,
+    store: &StoreHandle,
+    caller: &Authid,
+    prune: &StorePrune,
+    context: &TaskContext,
+) -> Result<(), TaskFailure> {
+    let entry = app.progress.enter_work(context.upid().clone(), Work::PruneGroups);
+    let (acl, progress) = (app.acl()?, entry.run());
+    let run_of = PruneRun { store, acl: &acl, caller, zone: &app.time_zone, prune, progress: &progress };
+    run(run_of, context)
 }
 
 async fn open(app: &Arc<App>, store: DatastoreName) -> Result<StoreHandle, PruneError> {

@@ -7,6 +7,7 @@ use farhold_tasks::job_state::JobKey;
 use farhold_types::{Authid, Epoch, Privileges, Role};
 
 use super::*;
+use crate::progress::ProgressBoard;
 use crate::testing::TestServer;
 
 const ROOT: &str = "root@pam";
@@ -285,12 +286,39 @@ async fn a_prune_ends_when_the_server_stops() {
     let worker = move |context: TaskContext| async move {
         context.shutdown().cancelled().await;
         let (caller, prune) = (Authid::root(), whole(last(1), PruneMode::Remove));
-        let zone = &jiff::tz::TimeZone::UTC;
-        run(PruneRun { store: &store, acl: &acl, caller: &caller, zone, prune: &prune }, &context)
+        let (zone, board) = (&jiff::tz::TimeZone::UTC, ProgressBoard::default());
+        let progress = board.enter_work(context.upid().clone(), Work::PruneGroups).run();
+        let run_of = PruneRun { store: &store, acl: &acl, caller: &caller, zone, prune: &prune, progress: &progress };
+        run(run_of, &context)
     };
     let upid = bench.server.app.tasks.spawn(TaskKind::new("prune", None), &Authid::root(), worker).await.unwrap();
     bench.server.app.tasks.shutdown(std::time::Duration::from_secs(60)).await;
     let status = bench.server.ended(upid.as_str()).await;
     assert_eq!(status, TaskStatus::Error("Server shutdown requested - aborting task".to_owned()));
     assert_eq!((bench.days("", "vm/100").len(), bench.days("x", "host/web").len()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_prune_is_counted_in_groups() {
+    let bench = Bench::new();
+    let (store, acl) = (bench.store.clone(), bench.server.app.acl().unwrap());
+    let board = ProgressBoard::default();
+    let (seen, told) = (Arc::new(std::sync::Mutex::new(None)), board.clone());
+    let slot = Arc::clone(&seen);
+    let worker = move |context: TaskContext| async move {
+        let (caller, prune) = (Authid::root(), whole(last(1), PruneMode::Remove));
+        let zone = &jiff::tz::TimeZone::UTC;
+        let entry = told.enter_work(context.upid().clone(), Work::PruneGroups);
+        let progress = entry.run();
+        let run_of = PruneRun { store: &store, acl: &acl, caller: &caller, zone, prune: &prune, progress: &progress };
+        let outcome = run(run_of, &context);
+        *slot.lock().unwrap() = Some(progress.look());
+        outcome
+    };
+    let upid = bench.server.app.tasks.spawn(TaskKind::new("prune", None), &Authid::root(), worker).await.unwrap();
+    assert_eq!(bench.server.ended(upid.as_str()).await, TaskStatus::Ok);
+    let look = seen.lock().unwrap().take().unwrap();
+    let groups = 2.0;
+    assert_eq!((look.work, look.done, look.total), (Work::PruneGroups, groups, Some(groups)));
+    assert!(board.all().is_empty());
 }

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::{PruneMode, StorePrune, decide, log};
 use crate::namespace_walk::{WalkNeeds, reachable};
 use crate::task_work::go_on;
+use crate::work_progress::{Work, WorkProgress};
 
 /// What somebody needs to prune. Source: `docs/spec/rest-api.md` 12.7.
 const NEEDS: WalkNeeds = WalkNeeds { full: Privileges::DATASTORE_MODIFY, own: Privileges::DATASTORE_PRUNE };
@@ -21,60 +22,90 @@ pub(super) struct PruneRun<'a> {
     pub(super) caller: &'a Authid,
     pub(super) zone: &'a TimeZone,
     pub(super) prune: &'a StorePrune,
+    pub(super) progress: &'a WorkProgress,
 }
 
 /// Prunes group by group what the caller may prune. A group or snapshot that fails is a warning.
 pub(super) fn run(run: PruneRun<'_>, context: &TaskContext) -> Result<(), TaskFailure> {
-    let PruneRun { store, acl, caller, zone, prune } = run;
+    let PruneRun { store, zone, prune, progress, .. } = run;
     for line in log::store_opening(prune) {
         context.log(&line);
     }
-    if !store.namespace_exists(&prune.ns)? {
-        return Err(DatastoreError::NamespaceMissing { namespace: prune.ns.clone() }.into());
-    }
-    let depth = prune.max_depth.map_or(MAX_NAMESPACE_DEPTH, usize::from);
-    for ns in store.namespaces(&prune.ns, depth)? {
-        let Some(access) = reachable(acl, caller, &prune.store, &ns, NEEDS) else { continue };
-        let groups = match store.groups(&ns) {
-            Ok(groups) => groups,
+    let groups = groups(&run, context)?;
+    let all = share(groups.len());
+    progress.begin(Work::PruneGroups, Some(all));
+    for (number, (ns, group)) in groups.iter().enumerate() {
+        go_on(context)?;
+        progress.reach(share(number), all);
+        let decisions = match decide(store, ns, group, &prune.keep, zone) {
+            Ok(decisions) => decisions,
             // Removed meanwhile.
-            Err(DatastoreError::NamespaceMissing { .. }) => continue,
+            Err(DatastoreError::GroupMissing { .. } | DatastoreError::NamespaceMissing { .. }) => continue,
             Err(error) => {
-                context.warn(&format!("failed to list groups of {}: {}", ns.log_name(), text(&error)));
+                context.log(&log::group(ns, group));
+                context.warn(&format!("failed to prune group '{group}': {}", text(&error)));
                 continue;
             }
         };
-        for GroupInfo { group, .. } in groups.into_iter().filter(|info| access.covers(&info.owner)) {
-            go_on(context)?;
-            context.log(&log::group(&ns, &group));
-            let decisions = match decide(store, &ns, &group, &prune.keep, zone) {
-                Ok(decisions) => decisions,
-                Err(error) => {
-                    context.warn(&format!("failed to prune group '{group}': {}", text(&error)));
-                    continue;
-                }
-            };
-            match prune.mode {
-                PruneMode::Remove => carry_out((store, &ns, &group), &decisions, log::in_store, context)?,
-                PruneMode::DryRun => {
-                    for Decision { snapshot, mark } in decisions {
-                        context.log(&log::in_dry_run(&group.at(snapshot.time), mark));
-                    }
+        context.log(&log::group(ns, group));
+        match prune.mode {
+            PruneMode::Remove => {
+                let of_group = share(decisions.len());
+                let on_done = |done| progress.reach(share(number) + share(done) / of_group, all);
+                carry_out((store, ns, group), &decisions, log::in_store, &on_done, context)?;
+            }
+            PruneMode::DryRun => {
+                for Decision { snapshot, mark } in decisions {
+                    context.log(&log::in_dry_run(&group.at(snapshot.time), mark));
                 }
             }
         }
     }
+    progress.reach(all, all);
     Ok(())
 }
 
+/// Lists the groups that the caller may prune.
+fn groups(run: &PruneRun<'_>, context: &TaskContext) -> Result<Vec<(Namespace, Group)>, TaskFailure> {
+    let PruneRun { store, acl, caller, prune, .. } = run;
+    if !store.namespace_exists(&prune.ns)? {
+        return Err(DatastoreError::NamespaceMissing { namespace: prune.ns.clone() }.into());
+    }
+    let depth = prune.max_depth.map_or(MAX_NAMESPACE_DEPTH, usize::from);
+    let mut found = Vec::new();
+    for ns in store.namespaces(&prune.ns, depth)? {
+        let Some(access) = reachable(acl, caller, &prune.store, &ns, NEEDS) else { continue };
+        go_on(context)?;
+        match store.groups(&ns) {
+            Ok(groups) => {
+                let reached = groups.into_iter().filter(|info| access.covers(&info.owner));
+                found.extend(reached.map(|GroupInfo { group, .. }| (ns.clone(), group)));
+            }
+            // Removed meanwhile.
+            Err(DatastoreError::NamespaceMissing { .. }) => {}
+            Err(error) => context.warn(&format!("failed to list groups of {}: {}", ns.log_name(), text(&error))),
+        }
+    }
+    Ok(found)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown as a bar")]
+pub(super) const fn share(count: usize) -> f64 {
+    count as f64
+}
+
 /// Tells every decision about a group, oldest snapshot first, and removes what is to be removed.
+///
+/// `on_done`: gets the number of snapshots that are dealt with, after each.
 pub(super) fn carry_out(
     (store, ns, group): (&Datastore, &Namespace, &Group),
     decisions: &[Decision],
     line: fn(&Snapshot, Mark) -> String,
+    on_done: &dyn Fn(usize),
     context: &TaskContext,
 ) -> Result<(), TaskFailure> {
-    for Decision { snapshot: decided, mark } in decisions {
+    for (number, Decision { snapshot: decided, mark }) in decisions.iter().enumerate() {
+        on_done(number);
         let snapshot = group.at(decided.time);
         context.log(&line(&snapshot, *mark));
         if mark.keeps() {
