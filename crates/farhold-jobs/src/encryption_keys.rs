@@ -8,7 +8,7 @@ use farhold_access::AccessSnapshot;
 use farhold_crypto::{CryptConfig, EncryptionKey};
 use farhold_format::key_file::{KeyFile, KeyFileError, LocalTime};
 use farhold_rules::acl::AclPath;
-use farhold_settings::{KeyStoreError, KeyUse};
+use farhold_settings::{KeyStoreError, KeyUse, SettingsError};
 use farhold_sync::SyncKey;
 use farhold_types::{Authid, KeyId, Privileges, Secret};
 use thiserror::Error;
@@ -100,6 +100,22 @@ pub fn decryption_keys(
         }
         let config = Arc::new(load_key(app, access, owner, id, KeyUse::Decrypt)?);
         keys.push(SyncKey { id: id.clone(), config });
+    }
+    Ok(keys)
+}
+
+/// Returns all keys that `caller` may use, archived ones too. One that cannot be loaded is left out. Blocking.
+///
+/// # Errors
+/// The list of keys cannot be read.
+pub(crate) fn usable_keys(app: &App, access: &AccessSnapshot, caller: &Authid) -> Result<Vec<SyncKey>, SettingsError> {
+    let mut keys = Vec::new();
+    for entry in app.settings.encryption_keys().load()?.entries.all()? {
+        match load_key(app, access, caller, &entry.id, KeyUse::Decrypt) {
+            Ok(config) => keys.push(SyncKey { id: entry.id.clone(), config: Arc::new(config) }),
+            Err(KeyAccessError::Denied { .. }) => {}
+            Err(error) => tracing::warn!(key = %entry.id, %error, "a key cannot be used for a repair"),
+        }
     }
     Ok(keys)
 }

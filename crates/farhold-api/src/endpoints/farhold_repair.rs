@@ -15,6 +15,7 @@ const FROM: Param = Param::required(
     named::ANY_TEXT,
     "Where copies come from: 'remote', 'remote:datastore', or ':datastore' for another one of this server",
 );
+const OWNER: Param = named::AUTH_ID.named("owner").described("Who gets groups that have no readable owner");
 const VERIFY: Param = named::flag("verify", "Verify all snapshots first, not only those that are known to be damaged");
 const DRY_RUN: Param = named::flag("dry-run", "Only tell what would be fetched");
 
@@ -39,6 +40,8 @@ pub fn endpoints() -> Vec<Endpoint<App>> {
                 named::NS,
                 named::REMOTE_NS,
                 named::MAX_DEPTH,
+                named::GROUP_FILTER.described("Which groups are looked at"),
+                OWNER,
                 VERIFY,
                 DRY_RUN,
             ])
@@ -58,6 +61,8 @@ async fn repair(app: Arc<App>, request: Request<App>) -> Result<Reply, ApiError>
         max_depth: params.integer_as("max-depth")?,
         from: params.text("from").unwrap_or_default().parse::<farhold_jobs::repair::RepairOrigin>()?,
         remote_ns: params.parse("remote-ns")?.unwrap_or_default(),
+        groups: params.parse_list("group-filter")?.unwrap_or_default(),
+        owner: params.parse("owner")?,
         verifies_all: params.boolean("verify").unwrap_or(false),
         is_dry: params.boolean("dry-run").unwrap_or(false),
     };

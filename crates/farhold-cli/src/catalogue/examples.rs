@@ -40,6 +40,7 @@ pub(super) const EXAMPLES: &[Examples] = &[
         &[
             "farhold datastore repair store1 --from pbs2:store1",
             "farhold datastore repair store1 --from :store2 --verify --dry-run",
+            "farhold datastore repair store1 --from pbs2 --group-filter type:vm --owner backup@pbs",
         ],
     ),
     (&["datastore", "show"], &["farhold datastore show store1"]),

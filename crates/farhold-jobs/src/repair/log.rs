@@ -1,16 +1,20 @@
 //! The lines of a repair's log.
 
-use farhold_sync::repair::{RepairEvent, RepairReport};
+use farhold_sync::repair::{RepairEvent, RepairReport, Unmended};
 use farhold_tasks::TaskContext;
-use farhold_types::{DatastoreName, format_bytes};
+use farhold_types::{DatastoreName, Group, Namespace, format_bytes};
 
 use crate::verify::{VerifyLog, snapshot_path};
 
 /// Most lines about single chunks that one run writes; the sums tell the rest.
 const MAX_CHUNK_LINES: u64 = 1000;
 
+/// Most entries of a list at the end: all stand further up, and a log is read by people.
+const MAX_LISTED: usize = 1000;
+
 /// Writes what a repair tells into the log of its task.
 pub(super) struct RepairLog {
+    store: DatastoreName,
     is_dry: bool,
     context: TaskContext,
     verify: VerifyLog,
@@ -19,8 +23,8 @@ pub(super) struct RepairLog {
 
 impl RepairLog {
     pub(super) fn new(store: DatastoreName, is_dry: bool, context: TaskContext) -> Self {
-        let verify = VerifyLog::new(store, context.clone());
-        Self { is_dry, context, verify, chunk_lines: std::sync::atomic::AtomicU64::new(0) }
+        let verify = VerifyLog::new(store.clone(), context.clone());
+        Self { store, is_dry, context, verify, chunk_lines: std::sync::atomic::AtomicU64::new(0) }
     }
 
     pub(super) fn tell(&self, event: &RepairEvent<'_>) {
@@ -33,7 +37,15 @@ impl RepairLog {
                     log(format!("{set_aside} chunk(s) were set aside earlier and are missing"));
                 }
             }
-            RepairEvent::Unmendable { what, why } => warn(format!("{what}: {why}")),
+            RepairEvent::Owned { what, owner } => {
+                log(format!("{what} {} '{owner}'", did("belongs now to", "would belong to")))
+            }
+            RepairEvent::Unmendable(Unmended { what, why, ownerless }) => {
+                warn(format!("{what}: {why}"));
+                if let Some((ns, group)) = ownerless {
+                    log(format!("  {}", self.owner_hint(ns, group)));
+                }
+            }
             RepairEvent::Verify(event) => self.verify.tell(event),
             RepairEvent::NoCopy { namespace, snapshot, why } => {
                 warn(format!("no copy of {}: {why}", snapshot_path(namespace, snapshot)));
@@ -62,6 +74,10 @@ impl RepairLog {
             RepairEvent::Searched { snapshots, missing } => {
                 log(format!("looked into {snapshots} other snapshot(s); {missing} chunk(s) were not found"));
             }
+            RepairEvent::NoSpace { unexamined } => warn(format!(
+                "no space is left on the datastore's disk; {unexamined} snapshot(s) are not looked at - free some, then \
+                 repair again"
+            )),
             RepairEvent::Retry { attempt, pause, error } => {
                 let seconds = pause.as_secs_f64();
                 warn(format!("source does not answer, attempt {attempt} in {seconds:.1} s: {error}"));
@@ -79,23 +95,58 @@ impl RepairLog {
         }
     }
 
+    /// Says how a group gets an owner.
+    fn owner_hint(&self, ns: &Namespace, group: &Group) -> String {
+        let ns = if ns.is_root() { String::new() } else { format!(" --ns {ns}") };
+        let store = &self.store;
+        format!(
+            "set one with 'farhold client change-owner {group} AUTH-ID{ns} --repository USER@SERVER:{store}', or repair \
+             with '--owner AUTH-ID'"
+        )
+    }
+
     /// Writes the end of the log.
     pub(super) fn summary(&self, report: &RepairReport) {
-        let RepairReport { examined, damaged, mended, busy, chunks, chunk_bytes, files, unmended, .. } = report;
+        let RepairReport {
+            examined,
+            damaged,
+            mended,
+            busy,
+            chunks,
+            chunk_bytes,
+            files,
+            owners,
+            unmended,
+            mended_snapshots,
+            ..
+        } = report;
         let did = if self.is_dry { "would be " } else { "" };
         self.context.log(&format!(
             "summary: {examined} snapshot(s) examined, {damaged} damaged, {mended} of them {did}mended; {chunks} chunk(s) \
              ({}) and {files} file(s) {did}put in place",
             format_bytes(*chunk_bytes)
         ));
+        if *owners != 0 {
+            self.context.log(&format!("{owners} group(s) {} an owner", if self.is_dry { "would get" } else { "got" }));
+        }
         if *busy != 0 {
             self.context.log(&format!("{busy} snapshot(s) were in use and left alone"));
         }
-        if !unmended.is_empty() {
-            self.context.log("still damaged:");
-            for unmended in unmended {
-                self.context.log(&format!("\t{}: {}", unmended.what, unmended.why));
-            }
+        // The web interface shows these lists, too.
+        self.list(&format!("{did}whole again:"), mended_snapshots.iter().map(String::as_str));
+        self.list("still damaged:", unmended.iter().map(|left| format!("{}: {}", left.what, left.why)));
+    }
+
+    fn list<T: AsRef<str>>(&self, title: &str, lines: impl ExactSizeIterator<Item = T>) {
+        let count = lines.len();
+        if count != 0 {
+            self.context.log(title);
+        }
+        for line in lines.take(MAX_LISTED) {
+            self.context.log(&format!("\t{}", line.as_ref()));
+        }
+        if MAX_LISTED < count {
+            self.context.log(&format!("\t... and {} more, see above", count - MAX_LISTED));
         }
     }
 }

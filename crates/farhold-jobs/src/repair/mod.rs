@@ -1,9 +1,12 @@
 //! Mending a datastore from a copy on a remote, or in another datastore of this server, as a task.
 //!
 //! Our own addition; the reference knows only the re-sync of snapshots that are known to be bad. What a run does is in
-//! `farhold_sync::repair`. The task is of type `repair`, its worker id is the datastore.
+//! `farhold_sync::repair`. The task is of type `repair`, its worker id is the datastore. Copies that were encrypted or
+//! decrypted on their way need a key: each that the caller may use is tried, since the result is proved by what lies in the
+//! store, and nothing leaves it.
 
 mod log;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -15,15 +18,20 @@ use farhold_access::AccessSnapshot;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree};
 use farhold_settings::SettingsError;
-use farhold_sync::repair::{MayMend, RepairEnds, RepairError, RepairOptions, RepairReach, RepairReport, repair};
+use farhold_sync::repair::{
+    MayMend, RepairEnds, RepairError, RepairEvent, RepairOptions, RepairReach, RepairReport, repair,
+};
 use farhold_sync::{DEFAULT_PATIENCE, LocalSource, RemoteSource, Source};
 use farhold_tasks::{TaskContext, TaskError, TaskFailure, TaskKind};
-use farhold_types::{Authid, DatastoreName, Namespace, Privileges, RateLimits, RemoteName};
+use farhold_types::{Authid, DatastoreName, GroupFilter, Namespace, Privileges, RateLimits, RemoteName};
 use thiserror::Error;
 
 use self::log::RepairLog;
+use self::progress::RepairProgress;
 use crate::app::App;
+use crate::encryption_keys::usable_keys;
 use crate::permission::JobDenied;
+use crate::progress::ProgressBoard;
 use crate::remotes::{RemoteClientError, remote_client};
 use crate::rights::AclRights;
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
@@ -96,6 +104,10 @@ pub struct RepairRequest {
     pub from: RepairOrigin,
     /// What the namespace is there.
     pub remote_ns: Namespace,
+    /// Which groups are looked at; no filter means all.
+    pub groups: Vec<GroupFilter>,
+    /// Who gets groups that have no readable owner; none leaves them as they are.
+    pub owner: Option<Authid>,
     /// Verify all snapshots first, not only those that are known to be damaged.
     pub verifies_all: bool,
     /// Only tell what would be fetched.
@@ -217,6 +229,9 @@ fn open(app: &App, permit: &RepairPermit) -> Result<Opened, RepairRunError> {
         anchor: request.ns.clone(),
         max_depth: request.max_depth,
         source_anchor: request.remote_ns.clone(),
+        groups: request.groups.clone(),
+        owner: request.owner.clone(),
+        keys: usable_keys(app, &access, caller)?,
         reach: if request.verifies_all { RepairReach::Everything } else { RepairReach::Suspects },
         verify: options(app, &request.store, VerifyThreads::default())?,
         is_dry: request.is_dry,
@@ -241,17 +256,24 @@ pub async fn start_repair(app: &Arc<App>, permit: RepairPermit) -> Result<Upid, 
     let (caller, store) = (permit.caller.clone(), permit.request.store.clone());
     let (opened, permit) = blocking(move || Ok::<_, RepairRunError>((open(&opener, &permit)?, permit))).await?;
     let kind = TaskKind::new("repair", Some(store.to_string()));
-    let worker = move |context: TaskContext| async move { work(opened, permit.request, context).await };
+    let board = app.progress.clone();
+    let worker = move |context: TaskContext| async move { work(opened, permit.request, board, context).await };
     Ok(app.tasks.spawn(kind, &caller, worker).await?)
 }
 
-async fn work(opened: Opened, request: RepairRequest, context: TaskContext) -> Result<(), TaskFailure> {
+async fn work(
+    opened: Opened,
+    request: RepairRequest,
+    board: ProgressBoard,
+    context: TaskContext,
+) -> Result<(), TaskFailure> {
     let dry = if request.is_dry { " (dry run)" } else { "" };
     context.log(&format!("repair datastore '{}' from '{}'{dry}", request.store, request.from));
     let log = Arc::new(RepairLog::new(request.store.clone(), request.is_dry, context.clone()));
+    let progress = Arc::new(RepairProgress::new(&board, context.upid().clone()));
     let outcome = match &opened.origin {
-        Origin::Remote(source) => run(&opened, Arc::clone(source), &log, &context).await,
-        Origin::Local { source, .. } => run(&opened, Arc::clone(source), &log, &context).await,
+        Origin::Remote(source) => run(&opened, Arc::clone(source), (&log, &progress), &context).await,
+        Origin::Local { source, .. } => run(&opened, Arc::clone(source), (&log, &progress), &context).await,
     };
     let report = match outcome {
         Ok(report) => report,
@@ -261,18 +283,21 @@ async fn work(opened: Opened, request: RepairRequest, context: TaskContext) -> R
         Err(error) => return Err(TaskFailure::from_error(&error)),
     };
     log.summary(&report);
-    if report.unmended.is_empty() { Ok(()) } else { Err(TaskFailure::new(LEFT_DAMAGED)) }
+    if report.unmended.is_empty() && report.unexamined == 0 { Ok(()) } else { Err(TaskFailure::new(LEFT_DAMAGED)) }
 }
 
 async fn run<S: Source>(
     opened: &Opened,
     source: Arc<S>,
-    log: &Arc<RepairLog>,
+    (log, progress): (&Arc<RepairLog>, &Arc<RepairProgress>),
     context: &TaskContext,
 ) -> Result<RepairReport, RepairError> {
     let ends = RepairEnds { store: (*opened.store).clone(), source, may_mend: Arc::clone(&opened.may_mend) };
-    let (sink, stop) = (Arc::clone(log), context.cancellation().child_token());
-    let events = Arc::new(move |event: &farhold_sync::repair::RepairEvent<'_>| sink.tell(event));
+    let (log, progress, stop) = (Arc::clone(log), Arc::clone(progress), context.cancellation().child_token());
+    let events = Arc::new(move |event: &RepairEvent<'_>| {
+        progress.tell(event);
+        log.tell(event);
+    });
     let mut work = std::pin::pin!(repair(opened.options.clone(), ends, context.upid().clone(), events, stop.clone()));
     tokio::select! {
         biased;

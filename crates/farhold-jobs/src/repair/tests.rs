@@ -21,6 +21,8 @@ fn request(from: &str) -> RepairRequest {
         max_depth: None,
         from: from.parse().expect("valid"),
         remote_ns: Namespace::root(),
+        groups: Vec::new(),
+        owner: None,
         verifies_all: false,
         is_dry: false,
     }
@@ -94,11 +96,32 @@ async fn a_missing_chunk_comes_from_the_other_store_and_the_log_tells_it() {
         "  check disk.img.fidx",
         "vm/100/2026-01-01T10:00:00Z is whole again",
         "summary: 1 snapshot(s) examined, 1 damaged, 1 of them mended; 1 chunk(s) (64.012 KiB) and 0 file(s) put in place",
+        "whole again:",
+        "\tvm/100/2026-01-01T10:00:00Z",
     ];
     assert_eq!(log[..expected.len()], expected.map(|line| line.replace("WARN: ", "")), "{log:#?}");
     assert!(bench.chunk.exists());
     let (manifest, _) = bench.store.read_manifest(&Namespace::root(), &snapshot()).unwrap();
     assert_eq!(manifest.verify_state().unwrap().state, VerifyState::Ok);
+}
+
+#[tokio::test]
+async fn a_group_without_owner_is_told_with_the_command_that_gives_it_one_and_gets_the_one_asked_for() {
+    let bench = Bench::new();
+    let owner = bench.server.store_path("tank").join("vm/100/owner");
+    fs::remove_file(&owner).unwrap();
+    let log = bench.log(request(":copy")).await;
+    let hint = "  set one with 'farhold client change-owner vm/100 AUTH-ID --repository USER@SERVER:tank', or repair with \
+                '--owner AUTH-ID'";
+    assert!(log.contains(&hint.to_owned()), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("that of the source belongs to 'root@pam'")), "{log:#?}");
+    let asked = RepairRequest { owner: Some("ann@pbs".parse().unwrap()), ..request(":copy") };
+    let log = bench.log(RepairRequest { groups: vec!["type:ct".parse().unwrap()], ..asked.clone() }).await;
+    assert_eq!(log[1], "found 0 snapshot(s), 0 of them to be examined");
+    assert!(!owner.exists());
+    let log = bench.log(asked).await;
+    assert!(log.contains(&"vm/100 belongs now to 'ann@pbs'".to_owned()), "{log:#?}");
+    assert_eq!(fs::read_to_string(&owner).unwrap(), "ann@pbs\n");
 }
 
 #[tokio::test]

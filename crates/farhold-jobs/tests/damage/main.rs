@@ -4,6 +4,7 @@
 //! `docs/damage.md`; otherwise it is compared with it. What must hold whatever the table says is asserted here.
 #![allow(clippy::unwrap_used)]
 
+mod faults;
 mod play;
 mod world;
 

@@ -11,7 +11,7 @@ use farhold_datastore::verify::{
 use farhold_datastore::{AccessTimeCheck, Datastore};
 use farhold_format::upid::Upid;
 use farhold_rules::sync_plan::SelectionOptions;
-use farhold_sync::repair::{RepairEnds, RepairEvent, RepairOptions, RepairReach, repair};
+use farhold_sync::repair::{RepairEnds, RepairError, RepairEvent, RepairOptions, RepairReach, RepairReport, repair};
 use farhold_sync::{DEFAULT_PATIENCE, LocalSource, LocalTarget, SyncEvent, SyncOptions, Unrestricted};
 use farhold_types::{Authid, Namespace};
 use tokio_util::sync::CancellationToken;
@@ -110,6 +110,11 @@ fn check_listing(store: &Datastore, kind: Kind) {
 }
 
 fn collect(world: &World, store: &Datastore) -> String {
+    masked(world, &collect_with(store))
+}
+
+/// Collects garbage once, and returns what came of it.
+pub fn collect_with(store: &Datastore) -> String {
     let options = GcOptions {
         cutoff_seconds: 86_400,
         cache_capacity: 100,
@@ -121,25 +126,41 @@ fn collect(world: &World, store: &Datastore) -> String {
     match store.collect_garbage(&options, &UPID.parse().unwrap(), &watch) {
         Ok(status) if status.removed_chunks == 0 => "goes on".to_owned(),
         Ok(status) => format!("goes on, removes {} chunk(s)", status.removed_chunks),
-        Err(error) => format!("refuses: {}", masked(world, &chain(&error))),
+        Err(error) => format!("refuses: {}", chain(&error)),
     }
 }
 
-async fn mend(world: &World, store: &Datastore) -> String {
-    let source = LocalSource::new(world.copy.clone(), Arc::new(|_: &Namespace, _: &Authid| true));
-    let ends = RepairEnds { store: store.clone(), source: Arc::new(source), may_mend: Arc::new(|_: &Namespace| true) };
-    let options = RepairOptions {
+pub fn repair_options(verifies_all: bool) -> RepairOptions {
+    RepairOptions {
         anchor: Namespace::root(),
         max_depth: None,
         source_anchor: Namespace::root(),
-        reach: RepairReach::Suspects,
+        groups: Vec::new(),
+        owner: None,
+        keys: Vec::new(),
+        reach: if verifies_all { RepairReach::Everything } else { RepairReach::Suspects },
         verify: verify_options(),
         is_dry: false,
         patience: DEFAULT_PATIENCE,
         pause_seed: 1,
-    };
+    }
+}
+
+/// Repairs from the other store.
+pub async fn repaired(world: &World, store: &Datastore, options: RepairOptions) -> Result<RepairReport, RepairError> {
+    let source = LocalSource::new(world.copy.clone(), Arc::new(|_: &Namespace, _: &Authid| true));
+    let ends = RepairEnds { store: store.clone(), source: Arc::new(source), may_mend: Arc::new(|_: &Namespace| true) };
     let events = Arc::new(|_: &RepairEvent<'_>| {});
-    let report = repair(options, ends, UPID.parse().unwrap(), events, CancellationToken::new()).await.unwrap();
+    repair(options, ends, UPID.parse().unwrap(), events, CancellationToken::new()).await
+}
+
+/// Verifies all snapshots, and returns those that failed.
+pub fn failed_snapshots(store: &Datastore) -> Vec<String> {
+    verify(store).1
+}
+
+async fn mend(world: &World, store: &Datastore) -> String {
+    let report = repaired(world, store, repair_options(false)).await.unwrap();
     let unmended: Vec<_> = report.unmended.iter().map(|left| format!("{}: {}", left.what, left.why)).collect();
     if !unmended.is_empty() {
         return format!("told: {}", masked(world, &unmended.join("; ")));

@@ -134,6 +134,8 @@ pub struct World {
     /// The damaged store; none if it cannot be opened any more.
     pub store: Result<Datastore, OpenError>,
     pub copy: Datastore,
+    /// The files of the damaged store.
+    pub storage: FaultyStorage,
 }
 
 fn options(dir: &Path, name: &str, storage: FaultyStorage) -> OpenOptions {
@@ -209,8 +211,18 @@ impl World {
             let file = fs::File::open(&chunk).unwrap();
             file.set_times(FileTimes::new().set_accessed(past).set_modified(past)).unwrap();
         }
-        let store = Datastore::open(options(dir.path(), "tank", storage));
-        Self { dir, store, copy }
+        let store = Datastore::open(options(dir.path(), "tank", storage.clone()));
+        Self { dir, store, copy, storage }
+    }
+
+    /// Opens the damaged store as the next process does, without faults.
+    pub fn reopen(&self) -> Datastore {
+        Datastore::open(options(self.dir.path(), "tank", storage(self.dir.path(), "tank"))).unwrap()
+    }
+
+    pub fn remove_chunk(&self, seed: u8) {
+        let name = digest(seed).to_string();
+        fs::remove_file(self.base().join(".chunks").join(&name[..4]).join(name)).unwrap();
     }
 
     pub fn base(&self) -> PathBuf {

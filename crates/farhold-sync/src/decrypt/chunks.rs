@@ -126,25 +126,10 @@ async fn open_notes<S: Source, T: Target>(
 }
 
 /// Returns the job of a decrypting pull: a chunk that passes its checks is stored without its encryption.
-///
-/// CRC and authentication tag are checked by the decoder, then length and keyed digest.
 fn store_decrypted(store: Arc<dyn ChunkStore>, key: Arc<CryptConfig>, notes: Option<Arc<PairNotes>>) -> StoreJob {
     Arc::new(move |bench, chunk, encoded| {
         let ExpectedChunk { digest, length, .. } = *chunk;
-        let undecodable = |source| ArchiveFailure::Chunk { digest, source };
-        if !blob::kind(encoded).map_err(undecodable)?.is_encrypted() {
-            return Err(ArchiveFailure::ChunkMode { digest, is_encrypted: false });
-        }
-        let Bench { decoder, encoder, plain } = bench;
-        let decrypted = decoder.decrypt_into(encoded, &key, length as usize, plain, encoder).map_err(undecodable)?;
-        if plain.len() != length as usize {
-            let found = plain.len() as u64;
-            return Err(ArchiveFailure::ChunkLength { digest, expected: length.into(), found });
-        }
-        let (keyed, plain_digest) = key.chunk_digests(plain);
-        if keyed != digest {
-            return Err(ArchiveFailure::ChunkDigest { digest });
-        }
+        let (plain_digest, decrypted) = decrypt_chunk(bench, chunk, &key, encoded)?;
         // What the chunk becomes was checked above, so a damaged file in its place makes room.
         store.insert_or_repair(&plain_digest, &decrypted, &mut |stored| bench.is_plain_chunk(stored, &plain_digest))?;
         if let Some(Err(error)) = notes.as_ref().map(|notes| notes.add(&digest, &plain_digest, length)) {
@@ -152,4 +137,33 @@ fn store_decrypted(store: Arc<dyn ChunkStore>, key: Arc<CryptConfig>, notes: Opt
         }
         Ok(plain_digest)
     })
+}
+
+/// Returns the unencrypted form of an encrypted chunk, and its digest.
+///
+/// # Errors
+/// It is not encrypted, or not the chunk that the index names: CRC, authentication tag, length and keyed digest are
+/// checked.
+pub(crate) fn decrypt_chunk(
+    bench: &mut Bench,
+    chunk: &ExpectedChunk,
+    key: &CryptConfig,
+    encoded: &[u8],
+) -> Result<(Digest, Vec<u8>), ArchiveFailure> {
+    let ExpectedChunk { digest, length, .. } = *chunk;
+    let undecodable = |source| ArchiveFailure::Chunk { digest, source };
+    if !blob::kind(encoded).map_err(undecodable)?.is_encrypted() {
+        return Err(ArchiveFailure::ChunkMode { digest, is_encrypted: false });
+    }
+    let Bench { decoder, encoder, plain } = bench;
+    let decrypted = decoder.decrypt_into(encoded, key, length as usize, plain, encoder).map_err(undecodable)?;
+    if plain.len() != length as usize {
+        let found = plain.len() as u64;
+        return Err(ArchiveFailure::ChunkLength { digest, expected: length.into(), found });
+    }
+    let (keyed, plain_digest) = key.chunk_digests(plain);
+    if keyed != digest {
+        return Err(ArchiveFailure::ChunkDigest { digest });
+    }
+    Ok((plain_digest, decrypted))
 }

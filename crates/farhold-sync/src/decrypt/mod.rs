@@ -6,7 +6,7 @@
 //!
 //! Source: `docs/spec/sync.md` 9.2, C.1 FAULT 5 and 8.
 
-mod chunks;
+pub(crate) mod chunks;
 pub(crate) mod pairs;
 pub(crate) mod plan;
 
@@ -240,7 +240,7 @@ impl<'a, S: Source, T: Target> Transfer<'a, S, T> {
 }
 
 /// Returns a blob without its encryption, and the checksum of the new one.
-fn decrypt_blob(bench: &mut Bench, encoded: &[u8], key: &CryptConfig) -> Result<(Bytes, Digest), BlobError> {
+pub(crate) fn decrypt_blob(bench: &mut Bench, encoded: &[u8], key: &CryptConfig) -> Result<(Bytes, Digest), BlobError> {
     // A buffer of its own: that of the bench stays as small as chunks are.
     let mut plain = Vec::new();
     let decrypted = bench.decoder.decrypt_into(encoded, key, MAX_INPUT_BYTES, &mut plain, &mut bench.encoder)?;

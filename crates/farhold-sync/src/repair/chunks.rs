@@ -5,24 +5,53 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use farhold_datastore::{Datastore, ErrorKind, Inserted};
 use farhold_format::index::Index;
 use farhold_format::manifest::ManifestFile;
-use farhold_types::{ArchiveKind, ArchiveName, CryptMode};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Digest};
 use futures::StreamExt;
 use futures::stream;
 use tokio::sync::Mutex;
 
 use crate::ahead::prepare::max_file_bytes;
-use crate::chunks::check_pool::ExpectedChunk;
+use crate::chunks::check_pool::{Bench, ExpectedChunk};
 use crate::fault::RequestFault;
-use crate::outcome::chain;
+use crate::outcome::{ArchiveFailure, chain};
 use crate::readers::SnapshotReader;
+use crate::repair::form::{Form, Piece, fresh_iv};
 use crate::repair::run::{Copy, Run, Wanted};
 use crate::repair::{RepairError, RepairEvent};
 use crate::source::{Source, SourceSnapshot};
 
 /// Chunks of one index that are fetched at once: enough to hide round trips, at most 128 MiB of memory.
-const CHUNKS_AT_ONCE: usize = 8;
+pub(super) const CHUNKS_AT_ONCE: usize = 8;
+
+/// Why a chunk was not put in place.
+pub(super) enum NotPut {
+    /// It did not come, or is bad.
+    Bad(String),
+    /// There is no space for it.
+    NoSpace(String),
+}
+
+impl NotPut {
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Bad(why) | Self::NoSpace(why) => why,
+        }
+    }
+}
+
+/// A chunk that was put in place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Put {
+    /// Its digest in the store.
+    pub(super) digest: Digest,
+    /// Its encoded length.
+    pub(super) bytes: u64,
+    /// Whether it was missing or bad.
+    pub(super) is_new: bool,
+}
 
 /// Parses an index and checks that it is the one that the manifest lists.
 pub(super) fn checked_index(file: &ManifestFile, content: Bytes) -> Result<Index, String> {
@@ -33,92 +62,107 @@ pub(super) fn checked_index(file: &ManifestFile, content: Bytes) -> Result<Index
     Ok(index)
 }
 
+/// Returns the wanted chunks that an index lists with the same length and kind.
+fn pieces_listed(file: &ManifestFile, index: &Index, wanted: &Wanted) -> Vec<Piece> {
+    let is_encrypted = file.crypt_mode == CryptMode::Encrypt;
+    let mut seen = BTreeSet::new();
+    let mut pieces = Vec::new();
+    for chunk in index.chunks() {
+        let Some(expected) = wanted.get(&chunk.digest) else { continue };
+        let is_same = u64::from(expected.length) == chunk.size_bytes() && expected.is_encrypted == is_encrypted;
+        if is_same && seen.insert(chunk.digest) {
+            pieces.push(Piece::same(*expected));
+        }
+    }
+    pieces
+}
+
 impl<S: Source> Run<S> {
     /// Takes those of the wanted chunks that an open snapshot of the source has. What is stored is wanted no more.
     pub(super) async fn take_chunks(&mut self, copy: &Copy<S>, wanted: &mut Wanted) -> Result<(), RepairError> {
         for file in copy.manifest.files.iter().filter(|file| file.name.kind() != ArchiveKind::Blob) {
-            if wanted.is_empty() {
+            if wanted.is_empty() || self.is_full {
                 break;
             }
-            let content = match self.unless_cancelled(copy.reader.file(&file.name, max_file_bytes(file))).await? {
-                Ok(content) => content,
-                Err(error) => {
-                    let why = format!("the source's '{}' cannot be had: {}", file.name, chain(&error));
-                    self.events.event(&RepairEvent::FilesRefused { why: &why });
-                    continue;
-                }
-            };
-            let here = match self.listed_here(file, content, wanted).await? {
-                Ok(here) => here,
+            let index = match self.index_of(copy, file).await? {
+                Ok(index) => index,
                 Err(why) => {
-                    let why = format!("the source's '{}' is damaged: {why}", file.name);
                     self.events.event(&RepairEvent::FilesRefused { why: &why });
                     continue;
                 }
             };
-            if !here.is_empty() {
-                self.take_from_index(copy, file, here, wanted).await?;
+            let pieces = pieces_listed(file, &index, wanted);
+            if !pieces.is_empty() {
+                self.take_pieces(copy, file, &Form::Same, pieces, wanted).await?;
             }
         }
         Ok(())
     }
 
-    /// Returns the wanted chunks that an index lists with the same length and kind.
-    async fn listed_here(
+    /// Returns an index of the source that is the one its manifest lists. The inner error says why there is none.
+    pub(super) async fn index_of(
         &self,
+        copy: &Copy<S>,
         file: &ManifestFile,
-        content: Bytes,
-        wanted: &Wanted,
-    ) -> Result<Result<Vec<ExpectedChunk>, String>, RepairError> {
+    ) -> Result<Result<Index, String>, RepairError> {
+        let name = &file.name;
+        let content = match self.unless_cancelled(copy.reader.file(name, max_file_bytes(file))).await? {
+            Ok(content) => content,
+            Err(error) => return Ok(Err(format!("the source's '{name}' cannot be had: {}", chain(&error)))),
+        };
         let checked = file.clone();
         let index = self.pool.run(move |_| checked_index(&checked, content)).await.map_err(|_| RepairError::Crashed)?;
-        let index = match index {
-            Ok(index) => index,
-            Err(why) => return Ok(Err(why)),
-        };
-        let is_encrypted = file.crypt_mode == CryptMode::Encrypt;
-        let mut seen = BTreeSet::new();
-        let mut here = Vec::new();
-        for chunk in index.chunks() {
-            let Some(expected) = wanted.get(&chunk.digest) else { continue };
-            let is_same = u64::from(expected.length) == chunk.size_bytes() && expected.is_encrypted == is_encrypted;
-            if is_same && seen.insert(chunk.digest) {
-                here.push(*expected);
-            }
-        }
-        Ok(Ok(here))
+        Ok(index.map_err(|why| format!("the source's '{name}' is damaged: {why}")))
     }
 
-    async fn take_from_index(
+    /// Fetches chunks of one index, proves them and puts them in place. What is stored is wanted no more.
+    pub(super) async fn take_pieces(
         &mut self,
         copy: &Copy<S>,
         file: &ManifestFile,
-        here: Vec<ExpectedChunk>,
+        form: &Form,
+        pieces: Vec<Piece>,
         wanted: &mut Wanted,
     ) -> Result<(), RepairError> {
         let (mut chunks, mut bytes) = (0, 0);
         if self.options.is_dry {
-            chunks = here.len() as u64;
-            for chunk in here {
-                wanted.remove(&chunk.digest);
+            chunks = pieces.len() as u64;
+            for piece in pieces {
+                wanted.remove(&piece.here.digest);
+                self.placed.insert(piece.here.digest);
             }
         } else {
             let (reader, max_bytes) = (&copy.reader, max_file_bytes(file));
+            let (mut placed, mut is_full) = (Vec::new(), false);
             let this = &*self;
-            let mut fetched = stream::iter(here)
-                .map(|chunk| async move { (chunk.digest, this.take_chunk(reader, &file.name, max_bytes, chunk).await) })
+            let mut fetched = stream::iter(pieces)
+                .map(|piece| async move {
+                    let outcome = this.take_chunk(reader, (&file.name, max_bytes), form, piece.there, Some(piece.here));
+                    (piece.here.digest, outcome.await)
+                })
                 .buffer_unordered(CHUNKS_AT_ONCE);
             while let Some((digest, outcome)) = self.unless_cancelled(fetched.next()).await? {
                 match outcome {
-                    Ok(encoded_bytes) => {
+                    Ok(put) => {
                         chunks += 1;
-                        bytes += encoded_bytes;
+                        bytes += put.bytes;
                         wanted.remove(&digest);
+                        placed.push(digest);
                         self.verifier.forget(&digest);
                     }
-                    Err(why) => self.events.event(&RepairEvent::ChunkFailed { digest, why: &why }),
+                    Err(not_put) => {
+                        self.events.event(&RepairEvent::ChunkFailed { digest, why: not_put.why() });
+                        // Fetching the others would only move data that nothing can keep.
+                        if matches!(not_put, NotPut::NoSpace(_)) {
+                            is_full = true;
+                            break;
+                        }
+                    }
                 }
             }
+            drop(fetched);
+            self.placed.extend(placed);
+            self.is_full |= is_full;
         }
         self.report.chunks += chunks;
         self.report.chunk_bytes += bytes;
@@ -127,47 +171,76 @@ impl<S: Source> Run<S> {
         Ok(())
     }
 
-    /// Fetches a chunk, proves it and puts it in place of the bad one. Returns its encoded length.
-    async fn take_chunk(
+    /// Fetches a chunk, proves it and puts it in place of the bad one.
+    ///
+    /// `here`: what it must be in the store; none if that is not known, then it goes where it belongs.
+    pub(super) async fn take_chunk(
         &self,
         reader: &Arc<SnapshotReader<S>>,
-        archive: &ArchiveName,
-        max_index_bytes: u64,
-        chunk: ExpectedChunk,
-    ) -> Result<u64, String> {
+        (archive, max_index_bytes): (&ArchiveName, u64),
+        form: &Form,
+        there: ExpectedChunk,
+        here: Option<ExpectedChunk>,
+    ) -> Result<Put, NotPut> {
         let begun = Mutex::new(BytesMut::new());
         let came_in_parts = AtomicBool::new(false);
         let fetch = || async {
             let session = reader.session_for(archive, max_index_bytes).await?;
             let mut begun = begun.lock().await;
             came_in_parts.fetch_or(!begun.is_empty(), Ordering::Relaxed);
-            let outcome = session.resume_chunk(&chunk.digest, chunk.max_encoded_bytes(), &mut begun).await;
+            let outcome = session.resume_chunk(&there.digest, there.max_encoded_bytes(), &mut begun).await;
             drop(begun);
             if outcome.as_ref().is_err_and(|error| error.fault == RequestFault::ConnectionLost) {
                 reader.forget(&session).await;
             }
             outcome
         };
-        let encoded = reader.retry().run(fetch).await.map_err(|error| chain(&error))?;
-        match self.put_chunk(chunk, encoded).await {
+        let bad = |error: &dyn std::error::Error| NotPut::Bad(chain(error));
+        let encoded = reader.retry().run(fetch).await.map_err(|error| bad(&error))?;
+        match self.put_chunk(form, there, here, encoded).await {
             // Its parts may be those of different files. The second time it comes as a whole, or is bad.
-            Err(_) if came_in_parts.swap(false, Ordering::Relaxed) => {
+            Err(NotPut::Bad(_)) if came_in_parts.swap(false, Ordering::Relaxed) => {
                 begun.lock().await.clear();
-                let encoded = reader.retry().run(fetch).await.map_err(|error| chain(&error))?;
-                self.put_chunk(chunk, encoded).await
+                let encoded = reader.retry().run(fetch).await.map_err(|error| bad(&error))?;
+                self.put_chunk(form, there, here, encoded).await
             }
             outcome => outcome,
         }
     }
 
-    async fn put_chunk(&self, chunk: ExpectedChunk, encoded: Bytes) -> Result<u64, String> {
-        let store = self.store.clone();
-        let stored = self.pool.run(move |bench| {
-            chunk.check(bench, &encoded).map_err(|error| format!("what came is bad: {}", chain(&error)))?;
-            let mut is_sound = |stored: &Bytes| chunk.is_sound_in_store(bench, stored);
-            let outcome = store.replace_damaged_chunk(&chunk.digest, &encoded, &mut is_sound);
-            outcome.map(|_| encoded.len() as u64).map_err(|error| chain(&error))
-        });
-        stored.await.map_err(|error| chain(&error))?
+    async fn put_chunk(
+        &self,
+        form: &Form,
+        there: ExpectedChunk,
+        here: Option<ExpectedChunk>,
+        encoded: Bytes,
+    ) -> Result<Put, NotPut> {
+        let (store, form) = (self.store.clone(), form.clone());
+        let stored = self.pool.run(move |bench| put(&store, bench, &form, &there, here.as_ref(), &encoded));
+        stored.await.map_err(|error| NotPut::Bad(chain(&error)))?
+    }
+}
+
+/// Proves a chunk that came, and puts it in place in the store's form. Blocking.
+fn put(
+    store: &Datastore,
+    bench: &mut Bench,
+    form: &Form,
+    there: &ExpectedChunk,
+    here: Option<&ExpectedChunk>,
+    encoded: &Bytes,
+) -> Result<Put, NotPut> {
+    let bad = |error: ArchiveFailure| NotPut::Bad(format!("what came is bad: {}", chain(&error)));
+    let (digest, encoded) = form.chunk(bench, there, encoded, fresh_iv(store.randomness())).map_err(bad)?;
+    if here.is_some_and(|here| here.digest != digest) {
+        return Err(bad(ArchiveFailure::ChunkDigest { digest: there.digest }));
+    }
+    let is_encrypted = matches!((form, there.is_encrypted), (Form::Same, true) | (Form::Encrypted(_), _));
+    let chunk = ExpectedChunk { digest, length: there.length, is_encrypted };
+    let mut is_sound = |stored: &Bytes| chunk.is_sound_in_store(bench, stored);
+    match store.replace_damaged_chunk(&digest, &encoded, &mut is_sound) {
+        Ok(inserted) => Ok(Put { digest, bytes: encoded.len() as u64, is_new: inserted == Inserted::New }),
+        Err(error) if error.kind() == ErrorKind::NoSpace => Err(NotPut::NoSpace(chain(&error))),
+        Err(error) => Err(NotPut::Bad(chain(&error))),
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use farhold_datastore::verify::VerifyEvent;
-use farhold_types::{ArchiveName, Digest, Namespace, Snapshot};
+use farhold_types::{ArchiveName, Authid, Digest, Namespace, Snapshot};
+
+use crate::repair::Unmended;
 
 /// Receives the events of a run, from several threads. It must not wait.
 pub trait RepairSink: Send + Sync + 'static {
@@ -30,12 +32,19 @@ pub enum RepairEvent<'a> {
         /// Chunks that were set aside and have not come back.
         set_aside: u64,
     },
-    /// Something that concerns a whole group or namespace and cannot be mended.
-    Unmendable {
+    /// A group got an owner, or would.
+    Owned {
         /// Path of it below the store.
         what: &'a str,
-        /// What is wrong with it.
-        why: &'a str,
+        /// Who.
+        owner: &'a Authid,
+    },
+    /// Something that concerns a whole group or namespace and cannot be mended.
+    Unmendable(&'a Unmended),
+    /// A suspect is looked at.
+    Examining {
+        /// How many of them were before.
+        done: u64,
     },
     /// A verification tells something.
     Verify(&'a VerifyEvent<'a>),
@@ -83,6 +92,15 @@ pub enum RepairEvent<'a> {
         /// How many.
         chunks: u64,
     },
+    /// That search goes on.
+    SearchGoesOn {
+        /// Snapshots of the source that were looked at.
+        snapshots: u64,
+        /// Chunks that were found.
+        found: u64,
+        /// Chunks that are still missing.
+        missing: u64,
+    },
     /// That search is over.
     Searched {
         /// Snapshots of the source that were looked at.
@@ -98,6 +116,11 @@ pub enum RepairEvent<'a> {
         pause: Duration,
         /// What happened.
         error: &'a str,
+    },
+    /// There is no space left in the store, so nothing more can be mended.
+    NoSpace {
+        /// Snapshots that are not looked at.
+        unexamined: u64,
     },
     /// A snapshot is whole again.
     Mended {

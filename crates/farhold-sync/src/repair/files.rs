@@ -11,6 +11,7 @@ use farhold_types::{ArchiveKind, ArchiveName, CLIENT_LOG_NAME, MANIFEST_NAME, Na
 use crate::ahead::prepare::max_file_bytes;
 use crate::outcome::chain;
 use crate::repair::chunks::checked_index;
+use crate::repair::form::is_other_form;
 use crate::repair::run::{Copy, Run, blocking};
 use crate::repair::{RepairError, RepairEvent};
 use crate::source::Source;
@@ -54,24 +55,30 @@ impl<S: Source> Run<S> {
         copy: &Copy<S>,
     ) -> Result<Result<u64, String>, RepairError> {
         let (store, its_ns, its_snapshot) = (self.store.clone(), ns.clone(), snapshot.clone());
-        let manifest = copy.manifest.clone();
-        let needed = match blocking(move || needed(&store, &its_ns, &its_snapshot, &manifest)).await? {
-            Ok(needed) => needed,
+        let (manifest, raw) = (copy.manifest.clone(), copy.raw_manifest.clone());
+        let look = move || {
+            let basis = basis(&store, &its_ns, &its_snapshot, manifest, raw);
+            needed(&store, &its_ns, &its_snapshot, &basis).map(|needed| (basis, needed))
+        };
+        let (basis, needed) = match blocking(look).await? {
+            Ok(found) => found,
             Err(why) => return Ok(Err(why)),
         };
         let mut contents = Vec::new();
         for file in &needed.files {
-            match self.proved_file(copy, file).await? {
+            let made = match &basis {
+                Basis::Source { .. } => self.proved_file(copy, file).await?,
+                Basis::OtherForm { local, .. } => self.file_in_other_form(copy, local, file).await?,
+            };
+            match made {
                 Ok(content) => contents.push((file.name.clone(), content)),
                 Err(why) => return Ok(Err(format!("the source's '{}' cannot be used: {why}", file.name))),
             }
         }
         if !self.options.is_dry {
             let (store, ns, snapshot) = (self.store.clone(), ns.clone(), snapshot.clone());
-            let (raw, manifest, needed) = (copy.raw_manifest.clone(), copy.manifest.clone(), needed.clone());
-            let contents = contents.clone();
-            let put = move || put(&store, &ns, &snapshot, &Replacement { raw, manifest, needed, contents });
-            if let Err(why) = blocking(put).await? {
+            let replacement = Replacement { basis, needed: needed.clone(), contents: contents.clone() };
+            if let Err(why) = blocking(move || put(&store, &ns, &snapshot, &replacement)).await? {
                 return Ok(Err(why));
             }
         }
@@ -84,7 +91,11 @@ impl<S: Source> Run<S> {
     }
 
     /// Returns a file of the source that is the one its manifest lists.
-    async fn proved_file(&self, copy: &Copy<S>, file: &ManifestFile) -> Result<Result<Bytes, String>, RepairError> {
+    pub(super) async fn proved_file(
+        &self,
+        copy: &Copy<S>,
+        file: &ManifestFile,
+    ) -> Result<Result<Bytes, String>, RepairError> {
         let content = match self.unless_cancelled(copy.reader.file(&file.name, max_file_bytes(file))).await? {
             Ok(content) => content,
             Err(error) => return Ok(Err(chain(&error))),
@@ -141,25 +152,54 @@ fn compare(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, file: &Manife
     })
 }
 
-/// Returns what must be put in place so that the snapshot is what the source's manifest says; an error if the source has
-/// another backup, or if nothing shows that it is the same.
-fn needed(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, source: &Manifest) -> Result<Needed, String> {
+/// Which manifest says what the files of the snapshot must be, with its stored form.
+#[derive(Debug, Clone)]
+enum Basis {
+    /// The source's: the same as that of the store, or that cannot be read.
+    Source { manifest: Manifest, raw: Bytes },
+    /// The store's: the copy was encrypted or decrypted on its way.
+    OtherForm { local: Manifest, raw: Bytes },
+}
+
+impl Basis {
+    const fn manifest(&self) -> (&Manifest, &Bytes) {
+        match self {
+            Self::Source { manifest, raw } | Self::OtherForm { local: manifest, raw } => (manifest, raw),
+        }
+    }
+}
+
+fn basis(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, source: Manifest, its_raw: Bytes) -> Basis {
+    match store.read_manifest(ns, snapshot) {
+        Ok((local, raw)) if is_other_form(&local, &source) => Basis::OtherForm { local, raw },
+        _ => Basis::Source { manifest: source, raw: its_raw },
+    }
+}
+
+/// Returns what must be put in place so that the snapshot is what the manifest says; an error if the source has another
+/// backup, or if nothing shows that it is the same.
+fn needed(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, basis: &Basis) -> Result<Needed, String> {
+    let (wanted, _) = basis.manifest();
     let mut here = Vec::new();
-    for file in &source.files {
+    for file in &wanted.files {
         here.push((file, compare(store, ns, snapshot, file)?));
     }
     let files = here.iter().filter(|(_, here)| *here != Here::Same).map(|(file, _)| (*file).clone()).collect();
     match store.read_manifest(ns, snapshot) {
-        Ok((local, _)) if !local.has_same_protected_content(source) || local.signature != source.signature => {
-            Err("the source's copy has other content".to_owned())
+        Ok((local, _)) if !local.has_same_protected_content(wanted) || local.signature != wanted.signature => {
+            match basis {
+                Basis::Source { .. } => Err("the source's copy has other content".to_owned()),
+                Basis::OtherForm { .. } => Err("it was changed meanwhile".to_owned()),
+            }
         }
         Ok(_) => Ok(Needed { manifest: false, files }),
+        Err(_) if matches!(basis, Basis::OtherForm { .. }) => Err("it was changed meanwhile".to_owned()),
         Err(error) if is_lost(&error) => {
             if let Some((file, _)) = here.iter().find(|(_, here)| *here == Here::Other) {
                 return Err(format!("the source's manifest lists another '{}' than lies here", file.name));
             }
             let info = store.snapshot_info(ns, snapshot).map_err(|error| chain(&error))?;
-            let is_listed = |name: &ArchiveName| source.file(name).is_some();
+            let is_listed = |name: &ArchiveName| wanted.file(name).is_some();
             let beside = [MANIFEST_NAME, CLIENT_LOG_NAME];
             let unlisted = info.files.iter().find(|name| !is_listed(name) && !beside.contains(&name.as_str()));
             if let Some(name) = unlisted {
@@ -182,8 +222,7 @@ fn is_lost(error: &DatastoreError) -> bool {
 
 /// What replaces damaged files.
 struct Replacement {
-    raw: Bytes,
-    manifest: Manifest,
+    basis: Basis,
     needed: Needed,
     contents: Vec<(ArchiveName, Bytes)>,
 }
@@ -196,17 +235,18 @@ fn put(store: &Datastore, ns: &Namespace, snapshot: &Snapshot, replacement: &Rep
     if writer.origin() == SnapshotOrigin::New {
         return Err("it was removed meanwhile".to_owned());
     }
-    if needed(store, ns, snapshot, &replacement.manifest)? != replacement.needed {
+    if needed(store, ns, snapshot, &replacement.basis)? != replacement.needed {
         return Err("it was changed meanwhile".to_owned());
     }
     for (name, content) in &replacement.contents {
         writer.put(name, content).map_err(failed)?;
     }
+    let (manifest, raw) = replacement.basis.manifest();
     let keep_or_replace = |stored: Option<&Bytes>| {
         let is_good = |stored: &&Bytes| {
-            Manifest::from_blob(stored).is_ok_and(|stored| stored.has_same_protected_content(&replacement.manifest))
+            Manifest::from_blob(stored).is_ok_and(|stored| stored.has_same_protected_content(manifest))
         };
-        Ok(stored.filter(is_good).unwrap_or(&replacement.raw).clone())
+        Ok(stored.filter(is_good).unwrap_or(raw).clone())
     };
     writer.commit_with(&keep_or_replace).map_err(failed)
 }

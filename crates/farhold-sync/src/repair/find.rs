@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use farhold_datastore::backup::is_benchmark_group;
-use farhold_datastore::{Datastore, DatastoreError, ErrorKind};
+use farhold_datastore::{Datastore, DatastoreError, ErrorKind, GroupProblem};
 use farhold_format::manifest::Manifest;
-use farhold_types::{ArchiveKind, Digest, Group, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, VerifyState};
+use farhold_types::{
+    ArchiveKind, Authid, Digest, Group, GroupFilter, MAX_NAMESPACE_DEPTH, Namespace, Snapshot, VerifyState,
+};
 
 use crate::local::chunks::is_likely_length;
 use crate::outcome::chain;
@@ -20,6 +22,8 @@ pub(super) struct Found {
     pub(super) suspects: Vec<(Namespace, Snapshot)>,
     /// Chunks that were set aside and have not come back.
     pub(super) set_aside: BTreeSet<Digest>,
+    /// Groups that got an owner, or would.
+    pub(super) owned: Vec<String>,
     /// Groups and namespaces with a fault that no source can mend.
     pub(super) unmendable: Vec<Unmended>,
 }
@@ -32,12 +36,13 @@ pub(super) fn path(ns: &Namespace, what: &dyn std::fmt::Display) -> String {
 
 struct Finder<'a> {
     store: &'a Datastore,
-    reach: RepairReach,
+    options: &'a RepairOptions,
     is_stopped: &'a dyn Fn() -> bool,
     found: Found,
 }
 
-/// Looks through everything in scope. Ends early when it is asked to stop.
+/// Looks through everything in scope, and gives groups an owner that have none, if the options name one. Ends early when
+/// it is asked to stop.
 ///
 /// # Errors
 /// The anchor or the folders of chunks cannot be listed.
@@ -53,7 +58,7 @@ pub(super) fn find(
         RepairReach::Everything => BTreeSet::new(),
     };
     let found = Found { set_aside, ..Found::default() };
-    let mut finder = Finder { store, reach: options.reach, is_stopped, found };
+    let mut finder = Finder { store, options, is_stopped, found };
     let depth = options.max_depth.map_or(MAX_NAMESPACE_DEPTH, usize::from);
     for ns in store.namespaces(&options.anchor, depth)? {
         if may_mend(&ns) {
@@ -65,7 +70,38 @@ pub(super) fn find(
 
 impl Finder<'_> {
     fn unmendable(&mut self, what: String, why: String) {
-        self.found.unmendable.push(Unmended { what, why });
+        self.found.unmendable.push(Unmended { what, why, ownerless: None });
+    }
+
+    fn problem(&mut self, ns: &Namespace, group: &Group, problem: &GroupProblem) {
+        let what = path(ns, group);
+        let mut why = format!("{}: {}", problem.advice(), chain(&problem.error));
+        // What is out of reach only now may have an owner.
+        let is_lost = problem.is_owner && problem.error.kind() == ErrorKind::Corrupt;
+        if is_lost && let Some(owner) = &self.options.owner {
+            match self.give(ns, group, owner) {
+                Ok(()) => {
+                    self.found.owned.push(what);
+                    return;
+                }
+                Err(error) => why = format!("{why}; it could not be set: {}", chain(&error)),
+            }
+        }
+        let ownerless = problem.is_owner.then(|| (ns.clone(), group.clone()));
+        self.found.unmendable.push(Unmended { what, why, ownerless });
+    }
+
+    /// Gives a group an owner, unless it has got one meanwhile.
+    fn give(&self, ns: &Namespace, group: &Group, owner: &Authid) -> Result<(), DatastoreError> {
+        if self.options.is_dry {
+            return Ok(());
+        }
+        let lock = self.store.lock_group(ns, group)?;
+        match self.store.owner(ns, group) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.store.set_owner(&lock, owner),
+            Err(error) => Err(error),
+        }
     }
 
     fn namespace(&mut self, ns: &Namespace, is_anchor: bool) -> Result<(), DatastoreError> {
@@ -79,12 +115,14 @@ impl Finder<'_> {
                 return Ok(());
             }
         };
-        for (group, _) in groups.into_iter().filter(|(group, _)| !is_benchmark_group(group)) {
+        let filters = &self.options.groups;
+        let is_wanted = |group: &Group| !is_benchmark_group(group) && GroupFilter::in_scope(filters, group);
+        for (group, _) in groups.into_iter().filter(|(group, _)| is_wanted(group)) {
             if (self.is_stopped)() {
                 break;
             }
             for problem in self.store.group_problems(ns, &group) {
-                self.unmendable(path(ns, &group), format!("{}: {}", problem.advice(), chain(&problem.error)));
+                self.problem(ns, &group, &problem);
             }
             self.group(ns, &group);
         }
@@ -104,7 +142,7 @@ impl Finder<'_> {
         for info in snapshots.into_iter().rev() {
             let snapshot = group.at(info.time);
             self.found.snapshots += 1;
-            if self.reach == RepairReach::Everything || self.is_suspect(ns, &snapshot) {
+            if self.options.reach == RepairReach::Everything || self.is_suspect(ns, &snapshot) {
                 self.found.suspects.push((ns.clone(), snapshot));
             }
         }

@@ -18,6 +18,9 @@ mod chunks;
 mod event;
 mod files;
 mod find;
+mod findings;
+mod form;
+mod other_form;
 mod run;
 mod search;
 
@@ -27,12 +30,13 @@ use std::time::Duration;
 use farhold_datastore::verify::VerifyOptions;
 use farhold_datastore::{Datastore, DatastoreError, LockError};
 use farhold_format::upid::Upid;
-use farhold_types::Namespace;
+use farhold_types::{Authid, Group, GroupFilter, Namespace};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use event::{RepairEvent, RepairSink};
 
+use crate::options::SyncKey;
 use crate::repair::run::Run;
 use crate::source::Source;
 
@@ -55,6 +59,12 @@ pub struct RepairOptions {
     pub max_depth: Option<u8>,
     /// What the anchor is on the source.
     pub source_anchor: Namespace,
+    /// Which groups of the store are in scope; no filter means all. Chunks may come from any group of the source.
+    pub groups: Vec<GroupFilter>,
+    /// Who gets groups that have no readable owner; without it they stay as they are.
+    pub owner: Option<Authid>,
+    /// Keys for copies that were encrypted or decrypted on their way.
+    pub keys: Vec<SyncKey>,
     /// Which snapshots are looked at.
     pub reach: RepairReach,
     /// How snapshots are verified.
@@ -87,6 +97,8 @@ pub struct Unmended {
     pub what: String,
     /// Why, for people.
     pub why: String,
+    /// A group without a readable owner.
+    pub ownerless: Option<(Namespace, Group)>,
 }
 
 /// What a run did.
@@ -108,6 +120,12 @@ pub struct RepairReport {
     pub chunk_bytes: u64,
     /// Manifests, indexes and blobs put in place; with a dry run those that would be.
     pub files: u64,
+    /// Groups that got an owner; with a dry run those that would.
+    pub owners: u64,
+    /// Paths of the snapshots that are whole now; with a dry run of those that would be.
+    pub mended_snapshots: Vec<String>,
+    /// Snapshots that were not looked at, since there was no space left in the store.
+    pub unexamined: u64,
     /// What is still damaged; with a dry run what would stay so.
     pub unmended: Vec<Unmended>,
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farhold_datastore::Datastore;
-use farhold_datastore::verify::{FileProblem, Reverify, SnapshotVerdict, Verifier, VerifyEvent, VerifyWatch};
+use farhold_datastore::verify::{Reverify, SnapshotVerdict, Verifier, VerifyEvent, VerifyWatch};
 use farhold_format::manifest::Manifest;
 use farhold_format::upid::Upid;
 use farhold_types::{ArchiveName, CryptMode, Digest, Epoch, Group, Namespace, Snapshot, SnapshotItem};
@@ -19,6 +19,7 @@ use crate::outcome::chain;
 use crate::readers::SnapshotReader;
 use crate::received::ReceivedFiles;
 use crate::repair::find::{Found, find, path};
+use crate::repair::findings::Findings;
 use crate::repair::{MayMend, RepairEnds, RepairError, RepairEvent, RepairOptions, RepairReport, RepairSink, Unmended};
 use crate::retry::Retry;
 use crate::source::Source;
@@ -32,50 +33,6 @@ pub(super) struct Copy<S: Source> {
     pub(super) snapshot: Snapshot,
     pub(super) raw_manifest: bytes::Bytes,
     pub(super) manifest: Manifest,
-}
-
-/// What verification found wrong with a snapshot.
-#[derive(Debug, Default)]
-struct Findings {
-    /// Whether its manifest, or an index or blob itself, is damaged.
-    has_bad_files: bool,
-    /// What is wrong, for people.
-    problems: Vec<String>,
-    /// Bad chunks by the index that refers to them.
-    chunks: BTreeMap<ArchiveName, BTreeSet<Digest>>,
-}
-
-/// Most problems of one snapshot that are kept as texts; all stand in the log.
-const MAX_PROBLEMS: usize = 20;
-
-impl Findings {
-    fn problem(&mut self, text: String) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(text);
-        }
-    }
-
-    fn take(&mut self, event: &VerifyEvent<'_>) {
-        match event {
-            VerifyEvent::Unreadable { error, .. } => {
-                self.has_bad_files = true;
-                self.problem(format!("its manifest cannot be read: {}", chain(error)));
-            }
-            VerifyEvent::FileFailed { problem: FileProblem::Chunks, archive, .. } => {
-                let count = self.chunks.get(*archive).map_or(0, BTreeSet::len);
-                self.problem(format!("{archive}: {count} chunk(s) are missing or bad"));
-            }
-            VerifyEvent::FileFailed { archive, problem, .. } => {
-                self.has_bad_files = true;
-                self.problem(format!("{archive}: {}", chain(problem)));
-            }
-            VerifyEvent::Chunk { archive, digest, .. } => {
-                self.chunks.entry((*archive).clone()).or_default().insert(*digest);
-            }
-            VerifyEvent::NotNoted { error, .. } => self.problem(format!("result not noted: {}", chain(error))),
-            _ => {}
-        }
-    }
 }
 
 /// A snapshot that was damaged and could not be mended from its own copy alone.
@@ -105,6 +62,10 @@ pub(super) struct Run<S: Source> {
     listing: Option<(Namespace, Group, Result<Vec<SnapshotItem>, String>)>,
     /// Chunks that nobody has given yet.
     pub(super) wanted: Wanted,
+    /// Chunks that were put in place, or would be.
+    pub(super) placed: BTreeSet<Digest>,
+    /// Whether the store has no space left.
+    pub(super) is_full: bool,
     /// Where chunks are likely to be found: groups of the source, and a time near to which.
     pub(super) near: BTreeMap<(Namespace, Group), Epoch>,
     /// Snapshots of the source that were looked at.
@@ -145,6 +106,8 @@ impl<S: Source> Run<S> {
             report: RepairReport::default(),
             listing: None,
             wanted: Wanted::new(),
+            placed: BTreeSet::new(),
+            is_full: false,
             near: BTreeMap::new(),
             tried: BTreeSet::new(),
             cases: Vec::new(),
@@ -153,25 +116,53 @@ impl<S: Source> Run<S> {
 
     /// Does everything; what was done stands in the report.
     pub(super) async fn go(&mut self) -> Result<(), RepairError> {
-        let found = self.find().await?;
+        let mut found = self.find().await?;
         self.report.snapshots = found.snapshots;
         self.events.event(&RepairEvent::Found {
             snapshots: found.snapshots,
             suspects: found.suspects.len() as u64,
             set_aside: found.set_aside.len() as u64,
         });
-        for Unmended { what, why } in &found.unmendable {
-            self.events.event(&RepairEvent::Unmendable { what, why });
-        }
+        self.tell_groups(&mut found).await?;
+        self.report.owners = found.owned.len() as u64;
         self.report.unmended = found.unmendable;
-        for (ns, snapshot) in found.suspects {
-            self.mend(&ns, &snapshot).await?;
+        for (done, (ns, snapshot)) in found.suspects.iter().enumerate() {
+            if self.is_full {
+                self.report.unexamined = (found.suspects.len() - done) as u64;
+                self.events.event(&RepairEvent::NoSpace { unexamined: self.report.unexamined });
+                break;
+            }
+            self.events.event(&RepairEvent::Examining { done: done as u64 });
+            self.mend(ns, snapshot).await?;
         }
         let before = self.wanted.len();
-        if before != 0 {
+        // What came with another snapshot is there now.
+        let placed = &self.placed;
+        self.wanted.retain(|digest, _| !placed.contains(digest));
+        if !self.wanted.is_empty() && !self.is_full {
             self.search().await?;
         }
         self.conclude(self.wanted.len() < before).await
+    }
+
+    /// Tells which groups got an owner, and what is wrong with others: of those without an owner also who owns the source's.
+    async fn tell_groups(&mut self, found: &mut Found) -> Result<(), RepairError> {
+        if let Some(owner) = &self.options.owner {
+            for what in &found.owned {
+                self.events.event(&RepairEvent::Owned { what, owner });
+            }
+        }
+        for unmended in &mut found.unmendable {
+            if let Some((ns, group)) = &unmended.ownerless {
+                let ns = self.on_source(ns)?;
+                let items = self.listed(&ns, group).await?.unwrap_or_default();
+                if let Some(owner) = items.into_iter().find_map(|item| item.owner) {
+                    unmended.why.push_str(&format!("; that of the source belongs to '{owner}'"));
+                }
+            }
+            self.events.event(&RepairEvent::Unmendable(unmended));
+        }
+        Ok(())
     }
 
     /// Waits for what is still being stored.
@@ -259,6 +250,7 @@ impl<S: Source> Run<S> {
                             return Ok(());
                         }
                         findings = found;
+                        findings.tell_bad_again(&self.placed);
                     } else if files != 0 {
                         findings.has_bad_files = false;
                     }
@@ -270,11 +262,20 @@ impl<S: Source> Run<S> {
             }
         }
         let mut wanted = self.wanted_of(ns, snapshot, &findings).await?;
+        if self.options.is_dry {
+            // Those that would have come with another snapshot.
+            wanted.retain(|digest, _| !self.placed.contains(digest));
+        }
         if let Some(copy) = &copy
             && !wanted.is_empty()
         {
             let before = wanted.len();
             self.take_chunks(copy, &mut wanted).await?;
+            if !wanted.is_empty() {
+                for why in self.take_in_other_form(ns, snapshot, copy, &mut wanted).await? {
+                    findings.problem(why);
+                }
+            }
             has_changed |= wanted.len() < before;
         }
         if let Some(copy) = copy {
@@ -293,12 +294,13 @@ impl<S: Source> Run<S> {
                 return Ok(());
             }
             findings = found;
+            findings.tell_bad_again(&self.placed);
         } else if self.options.is_dry && refused.is_none() && !findings.has_bad_files {
             self.is_mended(ns, snapshot);
             return Ok(());
         }
         let can_wait = is_waiting && refused.is_none() && !(self.options.is_dry && findings.has_bad_files);
-        let why = refused.into_iter().chain(findings.problems).collect::<Vec<_>>().join("; ");
+        let why = refused.into_iter().chain([findings.text()]).collect::<Vec<_>>().join("; ");
         let (ns, snapshot) = (ns.clone(), snapshot.clone());
         self.cases.push(Case { ns, snapshot, why, waits_for_chunks: can_wait });
         Ok(())
@@ -306,6 +308,7 @@ impl<S: Source> Run<S> {
 
     fn is_mended(&mut self, namespace: &Namespace, snapshot: &Snapshot) {
         self.report.mended += 1;
+        self.report.mended_snapshots.push(path(namespace, snapshot));
         self.events.event(&RepairEvent::Mended { namespace, snapshot });
     }
 
@@ -397,18 +400,19 @@ impl<S: Source> Run<S> {
     async fn conclude(&mut self, has_found_chunks: bool) -> Result<(), RepairError> {
         for Case { ns, snapshot, mut why, waits_for_chunks } in std::mem::take(&mut self.cases) {
             if waits_for_chunks && has_found_chunks && !self.options.is_dry {
-                let (verdict, found) = self.examine(&ns, &snapshot).await?;
+                let (verdict, mut found) = self.examine(&ns, &snapshot).await?;
                 if verdict == SnapshotVerdict::Ok {
                     self.is_mended(&ns, &snapshot);
                     continue;
                 }
-                why = found.problems.join("; ");
+                found.tell_bad_again(&self.placed);
+                why = found.text();
             } else if waits_for_chunks && self.options.is_dry && self.wanted.is_empty() {
                 self.is_mended(&ns, &snapshot);
                 continue;
             }
             self.events.event(&RepairEvent::NotMended { namespace: &ns, snapshot: &snapshot, why: &why });
-            self.report.unmended.push(Unmended { what: path(&ns, &snapshot), why });
+            self.report.unmended.push(Unmended { what: path(&ns, &snapshot), why, ownerless: None });
         }
         Ok(())
     }

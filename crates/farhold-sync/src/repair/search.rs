@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use farhold_types::{Epoch, Group, Namespace};
+use farhold_types::{ArchiveKind, ArchiveName, CryptMode, Epoch, Group, Namespace, SnapshotItem};
 
 use crate::fault::RequestFault;
 use crate::outcome::chain;
-use crate::repair::run::Run;
+use crate::repair::run::{Run, Wanted};
 use crate::repair::{RepairError, RepairEvent};
 use crate::source::Source;
 
@@ -24,9 +24,9 @@ impl<S: Source> Run<S> {
         let others = self.groups_of_source().await?;
         places.extend(others.into_iter().filter(|place| !known.contains(place)).map(|place| (place, None)));
         let mut wanted = std::mem::take(&mut self.wanted);
-        let mut searched = 0;
+        let (mut searched, all) = (0, wanted.len());
         for ((ns, group), near) in places {
-            if wanted.is_empty() || MAX_SEARCHED <= searched {
+            if wanted.is_empty() || self.is_full || MAX_SEARCHED <= searched {
                 break;
             }
             let Ok(mut items) = self.listed(&ns, &group).await? else { continue };
@@ -35,13 +35,21 @@ impl<S: Source> Run<S> {
                 None => items.sort_by_key(|item| std::cmp::Reverse(item.backup_time)),
             }
             for item in items.into_iter().filter(|item| item.is_finished()) {
-                if wanted.is_empty() || MAX_SEARCHED <= searched {
+                if wanted.is_empty() || self.is_full || MAX_SEARCHED <= searched {
                     break;
                 }
                 let snapshot = item.snapshot();
                 if snapshot.group != group || self.tried.contains(&(ns.clone(), snapshot.clone())) {
                     continue;
                 }
+                if !may_list(&item, &wanted) {
+                    continue;
+                }
+                self.events.event(&RepairEvent::SearchGoesOn {
+                    snapshots: searched,
+                    found: (all - wanted.len()) as u64,
+                    missing: wanted.len() as u64,
+                });
                 searched += 1;
                 if let Ok(copy) = self.open(&ns, &snapshot).await? {
                     self.take_chunks(&copy, &mut wanted).await?;
@@ -81,4 +89,13 @@ impl<S: Source> Run<S> {
         }
         Ok(groups)
     }
+}
+
+/// Returns whether a snapshot can have any of the chunks: an encrypted index names only encrypted ones, another none.
+fn may_list(item: &SnapshotItem, wanted: &Wanted) -> bool {
+    let is_index = |name: &str| name.parse::<ArchiveName>().is_ok_and(|name| name.kind() != ArchiveKind::Blob);
+    item.files.iter().filter(|file| is_index(&file.filename)).any(|file| {
+        let is_encrypted = file.crypt_mode.map(|mode| mode == CryptMode::Encrypt);
+        is_encrypted.is_none_or(|is_encrypted| wanted.values().any(|chunk| chunk.is_encrypted == is_encrypted))
+    })
 }

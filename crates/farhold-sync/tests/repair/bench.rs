@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use farhold_datastore::verify::{ReadOrder, VerifyOptions};
 use farhold_datastore::{Datastore, OpenOptions};
 use farhold_sync::repair::{RepairEnds, RepairError, RepairEvent, RepairOptions, RepairReach, RepairReport, repair};
-use farhold_sync::{DEFAULT_PATIENCE, LocalTarget, Unrestricted};
+use farhold_sync::{DEFAULT_PATIENCE, LocalTarget, SyncOptions, Unrestricted};
 use farhold_types::{Digest, Namespace, Snapshot, SyncLevel, VerifyState};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,11 @@ pub struct Bench {
     pub dir: tempfile::TempDir,
     /// What the last run told, as debug texts.
     pub told: Vec<String>,
+    /// Does something when the run tells something.
+    pub hook: Option<Hook>,
 }
+
+pub type Hook = Arc<dyn Fn(&RepairEvent<'_>) + Send + Sync>;
 
 pub fn repair_options() -> RepairOptions {
     let one = NonZero::<usize>::MIN;
@@ -34,6 +38,9 @@ pub fn repair_options() -> RepairOptions {
         anchor: Namespace::root(),
         max_depth: None,
         source_anchor: Namespace::root(),
+        groups: Vec::new(),
+        owner: None,
+        keys: Vec::new(),
         reach: RepairReach::Suspects,
         verify: VerifyOptions { readers: one, workers: one, order: ReadOrder::Index },
         is_dry: false,
@@ -52,15 +59,19 @@ impl Bench {
         let options =
             OpenOptions { sync_level: SyncLevel::None, ..open_options("target", &dir.path().join("target"), &locks) };
         let store = Datastore::open(options).unwrap();
-        Self { source: Arc::new(MemorySource::new()), store, dir, told: Vec::new() }
+        Self { source: Arc::new(MemorySource::new()), store, dir, told: Vec::new(), hook: None }
     }
 
     /// Copies what the source has.
     pub async fn pull(&self) {
+        self.pull_with(options()).await;
+    }
+
+    pub async fn pull_with(&self, options: SyncOptions) {
         let target = Arc::new(LocalTarget::open(self.store.clone()).unwrap());
         let (source, log) = (Arc::new(Shared(self.source.clone())), Log::new(1));
         let cancel = CancellationToken::new();
-        farhold_sync::run(options(), source, target, Arc::new(Unrestricted), log, cancel).await.unwrap();
+        farhold_sync::run(options, source, target, Arc::new(Unrestricted), log, cancel).await.unwrap();
         self.source.chunk_requests();
         self.source.counts.opened.store(0, std::sync::atomic::Ordering::SeqCst);
     }
@@ -110,8 +121,13 @@ impl Bench {
         cancel: CancellationToken,
     ) -> Result<RepairReport, RepairError> {
         let told = Arc::new(Mutex::new(Vec::new()));
-        let sink = told.clone();
-        let events = Arc::new(move |event: &RepairEvent<'_>| sink.lock().unwrap().push(format!("{event:?}")));
+        let (sink, hook) = (told.clone(), self.hook.clone());
+        let events = Arc::new(move |event: &RepairEvent<'_>| {
+            sink.lock().unwrap().push(format!("{event:?}"));
+            if let Some(hook) = &hook {
+                hook(event);
+            }
+        });
         let source = Arc::new(Shared(self.source.clone()));
         let ends = RepairEnds { store: self.store.clone(), source, may_mend: Arc::new(|_: &Namespace| true) };
         let outcome = repair(options, ends, UPID.parse().unwrap(), events, cancel).await;

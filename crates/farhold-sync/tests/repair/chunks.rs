@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use farhold_crypto::sha256;
 use farhold_sync::RequestFault;
 use farhold_sync::SourceError;
-use farhold_sync::repair::{RepairError, RepairOptions, RepairReach, RepairReport};
+use farhold_sync::repair::{RepairError, RepairEvent, RepairOptions, RepairReach, RepairReport};
 use farhold_types::{Digest, VerifyState};
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +103,44 @@ async fn chunks_are_found_in_other_snapshots_and_groups_of_the_source() {
     assert_eq!((report.mended, report.chunks), (1, 2), "{:#?}", bench.told);
     assert!(bench.is_ok(ONE));
     assert!(bench.has_told("NoCopy"));
+}
+
+/// Once such a snapshot was told to be still damaged: the chunk had come with the older one, whose copy the search does
+/// not open again, so it was thought to be missing.
+#[tokio::test]
+async fn a_chunk_that_came_with_an_older_snapshot_mends_the_newer_one_that_has_no_copy() {
+    let mut bench = shared().await;
+    bench.source.remove("", TWO);
+    fs::remove_file(bench.chunk(&digest(2))).unwrap();
+    for is_dry in [true, false] {
+        bench.mark_failed(ONE);
+        bench.mark_failed(TWO);
+        let report = bench.run(RepairOptions { is_dry, ..repair_options() }).await.unwrap();
+        assert_eq!((report.damaged, report.mended, report.chunks), (2, 2, 1), "{is_dry}: {:#?}", bench.told);
+        assert_eq!(report.unmended, Vec::new());
+    }
+    assert!(bench.is_ok(ONE) && bench.is_ok(TWO));
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_bad_again_when_it_has_just_come_is_told_as_a_failing_disk() {
+    let mut bench = shared().await;
+    let chunk = bench.chunk(&digest(1));
+    flip(&chunk);
+    bench.mark_failed(ONE);
+    bench.hook = Some(std::sync::Arc::new(move |event| {
+        if matches!(event, RepairEvent::Chunks { .. }) {
+            flip(&chunk);
+        }
+    }));
+    let report = bench.repair().await;
+    assert_eq!((report.mended, report.chunks, report.unmended.len()), (0, 1, 1));
+    let why = &report.unmended[0].why;
+    assert!(why.starts_with("1 chunk(s) that were just mended are bad again, the disk may be failing"), "{why}");
+    // One that goes bad in another run is just mended again.
+    bench.hook = None;
+    assert_eq!(bench.repair().await.mended, 1);
+    assert!(bench.is_ok(ONE));
 }
 
 #[tokio::test]

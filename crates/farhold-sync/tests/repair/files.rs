@@ -179,4 +179,54 @@ async fn a_group_without_owner_is_told() {
     assert_eq!(report.unmended.len(), 1);
     assert_eq!(report.unmended[0].what, "vm/1");
     assert!(report.unmended[0].why.contains("owner"), "{:?}", report.unmended);
+    assert_eq!(report.unmended[0].ownerless, Some((root_snapshot(ONE).0, root_snapshot(ONE).1.group)));
+}
+
+#[tokio::test]
+async fn a_group_without_owner_gets_the_one_that_is_named_and_others_keep_theirs() {
+    let mut bench = bench().await;
+    bench.source.add("", "ct/7/2026-01-01T10:00:00Z", &[(BLOB, Content::Blob(b"conf"))]);
+    bench.pull().await;
+    let (ns, lost) = (root_snapshot(ONE).0, root_snapshot(ONE).1.group);
+    let kept = bench.store.owner(&ns, &"ct/7".parse().unwrap()).unwrap();
+    fs::remove_file(bench.base().join("vm/1/owner")).unwrap();
+    let owner: farhold_types::Authid = "ann@pbs!laptop".parse().unwrap();
+    let options = |is_dry, filter: &str| RepairOptions {
+        owner: Some(owner.clone()),
+        groups: vec![filter.parse().unwrap()],
+        is_dry,
+        ..repair_options()
+    };
+    for (is_dry, filter, owners) in [(false, "type:ct", 0), (true, "group:vm/1", 1)] {
+        let report = bench.run(options(is_dry, filter)).await.unwrap();
+        assert_eq!((report.owners, report.unmended.len()), (owners, 0), "{:#?}", bench.told);
+        assert!(bench.store.owner(&ns, &lost).is_err());
+    }
+    let report = bench.run(options(false, "exclude:type:ct")).await.unwrap();
+    assert_eq!((report.owners, report.unmended.len()), (1, 0));
+    assert_eq!(bench.store.owner(&ns, &lost).unwrap(), owner);
+    assert_eq!(bench.store.owner(&ns, &"ct/7".parse().unwrap()).unwrap(), kept);
+    // While a backup of the group runs nothing is changed.
+    fs::write(bench.base().join("vm/1/owner"), b"").unwrap();
+    let lock = bench.store.lock_group(&ns, &lost).unwrap();
+    let report = bench.run(options(false, "group:vm/1")).await.unwrap();
+    assert_eq!(report.owners, 0);
+    assert!(report.unmended[0].why.contains("it could not be set"), "{:?}", report.unmended);
+    drop(lock);
+}
+
+#[tokio::test]
+async fn only_groups_that_the_filter_takes_are_looked_at_but_any_may_give_chunks() {
+    let mut bench = bench().await;
+    bench.source.add("", "ct/7/2026-01-01T10:00:00Z", &[(FIXED, Content::Chunks(&[5], LENGTH))]);
+    bench.pull().await;
+    fs::remove_file(bench.file(ONE, FIXED)).unwrap();
+    fs::remove_file(bench.chunk(&sha256(&content(5, LENGTH)))).unwrap();
+    let mark = |what: &str| bench.mark_failed(what);
+    mark("ct/7/2026-01-01T10:00:00Z");
+    let only = |filter: &str| RepairOptions { groups: vec![filter.parse().unwrap()], ..repair_options() };
+    let report = bench.run(only("type:ct")).await.unwrap();
+    assert_eq!((report.snapshots, report.mended, report.chunks, report.files), (1, 1, 1, 0), "{:#?}", bench.told);
+    let report = bench.run(only("regex:^vm/1$")).await.unwrap();
+    assert_eq!((report.snapshots, report.mended, report.files), (2, 1, 1), "{:#?}", bench.told);
 }

@@ -11,3 +11,4 @@ mod support;
 mod bench;
 mod chunks;
 mod files;
+mod other_form;
