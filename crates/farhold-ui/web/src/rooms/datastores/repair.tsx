@@ -1,6 +1,6 @@
 // Mending a datastore from a copy elsewhere, piece by piece.
 
-import { Autocomplete, Button, Select, Switch, Text, TextInput } from "@mantine/core";
+import { Autocomplete, Button, Select, Switch, TagsInput, Text, TextInput } from "@mantine/core";
 import { withoutEmpty } from "../../api/changes";
 import { call } from "../../api/client";
 import { wordsOf } from "../../api/failure";
@@ -19,6 +19,8 @@ type Values = {
   ns: string;
   "remote-ns": string;
   "max-depth": string;
+  "group-filter": string[];
+  owner: string;
   verify: boolean;
 };
 
@@ -27,6 +29,8 @@ async function repair(store: string, values: Values, isDry: boolean): Promise<st
     from: originOf(values.remote, values.source),
     ...withoutEmpty({ ns: values.ns.trim(), "remote-ns": values["remote-ns"].trim() }),
     ...(values["max-depth"] === "" ? {} : { "max-depth": Number(values["max-depth"]) }),
+    ...(values["group-filter"].length === 0 ? {} : { "group-filter": values["group-filter"] }),
+    ...withoutEmpty({ owner: values.owner.trim() }),
     verify: values.verify,
     "dry-run": isDry,
   };
@@ -39,7 +43,16 @@ export function RepairDialog({ store, onClose }: { store: string; onClose: () =>
   return (
     <FormDialog<Values, string>
       title={texts.datastores.repairTitle(store)}
-      values={{ remote: "", source: "", ns: "", "remote-ns": "", "max-depth": "", verify: false }}
+      values={{
+        remote: "",
+        source: "",
+        ns: "",
+        "remote-ns": "",
+        "max-depth": "",
+        "group-filter": [],
+        owner: "",
+        verify: false,
+      }}
       validate={check}
       send={(values) => repair(store, values, false)}
       submit={texts.datastores.repair}
@@ -70,6 +83,19 @@ export function RepairDialog({ store, onClose }: { store: string; onClose: () =>
             {...form.getInputProps("remote-ns")}
           />
           <DepthField form={form} name="max-depth" />
+          <TagsInput
+            label={texts.datastores.repairGroups}
+            description={texts.datastores.repairGroupsHint}
+            acceptValueOnBlur
+            clearable
+            {...form.getInputProps("group-filter")}
+          />
+          <TextInput
+            label={texts.datastores.repairOwner}
+            description={texts.datastores.repairOwnerHint}
+            autoComplete="off"
+            {...form.getInputProps("owner")}
+          />
           <Switch
             label={texts.datastores.verifyFirst}
             description={texts.datastores.verifyFirstHint}

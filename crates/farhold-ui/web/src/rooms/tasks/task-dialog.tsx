@@ -1,13 +1,14 @@
 // One task: what it is, how far it is, its log, and how to stop it.
 
 import { Button, Group, Stack, Text } from "@mantine/core";
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { call, type Answer } from "../../api/client";
 import { useAct, useRead } from "../../api/hooks";
 import { useProgress, type TaskProgress } from "../../api/progress";
 import { LIVE_SECONDS, NODE } from "../../api/server";
 import { bytes } from "../../format/bytes";
 import { dateTime, nowSeconds, span } from "../../format/time";
+import { parseUpid } from "../../format/upid";
 import { Copyable } from "../../parts/copy";
 import { Dialog } from "../../parts/dialog";
 import { Facts } from "../../parts/facts";
@@ -18,6 +19,8 @@ import { useTaskView } from "../../shell/task-link";
 import { texts } from "../../texts";
 import { taskName } from "./kinds";
 import { LogView } from "./log-view";
+import { RepairPanel } from "./repair-panel";
+import { repairResult } from "./repair-result";
 import { useLog } from "./use-log";
 
 const words = texts.tasks;
@@ -44,6 +47,8 @@ function Task({ upid }: { upid: string }) {
   const isRunning = status.data?.status === "running";
   const progress = useProgress(isRunning).get(upid);
   const task = status.data;
+  const isRepair = parseUpid(upid)?.type === "repair";
+  const result = useMemo(() => (isRepair ? repairResult(log.lines) : undefined), [isRepair, log.lines]);
   return (
     <Stack gap="sm">
       <Failure error={status.error} />
@@ -69,6 +74,7 @@ function Task({ upid }: { upid: string }) {
           {isRunning && progress && <Details progress={progress} />}
         </>
       )}
+      {result && <RepairPanel result={result} />}
       <LogView upid={upid} log={log} />
     </Stack>
   );

@@ -84,6 +84,11 @@ export const datastores = {
   repairNs: "Namespace to repair",
   remoteNs: "Namespace of the copy",
   remoteNsHint: "where the same groups are there; empty for the root",
+  repairGroups: "Groups",
+  repairGroupsHint: "such as group:vm/100, type:ct or exclude:regex:^host/; empty for all",
+  repairOwner: "Owner of groups without one",
+  repairOwnerHint:
+    "a group whose owner file is missing or damaged gets this user or API token; empty to leave it as it is",
   verifyFirst: "Verify all first",
   verifyFirstHint: "otherwise only snapshots are looked at that are known to be damaged",
   dryRun: "Dry run",
