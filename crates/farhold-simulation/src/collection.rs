@@ -6,14 +6,14 @@
 //!
 //! Source: `docs/spec/datastore-format.md` 17.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::ensure;
 use farhold_datastore::gc::{GcError, GcEvent, GcOptions, GcWatch, MarkError};
 use farhold_datastore::{AccessTimeCheck, Datastore, GcStatus};
-use farhold_format::index::Index;
+use farhold_format::index::{HEADER_BYTES, Index};
 use farhold_storage::StorageError;
 use farhold_types::{ArchiveKind, Digest, Epoch};
 
@@ -176,6 +176,7 @@ impl World {
             access_time_check: AccessTimeCheck::Skip,
             threads: NonZero::<usize>::MIN,
         };
+        self.collect_beside_rot(&store, &options)?;
         let (outcome, _) = collect(self, &store, &options, self.target.disk().planted());
         let status = match outcome {
             Err(error) if self.excuses(&error, absences) => return Ok(()),
@@ -205,22 +206,60 @@ impl World {
         Ok(())
     }
 
+    /// A bit flips in an index, in the name of a chunk that no other one has if there is such a chunk. While it is so, nothing
+    /// is collected; then the index is mended, and what it always named must be there for the last collection.
+    fn collect_beside_rot(&self, store: &Datastore, options: &GcOptions) -> anyhow::Result<()> {
+        let indexes = self.indexes();
+        let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
+        for digest in indexes.iter().flat_map(|(_, index)| index.digests().collect::<BTreeSet<_>>()) {
+            *users.entry(digest).or_default() += 1;
+        }
+        let alone = |index: &Index| index.digests().position(|digest| users.get(&digest) == Some(&1));
+        let chosen = indexes.iter().find_map(|(path, index)| Some((path, index, alone(index)?)));
+        let Some((path, index, position)) = chosen.or_else(|| indexes.first().map(|(path, index)| (path, index, 0)))
+        else {
+            return Ok(());
+        };
+        let entry_bytes = index.entries().len() / index.chunk_count();
+        let mut rotten = index.as_bytes().to_vec();
+        if let Some(byte) = rotten.get_mut(HEADER_BYTES + (position + 1) * entry_bytes - 1) {
+            *byte ^= 1;
+        }
+        let (plant, absences) = (self.target.disk().planted(), self.book.ledger().absences);
+        self.book.note(|| format!("a bit flips in {path}"));
+        self.target.disk().damage(path, Some(rotten.into()));
+        let before = self.chunk_names();
+        let (outcome, _) = collect(self, store, options, plant);
+        self.target.disk().damage(path, Some(index.as_bytes().clone()));
+        match outcome {
+            Err(GcError::Mark(MarkError::Damaged { .. })) => {
+                let gone: Vec<_> = before.difference(&self.chunk_names()).cloned().collect();
+                ensure!(gone.is_empty(), "{gone:?} were removed although an index is damaged");
+                Ok(())
+            }
+            Err(error) if self.excuses(&error, absences) => Ok(()),
+            outcome => anyhow::bail!("a bit flipped in {path}, and the collection ended with {outcome:?}"),
+        }
+    }
+
     /// Returns the chunks that the index files on the target's disk name, and the number of those files.
     fn used_chunks(&self) -> (BTreeSet<Digest>, u64) {
-        let (mut used, mut indexes) = (BTreeSet::new(), 0);
-        for (path, content) in self.target.disk().contents() {
+        let indexes = self.indexes();
+        (indexes.iter().flat_map(|(_, index)| index.digests()).collect(), indexes.len() as u64)
+    }
+
+    /// Returns the index files on the target's disk, by path.
+    fn indexes(&self) -> Vec<(String, Index)> {
+        let contents = self.target.disk().contents().into_iter();
+        let indexes = contents.filter_map(|(path, content)| {
             let kind = match path.rsplit('.').next() {
                 Some("fidx") => ArchiveKind::FixedIndex,
                 Some("didx") => ArchiveKind::DynamicIndex,
-                _ => continue,
+                _ => return None,
             };
-            if let Some(index) =
-                content.filter(|_| !path.starts_with('.')).and_then(|bytes| Index::parse(kind, bytes).ok())
-            {
-                used.extend(index.digests());
-                indexes += 1;
-            }
-        }
-        (used, indexes)
+            let content = content.filter(|_| !path.starts_with('.'))?;
+            Some((path, Index::parse(kind, content).ok()?))
+        });
+        indexes.collect()
     }
 }
