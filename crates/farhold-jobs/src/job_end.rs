@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::job_runs::JobRun;
 use crate::job_turn::keep_state;
 use crate::notifications;
+use crate::removable;
 
 /// What a run found and did, as far as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +190,9 @@ fn log(ended: &JobEnded, run: &JobRun) {
 
 /// Does what is to be done after a run, the most important first. Blocking.
 fn tell(app: &App, lock: &JobLock, ended: &JobEnded, context: &TaskContext) {
+    if let Some(line) = removable::gone_meanwhile(app, &ended.store, &ended.status) {
+        context.log(&line);
+    }
     keep_state(lock, context, &ended.status, ended.ended);
     let run = JobRun::of(ended);
     log(ended, &run);

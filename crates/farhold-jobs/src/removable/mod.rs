@@ -15,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
 use farhold_rules::acl::{AclPath, AclTree, Denied, Granted};
 use farhold_settings::{DatastoreConfig, SettingsError};
@@ -24,7 +25,7 @@ use farhold_types::{Authid, DatastoreName, Namespace, Privileges};
 use thiserror::Error;
 
 use crate::App;
-use crate::stores::MountStatus;
+use crate::stores::{MountStatus, StoreAccessError};
 use crate::task_work::{Crashed, blocking};
 
 pub(crate) use mounting::{Mounted, mount_store};
@@ -194,6 +195,26 @@ fn removable_store(app: &App, name: &DatastoreName) -> Result<DatastoreConfig, R
         MountStatus::NonRemovable => Err(RemovableError::NotRemovable { name: name.clone() }),
         _ => Ok(config.clone()),
     }
+}
+
+/// Returns the line that explains a failed run on a removable store whose device is not there any more.
+///
+/// The errors of such a run name files and namespaces that "do not exist", one after the other. Nothing is said of a run
+/// that was refused because the device was not there when it began: that error says it already.
+pub(crate) fn gone_meanwhile(app: &App, name: &DatastoreName, status: &TaskStatus) -> Option<String> {
+    let TaskStatus::Error(error) = status else { return None };
+    let refusal = StoreAccessError::NotMounted { name: name.clone() }.to_string();
+    if error.ends_with(&refusal) {
+        return None;
+    }
+    let stores = app.settings.datastores().load().ok()?.entries;
+    let config = stores.get(name.as_str()).ok()??;
+    (app.stores.mount_status(config) == MountStatus::NotMounted).then(|| {
+        format!(
+            "datastore '{name}' is not mounted any more: its device was pulled out or unmounted meanwhile; plug it in \
+             and mount it, then run this again"
+        )
+    })
 }
 
 fn uuid_of(config: &DatastoreConfig) -> Result<FileSystemUuid, RemovableError> {

@@ -2,7 +2,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use farhold_format::task_log::TaskStatus;
 use farhold_settings::{DatastoreConfig, Entries, SettingsError};
 use farhold_storage::{BackingDevices, FileSystemUuid};
 use farhold_types::{KeepOptions, SyncJob};
@@ -11,7 +10,7 @@ use super::*;
 use crate::datastore_jobs::{
     DatastoreJobError, NewDatastore, RemoveDatastore, create_datastore, prepare_removal, remove_datastore,
 };
-use crate::stores::{Operation, StoreAccessError};
+use crate::stores::Operation;
 use crate::testing::TestServer;
 
 const UUID: &str = "7f3c9a10-0000-4000-8000-00000000c0de";
@@ -112,6 +111,23 @@ async fn a_device_that_is_not_there_is_named_and_nothing_is_left_behind() {
     assert_eq!(ended(&server, &upid).await, TaskStatus::Error(expected));
     assert!(is_empty(&server.folder().join("run/mount")));
     assert_eq!(status(&server), (MountStatus::NotMounted, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_run_says_that_the_device_was_pulled_out_meanwhile() {
+    let server = server();
+    mount_it(&server).await;
+    let failed = TaskStatus::Error("namespace 'a' does not exist".to_owned());
+    assert_eq!(gone_meanwhile(&server.app, &usb(), &failed), None, "it failed for another reason");
+    server.devices.pull(&uuid());
+    let line = gone_meanwhile(&server.app, &usb(), &failed).unwrap();
+    assert!(line.starts_with("datastore 'usb' is not mounted any more: "), "{line}");
+    assert_eq!(gone_meanwhile(&server.app, &usb(), &TaskStatus::Ok), None);
+    let refused = server.app.stores.open(&usb(), Operation::Write).err().unwrap();
+    let refused = TaskStatus::Error(refused.to_string());
+    assert_eq!(gone_meanwhile(&server.app, &usb(), &refused), None, "that error says it already: {refused}");
+    server.add_datastore_without_chunks("fixed");
+    assert_eq!(gone_meanwhile(&server.app, &"fixed".parse().unwrap(), &failed), None);
 }
 
 #[tokio::test(start_paused = true)]
