@@ -5,9 +5,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use farhold_datastore::DatastoreError;
 use farhold_datastore::verify::{ChunkProblem, SkipReason, VerifyEvent};
 use farhold_tasks::TaskContext;
-use farhold_types::{DatastoreName, Group, Namespace, Snapshot};
+use farhold_types::{DatastoreName, Group, MANIFEST_NAME, Namespace, Snapshot};
 use tokio::time::Instant;
 
 /// Returns the path of a namespace below the datastore, with a slash at its end unless it is the root: `ns/a/ns/b/`.
@@ -24,6 +25,10 @@ pub(crate) fn group_path(namespace: &Namespace, group: &Group) -> String {
 pub(crate) fn snapshot_path(namespace: &Namespace, snapshot: &Snapshot) -> String {
     format!("{}{snapshot}", namespace_path(namespace))
 }
+
+/// Explains a snapshot without a manifest: whoever reads of a missing file looks for damage otherwise.
+const UNFINISHED: &str = "  hint: without it a snapshot is unfinished: a sync that was interrupted goes on with it in its next \
+    run; if none will, remove it";
 
 /// Writes what a verification tells into the log of its task.
 pub(crate) struct VerifyLog {
@@ -63,6 +68,11 @@ impl VerifyLog {
             VerifyEvent::Unreadable { namespace, snapshot, error } => {
                 let what = self.shown(namespace, snapshot);
                 context.warn(&format!("verify {what} failed: {}", chain(error)));
+                if let DatastoreError::FileMissing { archive, .. } = error
+                    && archive.as_str() == MANIFEST_NAME
+                {
+                    context.log(UNFINISHED);
+                }
             }
             VerifyEvent::File { archive, .. } => {
                 *self.file_start() = Instant::now();

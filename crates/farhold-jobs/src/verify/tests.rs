@@ -86,6 +86,12 @@ async fn only_a_store_that_wants_it_verifies_new_backups() {
     assert!(log[2].starts_with(&format!("chunk {digest} of 'disk.img.fidx' is bad: chunk is damaged: ")), "{}", log[2]);
     assert_eq!(state(&store).state, VerifyState::Failed);
     assert!(matches!(server.ended(upid.as_str()).await, TaskStatus::Error(_)));
+
+    let manifest = server.store_path("tank").join("ns/a/vm/100/2026-01-01T10:00:00Z/index.json.blob");
+    std::fs::remove_file(manifest).unwrap();
+    let upid = start().await.unwrap().unwrap();
+    let log = log_of(&server, upid.as_str()).await;
+    assert!(log[0].ends_with("has no file 'index.json.blob'") && log[1].starts_with("  hint: "), "{log:?}");
 }
 
 #[tokio::test]
