@@ -13,7 +13,7 @@ use farhold_api::declare::{ConnectionInfo, full_body};
 use farhold_api::{ApiError, Router, UNAUTHORIZED_DELAY, endpoints};
 use farhold_jobs::App;
 use farhold_jobs::testing::TestServer;
-use farhold_types::{Role, Secret};
+use farhold_types::{Namespace, Role, Secret};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -247,4 +247,27 @@ async fn a_flood_of_guesses_from_one_address_shuts_nobody_else_out() {
     assert!(checked <= 32 && count("reason=too many logins at once, not checked") == 200 - checked, "{checked}");
     tokio::time::sleep(UNAUTHORIZED_DELAY).await;
     assert_eq!(site.log_in("192.0.2.1", "boss@pbs", PASSWORD).await.0, 200, "the flood is over");
+}
+
+/// Once this was refused for want of an owner, which it is there to give.
+#[tokio::test]
+async fn a_group_whose_owner_file_is_lost_gets_an_owner_from_whoever_may_change_the_store() {
+    const CHANGE: &str = "/admin/datastore/{store}/change-owner";
+    let site = Site::new();
+    let store = site.server.add_datastore_without_chunks("tank");
+    let (root, group) = (Namespace::root(), "vm/100".parse().unwrap());
+    drop(store.create_group(&root, &group, &"bob@pbs".parse().unwrap()).unwrap());
+    site.server.grant("/datastore/tank", "bob@pbs", Role::DatastoreBackup);
+    let file = site.server.store_path("tank").join("vm/100/owner");
+    for damaged in [None, Some("???")] {
+        match damaged {
+            None => std::fs::remove_file(&file).unwrap(),
+            Some(text) => std::fs::write(&file, text).unwrap(),
+        }
+        let give = |to: &str| json!({ "store": "tank", "backup-type": "vm", "backup-id": "100", "new-owner": to });
+        assert_eq!(site.status("bob@pbs", Method::POST, CHANGE, give("bob@pbs")).await, 400);
+        assert_eq!(site.status("root@pam", Method::POST, CHANGE, give("nobody@pbs")).await, 400);
+        site.ok("root@pam", Method::POST, CHANGE, give("bob@pbs")).await;
+        assert_eq!(store.owner(&root, &group).unwrap().to_string(), "bob@pbs");
+    }
 }

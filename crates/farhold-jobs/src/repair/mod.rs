@@ -157,6 +157,12 @@ pub enum RepairRunError {
     /// A store cannot mend itself.
     #[error("a datastore cannot be repaired from itself")]
     SameStore,
+    /// Whoever is to own groups cannot use them.
+    #[error("'{owner}' does not exist or is not active")]
+    Owner {
+        /// Who.
+        owner: Authid,
+    },
     /// The store's options cannot be read.
     #[error(transparent)]
     Options(#[from] VerifyError),
@@ -209,6 +215,11 @@ fn open(app: &App, permit: &RepairPermit) -> Result<Opened, RepairRunError> {
     let RepairPermit { caller, request } = permit;
     if request.from.remote.is_none() && *request.source_store() == request.store {
         return Err(RepairRunError::SameStore);
+    }
+    if let Some(owner) = &request.owner
+        && !app.settings.users().load()?.entries.is_active(owner, app.clock.now())
+    {
+        return Err(RepairRunError::Owner { owner: owner.clone() });
     }
     let access = app.access.snapshot()?;
     let origin = match &request.from.remote {

@@ -116,6 +116,10 @@ async fn a_group_without_owner_is_told_with_the_command_that_gives_it_one_and_ge
     assert!(log.contains(&hint.to_owned()), "{log:#?}");
     assert!(log.iter().any(|line| line.contains("that of the source belongs to 'root@pam'")), "{log:#?}");
     let asked = RepairRequest { owner: Some("ann@pbs".parse().unwrap()), ..request(":copy") };
+    let permit = bench.permit("root@pam", asked.clone()).unwrap();
+    let error = start_repair(&bench.server.app, permit).await.unwrap_err().to_string();
+    assert_eq!(error, "'ann@pbs' does not exist or is not active");
+    bench.server.grant("/datastore/tank", "ann@pbs", Role::DatastoreBackup);
     let log = bench.log(RepairRequest { groups: vec!["type:ct".parse().unwrap()], ..asked.clone() }).await;
     assert_eq!(log[1], "found 0 snapshot(s), 0 of them to be examined");
     assert!(!owner.exists());

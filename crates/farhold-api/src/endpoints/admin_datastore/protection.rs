@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use farhold_datastore::DatastoreError;
 use farhold_jobs::{App, Operation};
 use farhold_rules::acl::GroupAccess;
 use farhold_types::Authid;
@@ -64,9 +65,15 @@ async fn change_owner(app: Arc<App>, request: Request<App>) -> Result<Reply, Api
     blocking(move || {
         let access = place.group_access(CHANGE)?;
         let datastore = place.open(Operation::Write)?;
-        let owner = datastore.owner(&place.ns, &group)?;
-        if let GroupAccess::Owned(_) = access
-            && !may_hand_over(&place.caller, &owner, &new_owner)
+        let recorded = || match datastore.owner(&place.ns, &group) {
+            Ok(owner) => Ok(Some(owner)),
+            // Otherwise nobody could give it one any more; the reference refuses.
+            Err(DatastoreError::OwnerUnreadable { .. }) if matches!(access, GroupAccess::All(_)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let owner = recorded()?;
+        if let (GroupAccess::Owned(_), Some(owner)) = (&access, &owner)
+            && !may_hand_over(&place.caller, owner, &new_owner)
         {
             return Err(ApiError::unauthorized(format!(
                 "'{}' may not give group '{group}' of '{owner}' to '{new_owner}'",
@@ -75,7 +82,7 @@ async fn change_owner(app: Arc<App>, request: Request<App>) -> Result<Reply, Api
         }
         check_active(&place.app, &new_owner)?;
         let lock = datastore.lock_group(&place.ns, &group)?;
-        if datastore.owner(&place.ns, &group)? != owner {
+        if recorded()? != owner {
             return Err(ApiError::bad_request("the owner was changed by somebody else"));
         }
         datastore.set_owner(&lock, &new_owner)?;
