@@ -116,6 +116,62 @@ pub fn parse(schema: &FileSchema, file: &str, bytes: &[u8]) -> Result<Vec<Sectio
     Ok(sections)
 }
 
+/// What can be used of a file in which something is wrong.
+#[derive(Debug)]
+pub struct Salvage {
+    /// The sections that nothing is wrong with, as [`parse`] returns them.
+    pub sections: Vec<Section>,
+    /// What is wrong with the others, one fault each, in file order.
+    pub faults: Vec<ConfigTextError>,
+}
+
+/// Returns what can be used of a file, for readers that must go on when one section is wrong. Nothing that comes from here
+/// may be written back.
+///
+/// Sections end at blank lines, so that a fault concerns what stands between two of them and nothing else: all of that is
+/// left out. An earlier section that the faulty one would have replaced is left out too.
+///
+/// # Errors
+/// The file is too large, or no text.
+pub fn salvage(schema: &FileSchema, file: &str, bytes: &[u8]) -> Result<Salvage, ConfigTextError> {
+    let text = config_text(file, bytes)?;
+    let mut found: Vec<Option<Section>> = Vec::new();
+    let mut index_of: BTreeMap<String, usize> = BTreeMap::new();
+    let mut faults = Vec::new();
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((first, line)) = lines.next() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let mut block = vec![line];
+        while let Some((_, line)) = lines.next_if(|(_, line)| !line.trim().is_empty()) {
+            block.push(line);
+        }
+        match parse(schema, file, block.join("\n").as_bytes()) {
+            Ok(parsed) => {
+                for section in parsed {
+                    let index = *index_of.entry(section.id.clone()).or_insert(found.len());
+                    match found.get_mut(index) {
+                        Some(slot) => *slot = Some(section),
+                        None => found.push(Some(section)),
+                    }
+                }
+            }
+            Err(mut fault) => {
+                fault.line += first;
+                faults.push(fault);
+                for id in block.iter().filter_map(|line| line.split_once(':')).map(|(_, id)| id.trim()) {
+                    if let Some(slot) = index_of.get(id).and_then(|index| found.get_mut(*index)) {
+                        *slot = None;
+                    }
+                }
+            }
+        }
+    }
+    let sections = found.into_iter().flatten().collect();
+    Ok(Salvage { sections, faults })
+}
+
 /// Returns the text of a file with these sections, in the canonical form.
 ///
 /// Keys come in byte order, list elements in list order, one blank line stands between sections.
@@ -304,6 +360,38 @@ mod tests {
         assert!(write(&SCHEMA, "job.cfg", &[section]).is_err(), "required key");
     }
 
+    #[test]
+    fn what_is_wrong_in_one_section_costs_no_other_one() {
+        let salvaged = |text: &str| {
+            let salvage = salvage(&SCHEMA, "job.cfg", text.as_bytes()).unwrap();
+            let ids: Vec<String> = salvage.sections.iter().map(|section| section.id.clone()).collect();
+            let faults: Vec<(usize, Option<String>)> =
+                salvage.faults.into_iter().map(|f| (f.line, f.section)).collect();
+            (ids.join(" "), faults)
+        };
+        let at = |line, section: &str| (line, (!section.is_empty()).then(|| section.to_owned()));
+        let (one, two) = ("job: j01\n\tstore a\n", "job: j02\n\tstore b\n");
+        assert_eq!(salvaged(&format!("{one}\n{two}")), ("j01 j02".to_owned(), vec![]));
+        let cases = [
+            ("job: bad\n\tstore a\n\tcount 8\n", at(6, "job: bad")),
+            ("job: bad\n\tcount 1\n", at(5, "job: bad")),
+            ("job: bad\n\tnonsense 1\n\tstore a\n", at(5, "job: bad")),
+            ("other: bad\n\tstore a\n", at(4, "")),
+            ("\tstore a\n", at(4, "")),
+            ("job: x\n\tstore a\n", at(4, "")),
+            // Without the blank line between them nobody knows where the second one begins.
+            ("job: bad\n\tstore a\njob: j04\n\tstore a\n", at(6, "job: bad")),
+        ];
+        for (bad, fault) in cases {
+            assert_eq!(salvaged(&format!("{one}\n{bad}\n\n{two}")), ("j01 j02".to_owned(), vec![fault]), "{bad:?}");
+        }
+        // What the faulty section would have replaced no longer counts, what replaces it does.
+        let faulty = "job: j01\n\tstore a\n\tcount 8\n";
+        assert_eq!(salvaged(&format!("{one}\n{two}\n{faulty}")).0, "j02");
+        assert_eq!(salvaged(&format!("{one}\n{faulty}\n{one}")).0, "j01");
+        assert!(matches!(salvage(&SCHEMA, "job.cfg", b"\xff").unwrap_err().kind, ConfigTextErrorKind::NotUtf8));
+    }
+
     proptest! {
         #[test]
         fn every_valid_section_survives_the_round_trip(
@@ -325,8 +413,14 @@ mod tests {
 
         #[test]
         fn no_text_makes_the_parser_panic_and_what_parses_is_stable_once_written(text in "(job: j0[12]|\\PC|\n|\t| |store|on|item){0,40}") {
-            if let Ok(once) = rewritten(&text) {
-                prop_assert_eq!(rewritten(&once).unwrap(), once);
+            let salvage = salvage(&SCHEMA, "job.cfg", text.as_bytes()).unwrap();
+            match rewritten(&text) {
+                Ok(once) => {
+                    prop_assert_eq!(rewritten(&once).unwrap(), once);
+                    prop_assert!(salvage.faults.is_empty());
+                    prop_assert_eq!(salvage.sections, parse(&SCHEMA, "job.cfg", text.as_bytes()).unwrap());
+                }
+                Err(_) => prop_assert!(parse(&SCHEMA, "job.cfg", text.as_bytes()).is_ok() || !salvage.faults.is_empty()),
             }
         }
     }

@@ -7,11 +7,11 @@ use std::fmt::Debug;
 
 use farhold_format::config_schema::FileSchema;
 use farhold_format::section_config::{self, Section};
-use farhold_types::RateLimits;
+use farhold_types::{Digest, RateLimits};
 
 use crate::config_dir::Protection;
 use crate::error::{FieldError, SettingsError};
-use crate::store::Document;
+use crate::store::{ConfigStore, Document};
 
 /// A kind of section-config file: its schema and its record type.
 pub trait ConfigFile {
@@ -137,6 +137,11 @@ impl<F: ConfigFile> Entries<F> {
         self.slots.len() != before
     }
 
+    fn of(sections: Vec<Section>) -> Self {
+        let slot = |section: Section| Slot { entry: F::read(&section), section };
+        Self { slots: sections.into_iter().map(slot).collect() }
+    }
+
     fn slot(&self, id: &str) -> Option<&Slot<F::Entry>> {
         self.slots.iter().find(|slot| slot.section.id() == id)
     }
@@ -172,13 +177,38 @@ impl<F: ConfigFile> Document for Entries<F> {
     fn parse(bytes: Option<&[u8]>) -> Result<Self, SettingsError> {
         let mut sections = section_config::parse(&F::SCHEMA, F::FILE, bytes.unwrap_or_default())?;
         F::complete(&mut sections);
-        let slot = |section: Section| Slot { entry: F::read(&section), section };
-        Ok(Self { slots: sections.into_iter().map(slot).collect() })
+        Ok(Self::of(sections))
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, SettingsError> {
         let sections: Vec<Section> = self.slots.iter().map(|slot| slot.section.clone()).collect();
         Ok(section_config::write(&F::SCHEMA, F::FILE, &sections)?.into_bytes())
+    }
+}
+
+/// What can be used of a file in which something may be wrong.
+#[derive(Debug)]
+pub struct Usable<F: ConfigFile> {
+    /// The sections that nothing is wrong with. They must not be written back: the others would be lost.
+    pub entries: Entries<F>,
+    /// What is wrong with the others.
+    pub faults: Vec<SettingsError>,
+    /// SHA-256 of the file's bytes.
+    pub digest: Digest,
+}
+
+impl<F: ConfigFile> ConfigStore<Entries<F>> {
+    /// Returns what can be used of the present content, for readers that must go on when one section is wrong. Takes no
+    /// lock.
+    ///
+    /// # Errors
+    /// The file cannot be read, is too large, or is no text.
+    pub fn load_usable(&self) -> Result<Usable<F>, SettingsError> {
+        let (bytes, digest) = self.read()?;
+        let mut salvage = section_config::salvage(&F::SCHEMA, F::FILE, bytes.as_deref().unwrap_or_default())?;
+        F::complete(&mut salvage.sections);
+        let faults = salvage.faults.into_iter().map(SettingsError::from).collect();
+        Ok(Usable { entries: Entries::of(salvage.sections), faults, digest })
     }
 }
 

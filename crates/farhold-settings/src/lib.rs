@@ -24,7 +24,7 @@ mod store;
 
 pub use config_dir::{ConfigDir, ConfigLock, LOCK_WAIT, Protection, ServiceOwner, digest_of};
 pub use encryption_keys::{Archiving, KEY_DIRECTORY, KeyFileState, KeyStoreError, KeyUse};
-pub use entries::{ConfigFile, Entries};
+pub use entries::{ConfigFile, Entries, Usable};
 pub use error::{FieldError, SettingsError};
 pub use farhold_format::acl_file::{Acl, AclEntry, AclSubject, check_new_path};
 pub use records::datastore::{

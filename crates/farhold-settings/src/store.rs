@@ -77,6 +77,13 @@ impl<D: Document> ConfigStore<D> {
         Ok(digest_of(self.dir.read(D::FILE)?.as_deref()))
     }
 
+    /// Returns the present bytes, and their digest.
+    pub(crate) fn read(&self) -> Result<(Option<Vec<u8>>, Digest), SettingsError> {
+        let bytes = self.dir.read(D::FILE)?;
+        let digest = digest_of(bytes.as_deref());
+        Ok((bytes, digest))
+    }
+
     /// Takes the file's lock, for changes of several files together. Source of the order: [`crate::Settings`].
     ///
     /// # Errors
