@@ -1,8 +1,9 @@
 //! The runs of jobs that are kept: what staleness alarms, metrics and plots read.
 //!
 //! Each job has one private file, `<type>-<name>.jsonl`: one line per run, oldest first, each with the totals up to it
-//! ([`run`]). A run is added by appending a line, so that a crash costs at most that run. When the file has grown, it
-//! is replaced by its last [`KEPT_RUNS`] lines. Lines that make no sense are passed over. Nothing here is needed for
+//! ([`run`]). A run is added by appending a line, which is durable before the run counts as kept: a crash or a power
+//! failure costs at most the run that was being added. When the file has grown, it is replaced by its last [`KEPT_RUNS`]
+//! lines. Lines that make no sense are passed over. Nothing here is needed for
 //! backups, and the reference does not know these files.
 //!
 //! All calls are blocking. Writers of one job exclude each other by the job's lock, also across processes.
@@ -232,8 +233,13 @@ impl JobRuns {
 
     fn append(&self, path: &Path, line: &[u8]) -> io::Result<Stamp> {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&self.directory)?;
+        let is_new = !path.exists();
         let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
         file.write_all(line)?;
+        file.sync_data()?;
+        if is_new {
+            File::open(&self.directory)?.sync_all()?;
+        }
         Ok(Stamp::of(&file.metadata()?))
     }
 

@@ -118,6 +118,14 @@ fn a_damaged_line_costs_one_run_and_a_torn_one_does_not_swallow_the_next() {
         assert_eq!(started(&runs), [1_000, 2_000, 4_000], "{length}");
         assert_eq!(runs.summary(&key("a")).unwrap().unwrap().totals.runs, 3);
     }
+    // Zeroes where the last line was to be, as some file systems leave them after a power failure.
+    for zeroes in [1, 500, 2 * TAIL_BYTES as usize] {
+        std::fs::write(&path, [&whole[..last_line], &vec![0; zeroes]].concat()).unwrap();
+        let runs = JobRuns::new(folder.path().to_owned());
+        assert_eq!(runs.summary(&key("a")).unwrap().unwrap().totals.runs, 2, "{zeroes}");
+        runs.record(&key("a"), &run(4_000, TaskStatus::Ok, RunFigures::default())).unwrap();
+        assert_eq!(started(&runs), [1_000, 2_000, 4_000], "{zeroes}");
+    }
     // Something else in the middle, and a lot of it at the end.
     let noise = [&whole[..last_line], &[b'x'; 3 * TAIL_BYTES as usize], b"\n\xff{\n"].concat();
     std::fs::write(&path, noise).unwrap();
