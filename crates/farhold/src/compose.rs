@@ -2,6 +2,7 @@
 //!
 //! The daemon, commands without a daemon, and the demo all use this, so there is one code path. Nothing here listens.
 
+use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,19 +194,36 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
     Ok(Composed { app, router, certificate, directories: parts.directories, housekeeping: parts.housekeeping })
 }
 
-/// Returns what identifies the server to clients: 32 lower-case hex digits, made once and kept in `path`.
+/// Returns what identifies the server to clients: 32 lower-case hex digits, made once and kept in `path`. Programs that
+/// come here at once get the same id.
 fn instance_id(path: &Path, randomness: &dyn Randomness) -> anyhow::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => return Ok(text),
+    let read = || match std::fs::read_to_string(path) {
+        Ok(text) if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(Some(text)),
         Ok(_) => anyhow::bail!("{} does not hold 32 hex digits; remove it to get a new id", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
+    };
+    if let Some(id) = read()? {
+        return Ok(id);
     }
     let mut bytes = [0; 16];
     randomness.fill(&mut bytes);
     let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    std::fs::write(path, &id).with_context(|| format!("failed to write {}", path.display()))?;
-    Ok(id)
+    // The file appears with its content or not at all, and only one program's does: a link replaces nothing.
+    let made = path.with_extension(&id);
+    let publish = || {
+        let mut file = std::fs::File::create_new(&made)?;
+        file.write_all(id.as_bytes())?;
+        file.sync_all()?;
+        match std::fs::hard_link(&made, path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    };
+    let published = publish();
+    let _ = std::fs::remove_file(&made);
+    published.with_context(|| format!("failed to write {}", path.display()))?;
+    read()?.with_context(|| format!("{} vanished", path.display()))
 }
 
 /// Makes a directory and its missing parents. One that exists is left as it is.
@@ -214,4 +232,45 @@ fn make_directory(path: &Path, mode: u32) -> anyhow::Result<()> {
     made.with_context(|| {
         format!("failed to create {} (hint: run as root, or give a folder of your own with --root)", path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    /// Gives everybody other bytes.
+    #[derive(Debug)]
+    struct Counting(AtomicU8);
+
+    impl Randomness for Counting {
+        fn fill(&self, buffer: &mut [u8]) {
+            buffer.fill(self.0.fetch_add(1, Ordering::SeqCst));
+        }
+    }
+
+    #[test]
+    fn programs_that_start_at_once_give_the_server_one_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let randomness = Counting(AtomicU8::new(0));
+        for round in 0..20 {
+            let path = folder.path().join(format!("{round}-id"));
+            let barrier = Barrier::new(8);
+            let ids: Vec<String> = std::thread::scope(|scope| {
+                let make = || {
+                    barrier.wait();
+                    instance_id(&path, &randomness).unwrap()
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), ids[0]);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 20, "nothing else is left");
+        std::fs::write(folder.path().join("0-id"), "short").unwrap();
+        assert!(instance_id(&folder.path().join("0-id"), &randomness).is_err());
+    }
 }
