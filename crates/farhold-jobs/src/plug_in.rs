@@ -148,12 +148,15 @@ fn permit_for(app: &App, uuid: &str) -> Result<Option<MountPermit>, PlugInError>
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::{Command, Stdio};
 
     use farhold_settings::{DatastoreConfig, Entries};
+    use farhold_storage::{BackingDevices as _, LinuxDevices};
     use farhold_types::DatastoreName;
 
     use super::*;
     use crate::removable::unmount;
+    use crate::stores::{RemovablePlaces, Stores};
     use crate::testing::TestServer;
 
     const UUID: &str = "7f3c9a10-0000-4000-8000-00000000c0de";
@@ -216,6 +219,96 @@ mod tests {
         plug(&server);
         watch.look(&server.app).await.unwrap();
         assert_eq!((mounts(&server).await, is_mounted(&server)), (2, true));
+    }
+
+    /// Runs a program of the host and returns what it printed, if it went well.
+    fn run(program: &str, arguments: &[&str]) -> Option<String> {
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// A loop device; let go when dropped.
+    struct LoopDevice(String);
+
+    impl Drop for LoopDevice {
+        fn drop(&mut self) {
+            run("losetup", &["--detach", &self.0]);
+        }
+    }
+
+    /// Looks until something comes true: the kernel lets go of a device when nobody has it open any more, and other tests
+    /// look at all devices too.
+    async fn in_the_end(watch: &mut PlugInWatch, server: &TestServer, is_so: impl Fn() -> bool) -> bool {
+        for _ in 0..200 {
+            watch.look(&server.app).await.unwrap();
+            let _ = mounts(server).await;
+            if is_so() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    /// The real devices of this host, with an ext4 image on a loop device. Needs root, loop devices and `mkfs.ext4`; says
+    /// "not run" otherwise.
+    #[tokio::test]
+    async fn a_real_device_is_mounted_when_it_is_plugged_in_and_again_after_it_was_away() {
+        let mut server = TestServer::new();
+        let folder = server.folder().to_owned();
+        let at = |name: &str| folder.join(name);
+        let places = RemovablePlaces {
+            devices: Arc::new(LinuxDevices),
+            mounts: at("real-mnt"),
+            temporary: at("run/real-mount"),
+        };
+        let image = at("image");
+        let app = Arc::get_mut(&mut server.app).unwrap();
+        let (clock, randomness) = (Arc::clone(&app.clock), Arc::clone(&app.randomness));
+        app.stores = Stores::new(app.settings.clone(), app.api_log_directory.join("locks"), places, clock, randomness);
+        add_store(&server, "usb", "pbs");
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let path = image.to_str().unwrap();
+        let attach = || run("losetup", &["--find", "--show", path]).map(LoopDevice);
+        let made = run("mkfs.ext4", &["-q", "-F", "-U", UUID, path]);
+        let Some(device) = made.and_then(|_| attach()) else {
+            eprintln!("not run: no loop device can be made here");
+            return;
+        };
+        let place = at("to-prepare");
+        fs::create_dir(&place).unwrap();
+        if let Err(error) = LinuxDevices.mount(&uuid(), &place) {
+            eprintln!("not run: nothing may be mounted here: {error}");
+            return;
+        }
+        fs::create_dir_all(place.join("pbs/.chunks")).unwrap();
+        LinuxDevices.unmount(&place).unwrap();
+        drop(device);
+
+        let mut watch = PlugInWatch::default();
+        assert!(!is_mounted(&server));
+        for round in 1..=2 {
+            let nothing_there = || {
+                !LinuxDevices
+                    .present()
+                    .unwrap()
+                    .iter()
+                    .any(|found| LinuxDevices.read_uuid(found).is_ok_and(|held| held.as_ref() == Some(&uuid())))
+            };
+            assert!(in_the_end(&mut watch, &server, nothing_there).await, "{round}: it does not go away");
+            let device = attach().unwrap();
+            let is_there = in_the_end(&mut watch, &server, || is_mounted(&server)).await;
+            let stores = server.app.settings.datastores().load().unwrap().entries;
+            let content = server.app.stores.content_path(stores.get("usb").unwrap().unwrap());
+            let found = content.join(".chunks").exists();
+            let permit = may_mount(&server.app.acl().unwrap(), &Authid::root(), &"usb".parse().unwrap()).unwrap();
+            let upid = unmount(&server.app, &permit).await.unwrap();
+            let ended = server.ended(upid.as_str()).await;
+            drop(device);
+            assert!(is_there && found, "{round}");
+            assert_eq!(ended, farhold_format::task_log::TaskStatus::Ok, "{round}");
+            assert_eq!((mounts(&server).await, is_mounted(&server)), (round, false));
+        }
     }
 
     #[tokio::test]
