@@ -64,6 +64,7 @@ pub use certificate::{CertificateFacts, NoCertificate, ServerCertificate};
 pub use health::{Health, LoopWatch, Verdict};
 pub use history::History;
 pub use job_runs::{JobRun, JobRuns, JobRunsError, JobSummary, JobTotals, RunFigures};
+pub use job_turn::ScheduledStart;
 pub use metrics::Metrics;
 pub use notification_ways::{NotificationWays, NotifyError};
 pub use notifications::Notifications;

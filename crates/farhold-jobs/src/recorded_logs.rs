@@ -10,6 +10,7 @@ use std::path::Path;
 
 use farhold_datastore::Datastore;
 use farhold_settings::{Entries, SettingsError};
+use farhold_tasks::job_state::JobKey;
 use farhold_types::{Authid, MAX_NAMESPACE_DEPTH, Namespace, PruneJob, VerifyJob, VerifyState};
 
 use crate::gc::{GcPermit, start_gc};
@@ -130,7 +131,9 @@ impl Bench {
         let insert = |jobs: &mut Entries<_>| jobs.insert(job);
         self.server.app.settings.verify_jobs().edit::<_, SettingsError>(None, insert).unwrap();
         let permit = JobPermit::of(&self.server.app, &Authid::root(), &id.parse().unwrap()).unwrap();
-        let upid = run_verify_job(&self.server.app, permit, schedule.map(str::to_owned)).await.unwrap();
+        let key = JobKey::new("verificationjob", id).unwrap();
+        let start = schedule.map(|schedule| self.server.scheduled(&key, schedule));
+        let upid = run_verify_job(&self.server.app, permit, start).await.unwrap();
         self.log(upid.as_str()).await
     }
 
@@ -230,7 +233,8 @@ async fn a_prune_job_keeps_what_the_recorded_one_kept() {
     job.keep.last = Some(1);
     bench.server.app.settings.prune_jobs().edit::<_, SettingsError>(None, |jobs| jobs.insert(job)).unwrap();
     let permit = JobPermit::of(&bench.server.app, &Authid::root(), &"p-1".parse().unwrap()).unwrap();
-    let upid = run_prune_job(&bench.server.app, permit, Some("minutely".to_owned())).await.unwrap();
+    let start = bench.server.scheduled(&JobKey::new("prunejob", "p-1").unwrap(), "minutely");
+    let upid = run_prune_job(&bench.server.app, permit, Some(start)).await.unwrap();
     let ours = bench.log(upid.as_str()).await;
     bench.assert_alike(&ours, &recorded("6B035410:prunejob:local:root@pam:"));
     let kept: Vec<_> = bench.states().into_keys().collect();
@@ -276,7 +280,8 @@ async fn every_recorded_line_of_upkeep_is_one_that_we_write() {
     bench.server.app.settings.prune_jobs().edit::<_, SettingsError>(None, |jobs| jobs.insert(whole)).unwrap();
     for id in ["p-1", "p-2"] {
         let permit = JobPermit::of(&bench.server.app, &Authid::root(), &id.parse().unwrap()).unwrap();
-        let upid = run_prune_job(&bench.server.app, permit, Some("minutely".to_owned())).await.unwrap();
+        let start = bench.server.scheduled(&JobKey::new("prunejob", id).unwrap(), "minutely");
+        let upid = run_prune_job(&bench.server.app, permit, Some(start)).await.unwrap();
         write(bench.log(upid.as_str()).await);
     }
     let logs = all_recorded();

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::encryption_keys::{KeyAccessError, decryption_keys, encryption_key};
 use crate::job_end::{JobPlace, RunDetails, at_end};
-use crate::job_turn::{tell_schedule, wait_for_turn};
+use crate::job_turn::{ScheduledStart, take_turn, tell_schedule};
 use crate::permission::RunPermit;
 use crate::pull::Pull;
 use crate::push::{Push, PushPeerError};
@@ -107,7 +107,7 @@ pub(crate) async fn request_of(app: &Arc<App>, job: &SyncJob) -> Result<SyncRequ
 
 /// Starts a stored job as a task and returns the task's name.
 ///
-/// `schedule`: the calendar event that started it; such a start does not wait. One by hand, without, waits up to 10 s for a
+/// `start`: the calendar event that it is started for; such a start does not wait. One by hand, without, waits up to 10 s for a
 /// run of the same job that is about to end. What is wrong with the remote, the datastore or a key
 /// is the task's error.
 ///
@@ -118,15 +118,16 @@ pub async fn start_job(
     app: &Arc<App>,
     permit: &RunPermit,
     job: SyncJob,
-    schedule: Option<String>,
+    start: Option<ScheduledStart>,
 ) -> Result<Upid, SyncRunError> {
     let request = SyncRequest::of_job(&job)?;
     let key = JobKey::sync(&job.id)?;
     let lock = {
-        let (app, id, wait) = (Arc::clone(app), job.id.clone(), wait_for_turn(schedule.as_ref()));
+        let (app, id, start) = (Arc::clone(app), job.id.clone(), start.clone());
         blocking(move || {
-            let lock = app.job_states.lock_within(&key, wait)?;
-            if !app.settings.sync_jobs().load()?.entries.contains(id.as_str()) {
+            let lock = take_turn(&app, &key, start.as_ref())?;
+            // As for other kinds of jobs, what is wrong with another one's section does not matter.
+            if !app.settings.sync_jobs().load_usable()?.entries.contains(id.as_str()) {
                 app.forget_job(&key)?;
                 return Err(SyncRunError::UnknownJob { id });
             }
@@ -152,9 +153,9 @@ pub async fn start_job(
             let is_pull = request.direction() == SyncDirection::Pull;
             let arrivals = (is_pull && options.verifies_after()).then(Arc::<Arrivals>::default);
             let names = request.log_names();
-            let [start, ends] = names.opening(&worker_id);
-            context.log(&start);
-            tell_schedule(&context, schedule.as_ref());
+            let [begin, ends] = names.opening(&worker_id);
+            context.log(&begin);
+            tell_schedule(&context, start.as_ref());
             context.log(&ends);
             let outcome = run(&app, &request, &context, arrivals.as_ref(), |progress| slot.see(progress)).await;
             slot.set(RunDetails::Sync(report_of(&outcome)));

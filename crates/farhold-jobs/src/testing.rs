@@ -18,7 +18,7 @@ use farhold_settings::{
     Validity,
 };
 use farhold_storage::FakeDevices;
-use farhold_tasks::job_state::JobStates;
+use farhold_tasks::job_state::{JobKey, JobStates, ScheduleBasis, WaitingEvent};
 use farhold_tasks::{LiveProcesses, TaskOptions, TaskRegistry};
 use farhold_types::{
     ArchiveName, Authid, Clock, CryptMode, DatastoreName, Digest, Epoch, Namespace, Randomness, Role, Snapshot,
@@ -30,6 +30,7 @@ use crate::history::History;
 use crate::host::HostFiles;
 use crate::host::testing::FakeHost;
 use crate::job_options::JobOptionsStore;
+use crate::job_turn::ScheduledStart;
 use crate::open_backups::OpenBackups;
 use crate::progress::ProgressBoard;
 use crate::stores::{RemovablePlaces, Stores};
@@ -233,6 +234,13 @@ impl TestServer {
                 Ok(())
             })
             .unwrap();
+    }
+
+    /// Returns what a job is started with if an event of this schedule is due now.
+    pub fn scheduled(&self, key: &JobKey, schedule: &str) -> ScheduledStart {
+        let basis = ScheduleBasis::of(self.app.job_states.find(key).unwrap().as_ref());
+        let event = WaitingEvent { time: self.app.clock.now(), basis };
+        ScheduledStart { schedule: schedule.to_owned(), event }
     }
 
     /// Waits for a task and returns how it ended.

@@ -8,7 +8,7 @@ use farhold_types::VerifyJob;
 
 use crate::app::App;
 use crate::job_end::{JobPlace, RunDetails, VerifyFindings, at_end};
-use crate::job_turn::{lock_stored, tell_schedule, wait_for_turn};
+use crate::job_turn::{ScheduledStart, lock_stored, tell_schedule};
 use crate::store_jobs::{JobPermit, StoreJob};
 use crate::stores::Operation;
 use crate::task_work::{blocking, in_background};
@@ -26,7 +26,7 @@ fn age(job: &VerifyJob) -> VerifyAge {
 
 /// Starts a stored verify job and returns the task's name. It verifies all groups in its scope, whoever runs it.
 ///
-/// `schedule`: the calendar event that started it; such a start does not wait. One by hand, without, waits up to 10 s for a
+/// `start`: the calendar event that it is started for; such a start does not wait. One by hand, without, waits up to 10 s for a
 /// run of the same job that is about to end.
 ///
 /// # Errors
@@ -35,16 +35,15 @@ fn age(job: &VerifyJob) -> VerifyAge {
 pub async fn run_verify_job(
     app: &Arc<App>,
     permit: JobPermit<VerifyJob>,
-    schedule: Option<String>,
+    start: Option<ScheduledStart>,
 ) -> Result<Upid, VerifyError> {
     let JobPermit { granted, job } = permit;
-    let wait = wait_for_turn(schedule.as_ref());
-    let (of_app, of_job) = (Arc::clone(app), job.clone());
+    let (of_app, of_job, of_turn) = (Arc::clone(app), job.clone(), start.clone());
     let prepare = move || {
         let threads = VerifyThreads { read: of_job.read_threads, verify: of_job.verify_threads };
         let handle = of_app.stores.open(&of_job.store, Operation::Read)?;
         let options = options(&of_app, &of_job.store, threads)?;
-        let lock = lock_stored::<VerifyJob, VerifyError>(&of_app, &of_job.id, wait)?;
+        let lock = lock_stored::<VerifyJob, VerifyError>(&of_app, &of_job.id, of_turn.as_ref())?;
         Ok::<_, VerifyError>((handle, options, lock))
     };
     let (handle, options, lock) = blocking(prepare).await?;
@@ -57,7 +56,7 @@ pub async fn run_verify_job(
         in_background(WORK, move || {
             lock.start(context.upid())?;
             context.log(&format!("Starting datastore verify job '{}'", job.worker_id()));
-            tell_schedule(&context, schedule.as_ref());
+            tell_schedule(&context, start.as_ref());
             let scope = VerifyScope::Below(job.anchor(), job.max_depth);
             let mut run = Run::new(&handle, options, age(&job).reverify(clock.now()), &context, &board);
             let result = run.run(&scope, Reach::Everything, Ending::OfJob);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
-use farhold_tasks::job_state::{JobKey, JobState, JobStateError, JobStates, RunState};
+use farhold_tasks::job_state::{JobKey, JobState, JobStateError, JobStates, RunState, ScheduleBasis, WaitingEvent};
 use farhold_types::Epoch;
 use support::World;
 
@@ -202,4 +202,49 @@ fn what_other_processes_write_is_seen() {
     other.remove(&key).unwrap();
     assert!(!states.is_stored(&key));
     assert_eq!(states.read_stored(&key, NOW).unwrap(), JobState::Created { time: Epoch(NOW.0 - 30) });
+}
+
+#[test]
+fn a_start_for_an_event_needs_the_state_that_made_it_due_and_a_clock_that_has_reached_it() {
+    let world = World::new();
+    let (states, key) = states(&world);
+    let waiting = |states: &JobStates| {
+        let basis = ScheduleBasis::of(states.find(&key).unwrap().as_ref());
+        WaitingEvent { time: NOW, basis }
+    };
+    let refused =
+        |event: &WaitingEvent, now| matches!(states.lock_for(&key, event, now), Err(JobStateError::Overtaken { .. }));
+    let of_missing = waiting(&states);
+    assert!(refused(&of_missing, Epoch(NOW.0 - 1)), "the clock was set back");
+    drop(states.lock_for(&key, &of_missing, NOW).unwrap());
+
+    states.create(&key, Epoch(NOW.0 - 60)).unwrap();
+    assert!(refused(&of_missing, NOW));
+    let of_created = waiting(&states);
+    states.lock(&key).unwrap().start(&upid()).unwrap();
+    assert!(refused(&of_created, NOW), "a run has begun");
+
+    // The run that went on when it was looked at has ended: the event still waits.
+    let of_started = waiting(&states);
+    states.lock(&key).unwrap().finish(&upid(), &TaskStatus::Ok, NOW).unwrap();
+    let lock = states.lock_for(&key, &of_started, NOW).unwrap();
+    assert!(matches!(states.lock_for(&key, &of_started, NOW), Err(JobStateError::Locked { .. })));
+    drop(lock);
+    states.schedule_changed(&key, NOW, &world.registry()).unwrap();
+    assert!(refused(&of_started, NOW), "it has another schedule");
+}
+
+#[test]
+fn a_run_that_began_on_a_clock_set_back_just_before_counts_as_the_answer_to_its_event() {
+    let world = World::new();
+    let (states, key) = states(&world);
+    let event = |time| WaitingEvent { time, basis: ScheduleBasis::of(states.find(&key).unwrap().as_ref()) };
+    let start = upid().start_time();
+    for (time, counted) in [(Epoch(start.0 - 5), start), (start, start), (Epoch(start.0 + 5), Epoch(start.0 + 5))] {
+        let lock = states.lock_for(&key, &event(time), time).unwrap();
+        lock.start(&upid()).unwrap();
+        lock.finish(&upid(), &TaskStatus::Ok, Epoch(start.0 + 1)).unwrap();
+        drop(lock);
+        assert_eq!(states.find(&key).unwrap().unwrap().schedule_reference(), Some(counted));
+    }
 }

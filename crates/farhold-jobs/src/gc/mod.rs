@@ -28,7 +28,7 @@ use self::log::GcLog;
 use crate::app::App;
 use crate::datastore_jobs::is_nested;
 use crate::job_end::{JobPlace, RunDetails, at_end};
-use crate::job_turn::{tell_schedule, wait_for_turn};
+use crate::job_turn::{ScheduledStart, is_taken, take_turn, tell_schedule};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{ABORTED, Crashed, SHUTDOWN, blocking, in_background};
 use crate::work_progress::{Work, WorkProgress};
@@ -137,21 +137,20 @@ pub fn running_gc(app: &App, store: &DatastoreName) -> Result<Option<Upid>, JobS
 
 /// Starts a garbage collection and returns the task's name.
 ///
-/// `schedule`: the calendar event that started it; such a start does not wait. Another one waits up to 10 s for a
+/// `start`: the calendar event that it is started for; such a start does not wait. Another one waits up to 10 s for a
 /// collection that is about to end.
 ///
 /// # Errors
 /// [`GcRunError::Running`]; the store cannot be used, then nothing of the job's state changes; the task cannot be started.
-pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String>) -> Result<Upid, GcRunError> {
-    let wait = wait_for_turn(schedule.as_ref());
-    let (of_app, store) = (Arc::clone(app), permit.store.clone());
+pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, start: Option<ScheduledStart>) -> Result<Upid, GcRunError> {
+    let (of_app, store, of_turn) = (Arc::clone(app), permit.store.clone(), start.clone());
     let prepare = move || {
         let (handle, options) = open(&of_app, &store)?;
         if running_gc(&of_app, &store)?.is_some() {
             return Err(GcRunError::Running { name: store, source: None });
         }
-        let lock = of_app.job_states.lock_within(&gc_key(&store)?, wait).map_err(|error| match error {
-            JobStateError::Locked { .. } => GcRunError::Running { name: store, source: Some(error) },
+        let lock = take_turn(&of_app, &gc_key(&store)?, of_turn.as_ref()).map_err(|error| match error {
+            error if is_taken(&error) => GcRunError::Running { name: store, source: Some(error) },
             error => error.into(),
         })?;
         Ok((handle, options, lock))
@@ -165,7 +164,7 @@ pub async fn start_gc(app: &Arc<App>, permit: &GcPermit, schedule: Option<String
         in_background("garbage collection", move || {
             lock.start(context.upid())?;
             context.log(&format!("starting garbage collection on store {}", handle.name()));
-            tell_schedule(&context, schedule.as_ref());
+            tell_schedule(&context, start.as_ref());
             let entry = board.enter_work(context.upid().clone(), Work::Mark);
             let status = collect(&handle, &options, &context, &entry.run())?;
             slot.set(RunDetails::Gc(Some(status)));

@@ -89,7 +89,8 @@ async fn a_collection_is_logged_and_its_result_kept() {
     let server = TestServer::new();
     let store = server.add_datastore_without_chunks("tank");
     assert_eq!(report(&server.app, &name()).unwrap().last_run_state, None);
-    let upid = start_gc(&server.app, &permit(&server), Some("daily".to_owned())).await.unwrap().to_string();
+    let start = server.scheduled(&super::gc_key(&name()).unwrap(), "daily");
+    let upid = start_gc(&server.app, &permit(&server), Some(start)).await.unwrap().to_string();
     let expected = [
         "starting garbage collection on store tank",
         "task triggered by schedule 'daily'",
@@ -171,7 +172,8 @@ async fn one_collection_runs_at_a_time_and_stops_when_it_is_told() {
     let key = super::gc_key(&name()).unwrap();
     server.app.job_states.create(&key, START).unwrap();
     let lock = server.app.job_states.lock(&key).unwrap();
-    let refused = start_gc(&server.app, &permit(&server), Some("daily".to_owned())).await;
+    let start = server.scheduled(&super::gc_key(&name()).unwrap(), "daily");
+    let refused = start_gc(&server.app, &permit(&server), Some(start)).await;
     assert!(matches!(refused, Err(GcRunError::Running { source: Some(_), .. })), "{refused:?}");
     drop(lock);
     // Somebody of another process holds the store itself.

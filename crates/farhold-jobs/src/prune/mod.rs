@@ -27,7 +27,7 @@ use thiserror::Error;
 use self::work::{PruneRun, carry_out, run, share};
 use crate::app::App;
 use crate::job_end::{JobPlace, RunDetails, at_end};
-use crate::job_turn::{lock_stored, tell_schedule, wait_for_turn};
+use crate::job_turn::{ScheduledStart, lock_stored, tell_schedule};
 use crate::store_jobs::{JobPermit, StoreJob, StoreJobError};
 use crate::stores::{Operation, StoreAccessError, StoreHandle};
 use crate::task_work::{Crashed, blocking, in_background};
@@ -198,7 +198,7 @@ pub async fn prune_store(app: &Arc<App>, granted: &Granted, prune: StorePrune) -
 
 /// Starts a stored prune job and returns the task's name.
 ///
-/// `schedule`: the event that started it; such a start does not wait. One by hand, without, waits up to 10 s for a run of
+/// `start`: the event that it is started for; such a start does not wait. One by hand, without, waits up to 10 s for a run of
 /// the same job that is about to end, and runs a disabled job too.
 ///
 /// # Errors
@@ -206,13 +206,13 @@ pub async fn prune_store(app: &Arc<App>, granted: &Granted, prune: StorePrune) -
 pub async fn run_prune_job(
     app: &Arc<App>,
     permit: JobPermit<PruneJob>,
-    schedule: Option<String>,
+    start: Option<ScheduledStart>,
 ) -> Result<Upid, PruneError> {
     let JobPermit { granted, job } = permit;
     let handle = open(app, job.store.clone()).await?;
-    let wait = wait_for_turn(schedule.as_ref());
-    let (of_app, id) = (Arc::clone(app), job.id.clone());
-    let lock = Arc::new(blocking(move || lock_stored::<PruneJob, PruneError>(&of_app, &id, wait)).await?);
+    let (of_app, id, of_turn) = (Arc::clone(app), job.id.clone(), start.clone());
+    let lock = blocking(move || lock_stored::<PruneJob, PruneError>(&of_app, &id, of_turn.as_ref()));
+    let lock = Arc::new(lock.await?);
     let kind = TaskKind::new(PruneJob::JOB_TYPE, Some(job.worker_id()));
     let (at_end, _) = at_end(app, &lock, JobPlace::store(job.store.clone()), RunDetails::Prune);
     let (app_of_task, caller) = (Arc::clone(app), granted.authid().clone());
@@ -220,7 +220,7 @@ pub async fn run_prune_job(
         in_background("prune", move || {
             lock.start(context.upid())?;
             context.log(&format!("prune job '{}'", job.id));
-            tell_schedule(&context, schedule.as_ref());
+            tell_schedule(&context, start.as_ref());
             let prune = StorePrune {
                 store: job.store.clone(),
                 ns: job.anchor(),

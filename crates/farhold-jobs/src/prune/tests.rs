@@ -235,7 +235,8 @@ async fn a_job_tells_what_started_it_and_keeps_its_state() {
     let bench = Bench::new();
     bench.add_job(|job| job.ns = Some(ns("x")));
     let app = &bench.server.app;
-    let upid = run_prune_job(app, bench.permit(ROOT).unwrap(), Some("daily".to_owned())).await.unwrap();
+    let start = bench.server.scheduled(&JobKey::new("prunejob", "p-1").unwrap(), "daily");
+    let upid = run_prune_job(app, bench.permit(ROOT).unwrap(), Some(start)).await.unwrap();
     assert_eq!(bench.server.ended(&upid.to_string()).await, TaskStatus::Ok);
     assert_eq!((upid.worker_type(), upid.worker_id()), ("prunejob", Some("tank:x")));
     let log = bench.log(&upid);
@@ -254,7 +255,8 @@ async fn a_running_job_is_not_started_again_by_its_schedule() {
     bench.add_job(|job| job.disable = Some(true));
     let app = &bench.server.app;
     let held = app.job_states.lock(&JobKey::new("prunejob", "p-1").unwrap()).unwrap();
-    let refused = run_prune_job(app, bench.permit(ROOT).unwrap(), Some("daily".to_owned())).await;
+    let start = bench.server.scheduled(&JobKey::new("prunejob", "p-1").unwrap(), "daily");
+    let refused = run_prune_job(app, bench.permit(ROOT).unwrap(), Some(start)).await;
     assert!(matches!(refused, Err(PruneError::JobState(JobStateError::Locked { .. }))));
     drop(held);
     let upid = run_prune_job(app, bench.permit(ROOT).unwrap(), None).await.unwrap();

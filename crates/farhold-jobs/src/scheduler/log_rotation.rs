@@ -6,7 +6,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
@@ -19,7 +18,7 @@ use thiserror::Error;
 
 use super::NotStarted;
 use crate::app::App;
-use crate::job_turn::{keep_state, tell_schedule};
+use crate::job_turn::{ScheduledStart, is_taken, keep_state, take_turn, tell_schedule};
 use crate::task_work::{Crashed, blocking, in_background};
 
 /// When logs are put aside. Source: `docs/spec/schedules-and-tasks.md` 7.3.
@@ -46,16 +45,16 @@ enum RotationError {
     Crashed(#[from] Crashed),
 }
 
-pub(super) async fn start(app: &Arc<App>, caller: &Authid, schedule: Option<String>) -> Result<Upid, NotStarted> {
-    spawn(app, caller, schedule).await.map_err(|error| match error {
-        RotationError::JobState(JobStateError::Locked { .. }) => NotStarted::Busy,
+pub(super) async fn start(app: &Arc<App>, caller: &Authid, start: ScheduledStart) -> Result<Upid, NotStarted> {
+    spawn(app, caller, start).await.map_err(|error| match error {
+        RotationError::JobState(error) if is_taken(&error) => NotStarted::Busy,
         error => NotStarted::because(&error),
     })
 }
 
-async fn spawn(app: &Arc<App>, caller: &Authid, schedule: Option<String>) -> Result<Upid, RotationError> {
-    let of_lock = Arc::clone(app);
-    let lock = blocking(move || Ok::<_, RotationError>(of_lock.job_states.lock_within(&key()?, Duration::ZERO)?));
+async fn spawn(app: &Arc<App>, caller: &Authid, start: ScheduledStart) -> Result<Upid, RotationError> {
+    let (of_lock, of_turn) = (Arc::clone(app), start.clone());
+    let lock = blocking(move || Ok::<_, RotationError>(take_turn(&of_lock, &key()?, Some(&of_turn))?));
     let lock = Arc::new(lock.await?);
     let (of_end, clock) = (Arc::clone(&lock), Arc::clone(&app.clock));
     let at_end: EndHook = Box::new(move |context: &TaskContext, status: &TaskStatus| {
@@ -66,7 +65,7 @@ async fn spawn(app: &Arc<App>, caller: &Authid, schedule: Option<String>) -> Res
         in_background("log rotation", move || {
             lock.start(context.upid())?;
             context.log("starting task log rotation");
-            tell_schedule(&context, schedule.as_ref());
+            tell_schedule(&context, Some(&start));
             rotate(&of_task, &context)
         })
     };

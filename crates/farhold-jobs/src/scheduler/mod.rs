@@ -5,6 +5,8 @@
 //!   each other (garbage collection, prune, verify); different datastores, and sync jobs, are started beside each other,
 //!   so that a datastore that does not answer keeps nobody else from starting.
 //! - A job that cannot be started keeps its state and is tried again each minute. Why is logged once.
+//! - A start is one for what was found at the look: if the job ran meanwhile, or the clock was set back, it is none.
+//! - Nothing is started while states of jobs cannot be stored, as on a full disk.
 //! - A clock that jumps makes no storm and loses no job: see [`farhold_rules::schedule_due`].
 //!
 //! Time and zone come from the [`App`], so that a test may let a day pass in seconds. Source:
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use farhold_rules::schedule_due::{CHECK_PERIOD_S, UNKNOWN_AGE_S, counted_anew, is_believable};
 use farhold_tasks::TaskFailure;
-use farhold_tasks::job_state::{JobKey, JobState, JobStateError};
+use farhold_tasks::job_state::{JobKey, JobState, JobStateError, ScheduleBasis, WaitingEvent};
 use farhold_types::{DatastoreName, Epoch};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -34,6 +36,7 @@ pub use self::timetable::Work;
 
 use self::timetable::{TimedJob, Timetable};
 use crate::app::App;
+use crate::job_turn::ScheduledStart;
 use crate::task_work::{Crashed, blocking};
 
 /// Longest pause between two looks at the clock: a clock that jumps is noticed within it.
@@ -53,7 +56,7 @@ const ALIVE_LIMIT: Duration = Duration::from_secs(120);
 /// Starts a job; what the scheduler is given instead of the real jobs in tests.
 pub trait Starter: Send + Sync + 'static {
     /// Starts a job for an event of its schedule, without waiting for a run of the same job.
-    fn start(&self, work: Work, schedule: String) -> BoxFuture<'static, Result<(), NotStarted>>;
+    fn start(&self, work: Arc<Work>, scheduled: ScheduledStart) -> BoxFuture<'static, Result<(), NotStarted>>;
 }
 
 /// The scheduler of one server.
@@ -91,8 +94,8 @@ impl Shared {
 /// A job that is to be started.
 struct Start {
     key: JobKey,
-    schedule: String,
-    work: Work,
+    scheduled: ScheduledStart,
+    work: Arc<Work>,
 }
 
 impl Scheduler {
@@ -204,14 +207,15 @@ impl Scheduler {
 
 /// Makes one start, and remembers why it could not be made.
 async fn make(starter: &dyn Starter, shared: &Mutex<Shared>, start: Start) {
-    let subject = start.work.to_string();
-    let made = starter.start(start.work, start.schedule).await;
+    let work = Arc::clone(&start.work);
+    let made = starter.start(start.work, start.scheduled).await;
     let mut shared = lock(shared);
     shared.starting.remove(&start.key);
     match made {
-        Ok(()) => drop(shared.complaints.remove(&subject)),
+        Ok(()) if shared.complaints.is_empty() => {}
+        Ok(()) => drop(shared.complaints.remove(&work.to_string())),
         Err(NotStarted::Busy) => {}
-        Err(NotStarted::Failed(reason)) => shared.complain(subject, format!("not started: {reason}")),
+        Err(NotStarted::Failed(reason)) => shared.complain(work.to_string(), format!("not started: {reason}")),
     }
 }
 
@@ -236,36 +240,54 @@ fn plan(app: &App, shared: &mut Shared, now: Epoch) -> Vec<Start> {
     }
     let mut due = Vec::new();
     for job in timetable.jobs() {
-        match is_due(app, shared, job, now) {
-            Ok(true) => {
-                due.push(Start { key: job.key.clone(), schedule: job.schedule.clone(), work: job.work.clone() })
+        match waiting_event(app, shared, job, now) {
+            Ok(Some(event)) => {
+                let scheduled = ScheduledStart { schedule: job.schedule.clone(), event };
+                due.push(Start { key: job.key.clone(), scheduled, work: Arc::clone(&job.work) });
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => shared.complain(job.work.to_string(), TaskFailure::from_error(&error).text().to_owned()),
         }
     }
     shared.timetable = timetable;
+    if !due.is_empty()
+        && let Err(error) = app.job_states.try_out()
+    {
+        // Whatever began now would leave no trace of it, and begin anew each minute.
+        let text = TaskFailure::from_error(&error).text().to_owned();
+        shared.complain("no job is started by its schedule".to_owned(), text);
+        return Vec::new();
+    }
+    shared.complaints.remove("no job is started by its schedule");
     due
 }
 
-/// Returns whether a job is to be started. Its state is changed only if it makes no sense. Blocking.
-fn is_due(app: &App, shared: &mut Shared, job: &mut TimedJob, now: Epoch) -> Result<bool, JobStateError> {
+/// Returns the event that a job is to be started for, if one waits. Its state is changed only if it makes no sense.
+/// Blocking.
+fn waiting_event(
+    app: &App,
+    shared: &mut Shared,
+    job: &mut TimedJob,
+    now: Epoch,
+) -> Result<Option<WaitingEvent>, JobStateError> {
     let key = &job.key;
-    if job.runs_first_of_all && !app.job_states.is_stored(key) {
-        return Ok(true);
+    let mut stored = app.job_states.find(key)?;
+    if job.runs_first_of_all && stored.is_none() {
+        return Ok(Some(WaitingEvent { time: now, basis: ScheduleBasis::default() }));
     }
-    let last = match app.job_states.read_stored(key, now)? {
-        JobState::Unknown => {
+    let unknown = Epoch(now.0.saturating_sub(UNKNOWN_AGE_S));
+    let last = match stored.as_deref() {
+        Some(JobState::Unknown) => {
             // The same age that a missing state has: what is due now and cannot be started is not forgotten.
-            let from = Epoch(now.0.saturating_sub(UNKNOWN_AGE_S));
-            app.job_states.schedule_changed(key, from, &app.tasks)?;
-            if matches!(job.work, Work::Gc(_)) {
-                return Ok(false);
+            app.job_states.schedule_changed(key, unknown, &app.tasks)?;
+            if matches!(*job.work, Work::Gc(_)) {
+                return Ok(None);
             }
-            from
+            stored = app.job_states.find(key)?;
+            unknown
         }
-        JobState::Started { upid } if app.tasks.runs_here(&upid) && upid.start_time() <= now => return Ok(false),
-        state => state.schedule_reference().unwrap_or(now),
+        Some(JobState::Started { upid }) if app.tasks.runs_here(upid) && upid.start_time() <= now => return Ok(None),
+        state => state.map_or(unknown, |state| state.schedule_reference().unwrap_or(now)),
     };
     let last = if last <= now || is_believable(&job.event, last, now, &app.time_zone) {
         shared.counted_anew.remove(key);
@@ -274,12 +296,14 @@ fn is_due(app: &App, shared: &mut Shared, job: &mut TimedJob, now: Epoch) -> Res
         // The clock was wrong when that was written. While the job runs its state cannot be changed.
         let from = *shared.counted_anew.entry(key.clone()).or_insert_with(|| counted_anew(now));
         app.job_states.schedule_changed(key, from, &app.tasks)?;
-        if app.job_states.read_stored(key, now)?.schedule_reference() != Some(from) {
-            return Ok(false);
+        stored = app.job_states.find(key)?;
+        if stored.as_ref().and_then(|state| state.schedule_reference()) != Some(from) {
+            return Ok(None);
         }
         tracing::warn!("{}: its last run lies in the future; its schedule counts from now on", job.work);
         shared.counted_anew.remove(key);
         from
     };
-    Ok(job.next_after(last, &app.time_zone).is_some_and(|next| next <= now))
+    let waits = job.next_after(last, &app.time_zone).filter(|next| *next <= now);
+    Ok(waits.map(|time| WaitingEvent { time, basis: ScheduleBasis::of(stored.as_ref()) }))
 }

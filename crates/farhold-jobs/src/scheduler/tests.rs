@@ -7,13 +7,15 @@ use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::{Upid, UpidParts};
 use farhold_rules::calendar::CalendarEvent;
 use farhold_tasks::TaskFilter;
-use farhold_tasks::job_state::{JobLock, RunState};
+use farhold_tasks::job_state::{JobLock, JobStates, RunState};
+use farhold_types::Clock as _;
 use futures::FutureExt;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
 use crate::gc::gc_key;
+use crate::job_turn::is_taken;
 use crate::schedule::run_status;
 use crate::testing::TestServer;
 
@@ -45,12 +47,14 @@ struct Recorder {
     /// All runs by the name of the job: when they began.
     runs: Mutex<HashMap<String, Vec<i64>>>,
     /// What was started, in order.
-    order: Mutex<Vec<String>>,
+    order: Mutex<Vec<Arc<Work>>>,
+    /// The task of all runs of one kind that begin in the same second.
+    latest: Mutex<Option<Upid>>,
 }
 
 impl Recorder {
-    fn start_now(&self, work: &Work) -> Result<(), NotStarted> {
-        let key = match work {
+    fn start_now(&self, work: &Arc<Work>, event: Option<&WaitingEvent>) -> Result<(), NotStarted> {
+        let key = match &**work {
             Work::Gc(store) => gc_key(store).unwrap(),
             Work::Prune(job) => JobKey::new("prunejob", job.id.as_str()).unwrap(),
             Work::Sync(job) => sync_key(job.id.as_str()),
@@ -60,19 +64,29 @@ impl Recorder {
         if !*self.has_stores.lock().unwrap() && work.lane().is_some() {
             return Err(NotStarted::Failed("datastore 'usb' is not mounted".to_owned()));
         }
-        let lock = match self.app.job_states.lock_within(&key, Duration::ZERO) {
-            Err(JobStateError::Locked { .. }) => return Err(NotStarted::Busy),
+        let now = self.app.clock.now();
+        let locked = match event {
+            Some(event) => self.app.job_states.lock_for(&key, event, now),
+            None => self.app.job_states.lock_within(&key, Duration::ZERO),
+        };
+        let lock = match locked {
+            Err(error) if is_taken(&error) => return Err(NotStarted::Busy),
             lock => lock.unwrap(),
         };
-        let now = self.app.clock.now();
-        let upid = upid(now, key.job_type());
+        let upid = self.upid(now, key.job_type());
         lock.start(&upid).unwrap();
         let run = OpenRun { lock, upid, ends: now.0 + *self.duration.lock().unwrap() };
         let before = self.open.lock().unwrap().insert(key.name().to_owned(), run);
         assert!(before.is_none(), "{work} runs twice at once");
         self.runs.lock().unwrap().entry(key.name().to_owned()).or_default().push(now.0);
-        self.order.lock().unwrap().push(work.to_string());
+        self.order.lock().unwrap().push(Arc::clone(work));
         Ok(())
+    }
+
+    fn upid(&self, now: Epoch, job_type: &str) -> Upid {
+        let mut latest = self.latest.lock().unwrap();
+        let same = latest.take().filter(|upid| upid.start_time() == now && upid.worker_type() == job_type);
+        latest.insert(same.unwrap_or_else(|| upid(now, job_type))).clone()
     }
 
     /// Ends the runs whose time has come.
@@ -87,8 +101,8 @@ impl Recorder {
 }
 
 impl Starter for Recorder {
-    fn start(&self, work: Work, _schedule: String) -> BoxFuture<'static, Result<(), NotStarted>> {
-        let started = self.start_now(&work);
+    fn start(&self, work: Arc<Work>, scheduled: ScheduledStart) -> BoxFuture<'static, Result<(), NotStarted>> {
+        let started = self.start_now(&work, Some(&scheduled.event));
         async move { started }.boxed()
     }
 }
@@ -116,7 +130,17 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let server = TestServer::new();
+        Self::of(TestServer::new())
+    }
+
+    /// Keeps states of jobs in memory instead of files.
+    fn in_memory() -> Self {
+        let mut server = TestServer::new();
+        Arc::get_mut(&mut server.app).unwrap().job_states = JobStates::in_memory();
+        Self::of(server)
+    }
+
+    fn of(server: TestServer) -> Self {
         let recorder = Arc::new(Recorder {
             app: Arc::clone(&server.app),
             duration: Mutex::new(1),
@@ -124,6 +148,7 @@ impl Stage {
             open: Mutex::default(),
             runs: Mutex::default(),
             order: Mutex::default(),
+            latest: Mutex::default(),
         });
         let scheduler = Scheduler::with_starter(&server.app, recorder.clone());
         let stage = Self { server, recorder, scheduler };
@@ -320,7 +345,7 @@ async fn walk_through_9_a_run_by_hand_over_the_event_is_followed_by_another() {
     *stage.recorder.duration.lock().unwrap() = at(0, 15, 30);
     let jobs = stage.app().settings.sync_jobs().load().unwrap().entries;
     let job = jobs.get("aaa").unwrap().unwrap().clone();
-    stage.recorder.start_now(&Work::Sync(Box::new(job))).unwrap();
+    stage.recorder.start_now(&Arc::new(Work::Sync(Box::new(job))), None).unwrap();
     stage.check_each_minute(at(1, 56, 0), at(2, 30, 0)).await;
     assert_eq!(stage.starts("aaa"), [at(1, 55, 0), at(2, 11, 0)]);
 }
@@ -374,7 +399,7 @@ async fn kinds_are_started_in_order_and_jobs_that_do_nothing_are_not() {
     stage.sync_jobs([("sss", "minutely"), ("never", "02-30")]);
     stage.check(MINUTE).await;
     assert!(lock(&stage.scheduler.shared).complaints.is_empty());
-    let mut order = stage.recorder.order.lock().unwrap().clone();
+    let mut order: Vec<String> = stage.recorder.order.lock().unwrap().iter().map(ToString::to_string).collect();
     let [gc, prune, verify] =
         ["garbage collection of datastore 'aaa'", "prune job 'ppp'", "verify job 'vvv'"].map(str::to_owned);
     order.retain(|started| started != "sync job 'sss'");
@@ -434,17 +459,36 @@ async fn a_clock_that_jumps_makes_no_storm() {
 }
 
 #[tokio::test]
+async fn a_section_in_which_something_is_wrong_keeps_no_other_job_from_starting() {
+    let mut stage = Stage::new();
+    stage.sync_jobs([("bbb", "8:00:00:00"), ("aaa", "minutely")]);
+    stage.created("aaa", 0);
+    stage.check_each_minute(MINUTE, 2 * MINUTE).await;
+    stage.restart();
+    stage.check(3 * MINUTE).await;
+    let complaints = lock(&stage.scheduler.shared).complaints.clone();
+    let [(subject, text)] = &complaints.iter().collect::<Vec<_>>()[..] else { panic!("{complaints:?}") };
+    assert!(subject.contains("sync.cfg") && text.contains("bbb"), "{subject}: {text}");
+    assert_eq!(stage.starts("aaa"), [MINUTE, 2 * MINUTE, 3 * MINUTE]);
+    assert_eq!(stage.starts("bbb"), [0; 0]);
+    // A job that is no longer understood is not started as it was before.
+    stage.sync_jobs([("bbb", "minutely"), ("aaa", "minutely: no")]);
+    stage.check_each_minute(4 * MINUTE, 5 * MINUTE).await;
+    assert_eq!((stage.starts("aaa").len(), stage.starts("bbb").len()), (0, 2));
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_be_read_leaves_its_jobs_as_they_were() {
     let stage = Stage::new();
     stage.sync_jobs([("aaa", "minutely")]);
     stage.created("aaa", 0);
     stage.check(MINUTE).await;
-    // One schedule that is none makes the whole file unreadable.
-    stage.sync_jobs([("aaa", "hourly"), ("bbb", "8:00:00:00")]);
+    let path = stage.server.folder().join("etc/sync.cfg");
+    fs::write(&path, b"\xff").unwrap();
     stage.check_each_minute(2 * MINUTE, 3 * MINUTE).await;
     let complaints = lock(&stage.scheduler.shared).complaints.clone();
     let [(subject, text)] = &complaints.iter().collect::<Vec<_>>()[..] else { panic!("{complaints:?}") };
-    assert!(subject.contains("sync.cfg") && text.contains("bbb"), "{subject}: {text}");
+    assert!(subject.contains("sync.cfg") && text.contains("line 1"), "{subject}: {text}");
     assert_eq!(stage.starts("aaa"), [MINUTE, 2 * MINUTE, 3 * MINUTE]);
     stage.sync_jobs([]);
     stage.check(4 * MINUTE).await;
@@ -455,7 +499,7 @@ async fn a_configuration_that_cannot_be_read_leaves_its_jobs_as_they_were() {
 struct Hanging(Mutex<Vec<String>>);
 
 impl Starter for Hanging {
-    fn start(&self, work: Work, _schedule: String) -> BoxFuture<'static, Result<(), NotStarted>> {
+    fn start(&self, work: Arc<Work>, _scheduled: ScheduledStart) -> BoxFuture<'static, Result<(), NotStarted>> {
         self.0.lock().unwrap().push(work.to_string());
         let hangs = work.lane().is_some_and(|store| store.as_str() == "dead");
         async move { if hangs { std::future::pending().await } else { Ok(()) } }.boxed()
@@ -665,8 +709,8 @@ async fn a_day_of_a_thousand_jobs_with_minute_schedules_runs_each_at_its_minutes
     assert!(30_000 < count, "{count}");
 }
 
-#[tokio::test]
-async fn real_jobs_of_all_kinds_run_as_root_and_tell_their_schedule() {
+/// A server with one real job of each kind, each minutely and made a moment ago.
+fn server_with_jobs_of_all_kinds() -> TestServer {
     let server = TestServer::new();
     server.add_datastore_without_chunks("aaa");
     server.add_datastore_without_chunks("bbb");
@@ -686,17 +730,67 @@ async fn real_jobs_of_all_kinds_run_as_root_and_tell_their_schedule() {
     {
         server.app.job_states.create(&JobKey::new(kind, name).unwrap(), server.app.clock.now()).unwrap();
     }
-    server.clock.advance(MINUTE);
-    let scheduler = Scheduler::new(&server.app);
-    scheduler.check(server.app.clock.now()).await;
-    scheduler.settled().await;
+    server
+}
+
+/// Waits for all tasks and returns the kinds of all that there ever were, in order.
+async fn all_tasks(server: &TestServer) -> Vec<String> {
     for upid in server.app.tasks.running_here() {
         drop(server.app.tasks.wait(&upid).await);
     }
     let page = server.app.tasks.list(&TaskFilter::default(), |_| true).unwrap();
-    let mut kinds: Vec<&str> = page.items.iter().map(|item| item.worker_type.as_str()).collect();
+    let mut kinds: Vec<String> = page.items.iter().map(|item| item.worker_type.clone()).collect();
     kinds.sort_unstable();
-    assert_eq!(kinds, ["garbage_collection", "logrotate", "prunejob", "syncjob", "verificationjob"]);
+    kinds
+}
+
+const ALL_KINDS: [&str; 5] = ["garbage_collection", "logrotate", "prunejob", "syncjob", "verificationjob"];
+
+/// All of it is real (the configuration file, the look at the schedules, the starts, locks and states) but what a job does,
+/// and the disk under the states: three files are written for each run, a million and a half of runs take minutes.
+#[tokio::test]
+async fn a_day_of_a_thousand_jobs_that_run_each_minute_runs_each_at_each_minute() {
+    let stage = Stage::in_memory();
+    let ids: Vec<String> = (0..1000).map(|number| format!("job{number}")).collect();
+    stage.sync_jobs(ids.iter().map(|id| (id.as_str(), "minutely")));
+    for id in &ids {
+        stage.created(id, 0);
+    }
+    *stage.recorder.duration.lock().unwrap() = 20;
+    stage.check_each_minute(MINUTE, DAY).await;
+    let expected: Vec<i64> = (MINUTE..=DAY).step_by(60).collect();
+    for id in &ids {
+        assert_eq!(stage.starts(id), expected, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_started_while_no_state_can_be_stored() {
+    let stage = Stage::new();
+    stage.sync_jobs([("aaa", "minutely")]);
+    stage.created("aaa", 0);
+    // Nothing can be written to it, as on a full disk.
+    let trial = stage.server.folder().join("lib/jobstates/.trial.tmp");
+    fs::create_dir(&trial).unwrap();
+    stage.check_each_minute(MINUTE, 5 * MINUTE).await;
+    assert_eq!(stage.starts("aaa"), [0; 0]);
+    let complaints = lock(&stage.scheduler.shared).complaints.clone();
+    assert_eq!(complaints.keys().collect::<Vec<_>>(), ["no job is started by its schedule"]);
+    fs::remove_dir(&trial).unwrap();
+    stage.check(6 * MINUTE).await;
+    assert_eq!(stage.starts("aaa"), [6 * MINUTE]);
+    assert_eq!(lock(&stage.scheduler.shared).complaints, HashMap::new());
+}
+
+#[tokio::test]
+async fn real_jobs_of_all_kinds_run_as_root_and_tell_their_schedule() {
+    let server = server_with_jobs_of_all_kinds();
+    server.clock.advance(MINUTE);
+    let scheduler = Scheduler::new(&server.app);
+    scheduler.check(server.app.clock.now()).await;
+    scheduler.settled().await;
+    assert_eq!(all_tasks(&server).await, ALL_KINDS);
+    let page = server.app.tasks.list(&TaskFilter::default(), |_| true).unwrap();
     for item in &page.items {
         assert_eq!(item.user.as_str(), "root@pam");
         let log = server.app.tasks.log_lines(&item.upid.parse().unwrap(), 2, 1).unwrap();
@@ -707,4 +801,94 @@ async fn real_jobs_of_all_kinds_run_as_root_and_tell_their_schedule() {
     scheduler.check(server.app.clock.now()).await;
     scheduler.settled().await;
     assert_eq!(server.app.tasks.list(&TaskFilter::default(), |_| true).unwrap().items.len(), 5);
+}
+
+/// Something happens between the look at the schedules and the start that it decided on.
+struct Between<F>(StartJobs, F);
+
+impl<F: Fn(Arc<Work>, ScheduledStart) -> BoxFuture<'static, ()> + Send + Sync + 'static> Starter for Between<F> {
+    fn start(&self, work: Arc<Work>, scheduled: ScheduledStart) -> BoxFuture<'static, Result<(), NotStarted>> {
+        let before = (self.1)(work.clone(), scheduled.clone());
+        let start = self.0.start(work, scheduled);
+        async move {
+            before.await;
+            start.await
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn real_jobs_start_beside_sections_in_which_something_is_wrong() {
+    let server = server_with_jobs_of_all_kinds();
+    for (file, section) in
+        [("sync.cfg", "sync: bad"), ("prune.cfg", "prune: bad"), ("verification.cfg", "verification: bad")]
+    {
+        let path = server.folder().join("etc").join(file);
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{section}\n\tnonsense 1\n\n{good}")).unwrap();
+    }
+    server.clock.advance(MINUTE);
+    let scheduler = Scheduler::new(&server.app);
+    scheduler.check(server.app.clock.now()).await;
+    scheduler.settled().await;
+    assert_eq!(all_tasks(&server).await, ALL_KINDS);
+}
+
+#[tokio::test]
+async fn an_event_that_another_start_has_answered_meanwhile_is_not_answered_again() {
+    let server = server_with_jobs_of_all_kinds();
+    server.clock.advance(MINUTE);
+    let app = Arc::clone(&server.app);
+    let other = move |work: Arc<Work>, scheduled: ScheduledStart| {
+        // As another process would do, or somebody by hand: it begins, and has ended before the start comes to its turn.
+        let app = Arc::clone(&app);
+        async move {
+            StartJobs::new(&app).start(work, scheduled).await.unwrap();
+            for upid in app.tasks.running_here() {
+                drop(app.tasks.wait(&upid).await);
+            }
+        }
+        .boxed()
+    };
+    let starter = Arc::new(Between(StartJobs::new(&server.app), other));
+    let scheduler = Scheduler::with_starter(&server.app, starter);
+    scheduler.check(server.app.clock.now()).await;
+    scheduler.settled().await;
+    assert_eq!(all_tasks(&server).await, ALL_KINDS);
+    assert_eq!(lock(&scheduler.shared).complaints, HashMap::new(), "nothing that an operator must know");
+    // The next event is another one.
+    server.clock.advance(MINUTE);
+    let scheduler = Scheduler::new(&server.app);
+    scheduler.check(server.app.clock.now()).await;
+    scheduler.settled().await;
+    let all = all_tasks(&server).await;
+    assert_eq!(all.len(), 9, "logs are put aside once a day: {all:?}");
+}
+
+#[tokio::test]
+async fn an_event_is_answered_once_if_the_clock_is_set_back_before_the_start() {
+    let server = server_with_jobs_of_all_kinds();
+    server.app.job_states.create(&log_rotation::key().unwrap(), server.app.clock.now()).unwrap();
+    server.clock.advance(MINUTE);
+    let (app, clock) = (Arc::clone(&server.app), Arc::clone(&server.clock));
+    let minute = app.clock.now();
+    let set_back = move |_: Arc<Work>, _: ScheduledStart| {
+        if clock.now() == minute {
+            clock.advance(-20);
+        }
+        async {}.boxed()
+    };
+    let scheduler = Scheduler::with_starter(&app, Arc::new(Between(StartJobs::new(&app), set_back)));
+    scheduler.check(minute).await;
+    scheduler.settled().await;
+    assert_eq!(all_tasks(&server).await, [""; 0], "runs would begin before the event that they answer");
+    server.clock.advance(20);
+    let scheduler = Scheduler::new(&app);
+    for _ in 0..3 {
+        scheduler.check(app.clock.now()).await;
+        scheduler.settled().await;
+        assert_eq!(all_tasks(&server).await, ["garbage_collection", "prunejob", "syncjob", "verificationjob"]);
+        server.clock.advance(15);
+    }
 }

@@ -1,6 +1,9 @@
 //! Which jobs have a schedule: read from the configuration, parsed once for as long as it stays the same.
+//!
+//! A section in which something is wrong is passed over, so that the jobs beside it are started.
 
 use std::fmt;
+use std::sync::Arc;
 
 use farhold_rules::calendar::CalendarEvent;
 use farhold_settings::{ConfigFile, ConfigStore, Entries, Settings, SettingsError};
@@ -68,7 +71,7 @@ pub(super) struct TimedJob {
     pub(super) key: JobKey,
     pub(super) schedule: String,
     pub(super) event: CalendarEvent,
-    pub(super) work: Work,
+    pub(super) work: Arc<Work>,
     /// Whether it is due at once if it never ran.
     pub(super) runs_first_of_all: bool,
     /// The last answer of [`Self::next_after`]: most jobs wait for hours, and are asked each minute.
@@ -112,7 +115,7 @@ type Complaints = Vec<(String, String)>;
 
 impl Timetable {
     /// Reads the files that have changed. Returns what is wrong with them. A file that cannot be read leaves its jobs as
-    /// they were. Blocking.
+    /// they were; one in which a section is wrong, without its job. Blocking.
     pub(super) fn refresh(&mut self, settings: &Settings) -> Complaints {
         let mut complaints = Vec::new();
         self.gc.refresh(&settings.datastores(), &mut complaints, |store| {
@@ -169,8 +172,13 @@ impl Page {
         if self.digest == Some(stored.digest()?) {
             return Ok(());
         }
-        let loaded = stored.load()?;
+        let loaded = stored.load_usable()?;
         let entries = &loaded.entries;
+        for fault in &loaded.faults {
+            let text = TaskFailure::from_error(fault).text().to_owned();
+            let what = format!("a section of {} is passed over, its job is never started", F::FILE);
+            complaints.push((what, text));
+        }
         self.jobs.clear();
         for id in entries.ids() {
             let entry = match entries.get(id) {
@@ -197,5 +205,5 @@ impl Page {
 fn timed(key: Result<JobKey, JobStateError>, schedule: String, work: Work) -> Result<TimedJob, String> {
     let key = key.map_err(|error| error.to_string())?;
     let event = CalendarEvent::parse(&schedule).map_err(|error| error.to_string())?;
-    Ok(TimedJob { key, schedule, event, work, runs_first_of_all: false, answer: None })
+    Ok(TimedJob { key, schedule, event, work: Arc::new(work), runs_first_of_all: false, answer: None })
 }

@@ -220,7 +220,8 @@ async fn a_job_verifies_its_namespace_and_keeps_its_state() {
     job.verify_threads = Some(3);
     bench.configure(job);
     let permit = bench.permit("root@pam", "weekly").unwrap();
-    let upid = run_verify_job(&bench.server.app, permit, Some("sat 4:00".to_owned())).await.unwrap().to_string();
+    let start = bench.server.scheduled(&VerifyJob::state_key(&"weekly".parse().unwrap()).unwrap(), "sat 4:00");
+    let upid = run_verify_job(&bench.server.app, permit, Some(start)).await.unwrap().to_string();
     assert!(upid.ends_with(":verificationjob:tank\\x3aweekly:root@pam:"), "{upid}");
     let log = bench.server.log_of(&upid).await;
     let opening = [
@@ -238,8 +239,8 @@ async fn a_job_verifies_its_namespace_and_keeps_its_state() {
 
     // One run at a time; a schedule does not wait for it.
     let lock = bench.server.app.job_states.lock(&key).unwrap();
-    let refused =
-        run_verify_job(&bench.server.app, bench.permit("root@pam", "weekly").unwrap(), Some(String::new())).await;
+    let start = bench.server.scheduled(&key, "daily");
+    let refused = run_verify_job(&bench.server.app, bench.permit("root@pam", "weekly").unwrap(), Some(start)).await;
     assert!(matches!(refused, Err(VerifyError::JobState(_))), "{refused:?}");
     drop(lock);
 }

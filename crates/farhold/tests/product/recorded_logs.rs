@@ -6,8 +6,10 @@
 use std::fs;
 
 use farhold_format::blob::{BlobEncoder, Compression};
+use farhold_jobs::ScheduledStart;
 use farhold_jobs::permission::may_change;
 use farhold_jobs::sync_run::start_job;
+use farhold_tasks::job_state::{JobKey, ScheduleBasis, WaitingEvent};
 use farhold_types::{Authid, Role};
 
 use crate::content::{Content, add_snapshot, unpack_golden};
@@ -115,8 +117,11 @@ async fn a_one_shot_pull_and_a_scheduled_job_give_the_recorded_logs() {
     // What the scheduler will do.
     let job = site.app.settings.sync_jobs().load().unwrap().entries.get("sched1").unwrap().unwrap().clone();
     let permit = may_change(&site.app.acl().unwrap(), &Authid::root(), &job).unwrap();
-    let schedule = job.schedule.clone();
-    let upid = start_job(&site.app, &permit, job, schedule).await.unwrap();
+    let states = &site.app.job_states;
+    let basis = ScheduleBasis::of(states.find(&JobKey::sync(&job.id).unwrap()).unwrap().as_ref());
+    let event = WaitingEvent { time: site.app.clock.now(), basis };
+    let start = job.schedule.clone().map(|schedule| ScheduledStart { schedule, event });
+    let upid = start_job(&site.app, &permit, job, start).await.unwrap();
     site.app.tasks.wait(&upid).await.unwrap();
     let lines = fs::read_to_string(site.app.tasks.log_path(&upid)).unwrap();
     let log: Vec<&str> = lines.lines().map(|line| line.split_once(": ").unwrap().1).collect();
