@@ -6,15 +6,17 @@
 
 use std::collections::HashSet;
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, UtimensatFlags, fstatat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use rustix::fs::RawDir;
 
 use crate::backend::{EntryKind, FileTime, Folders, Stat, Storage as _, entry};
 use crate::error::{Operation, StorageError};
@@ -31,6 +33,8 @@ pub(crate) struct LocalFolders<'a> {
 
 /// Longest path below the directory that is handled here, in bytes; those of chunks have 69.
 const PATH_BYTES: usize = 128;
+/// Memory for the entries that the system gives at once, in bytes: some hundred chunks, on the stack of whoever lists.
+const LISTED_BYTES: usize = 32 << 10;
 
 impl<'a> LocalFolders<'a> {
     pub(crate) fn open(storage: &'a LocalStorage, directory: &StorePath) -> Result<Self, StorageError> {
@@ -146,24 +150,24 @@ impl Folders for LocalFolders<'_> {
         }
         let failed = |errno| self.failed(Operation::List, folder, "", errno);
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut listed = Dir::openat(&self.open, folder, flags, Mode::empty()).map_err(failed)?;
-        let mut names = Vec::new();
-        for entry in listed.iter() {
-            let name = entry.map_err(failed)?.file_name().to_owned();
-            if name.as_bytes() != b"." && name.as_bytes() != b".." {
-                names.push(name);
+        let listed = openat(&self.open, folder, flags, Mode::empty()).map_err(failed)?;
+        let mut found = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); LISTED_BYTES];
+        let mut entries = RawDir::new(&listed, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|errno| failed(Errno::from_raw(errno.raw_os_error())))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
             }
-        }
-        let mut found = Vec::with_capacity(names.len());
-        for name in names {
-            let stat = match fstatat(&listed, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            let stat = match fstatat(&listed, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat_of(&stat),
                 // Gone between the two calls.
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(failed(errno)),
             };
-            if let Ok(name) = name.into_string() {
-                found.push((name, stat));
+            if let Ok(name) = name.to_str() {
+                found.push((name.to_owned(), stat));
             }
         }
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
