@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use farhold_client::ByteStream;
@@ -20,7 +20,7 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::time::timeout;
 
 use crate::delivery::{DeliveryError, GREETING, LOGIN, MESSAGE, Outside, RECIPIENT, SENDER, shown};
@@ -60,7 +60,7 @@ async fn converse(server: &Server<'_>, mail: &Mail, outside: &Outside) -> Result
         Encryption::StartTls | Encryption::None => stream,
     };
     let hello = ClientId::Domain(outside.fqdn.clone());
-    let stream = Box::new(Shared(Mutex::new(stream)));
+    let stream = Box::new(Shared(Mutex::new(BufReader::new(stream))));
     let mut connection =
         AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(|error| refusal(GREETING, error))?;
     let outcome = transfer(&mut connection, server, mail, bare, &hello, outside).await;
@@ -166,10 +166,14 @@ fn refusal(step: &'static str, error: SmtpError) -> DeliveryError {
 }
 
 /// A stream in the form that the mail library takes: it wants to share it, though it never does.
-struct Shared(Mutex<Box<dyn ByteStream>>);
+///
+/// It is read byte by byte. The library takes as much as it gets, and keeps over the change to TLS what it has not looked at
+/// yet: somebody on the way could put answers there that then count as protected ones. This way it has never more than the
+/// line that it reads, and whatever was said too early meets the handshake, which fails.
+struct Shared(Mutex<BufReader<Box<dyn ByteStream>>>);
 
 impl Shared {
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut Box<dyn ByteStream>> {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut BufReader<Box<dyn ByteStream>>> {
         Pin::new(self.get_mut().0.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -182,7 +186,13 @@ impl fmt::Debug for Shared {
 
 impl AsyncRead for Shared {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, buf)
+        let mut stream = self.stream();
+        let said = ready!(stream.as_mut().poll_fill_buf(cx))?;
+        if let Some(first) = said.first().filter(|_| 0 < buf.remaining()) {
+            buf.put_slice(&[*first]);
+            stream.consume(1);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Rules {
     pub refused: &'static [(&'static str, u16)],
     /// What it says to the whole mail.
     pub verdict: Option<u16>,
+    /// What somebody on the way says in its name, in the clear, right behind its consent to TLS.
+    pub put_in: &'static [u8],
 }
 
 pub struct MailServer {
@@ -169,7 +171,11 @@ async fn serve(stream: Box<dyn ByteStream>, rules: &Rules, mails: &Arc<Mutex<Vec
         }
         let answer = session.process(&line);
         if answer.action != Action::NoReply {
-            let _ = stream.write_all(&answer.buffer().unwrap()).await;
+            let mut said = answer.buffer().unwrap();
+            if answer.action == Action::UpgradeTls {
+                said.extend_from_slice(rules.put_in);
+            }
+            let _ = stream.write_all(&said).await;
             let _ = stream.flush().await;
         }
         match answer.action {

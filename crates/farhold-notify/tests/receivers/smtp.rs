@@ -98,6 +98,21 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_said_before_tls_does_not_count_as_said_over_it() {
+    let authority = Authority::new();
+    let outside = farhold_notify::Outside { trust: authority.trust.clone(), ..outside() };
+    for put_in in [&b"250-mail.example\r\n250 AUTH PLAIN LOGIN\r\n"[..], b"2", b"\r\n"] {
+        let start_tls = Some(authority.acceptor("localhost"));
+        let login = Some(("me", "hunter2"));
+        let server = MailServer::start(Rules { start_tls, login, put_in, ..Rules::default() }).await;
+        let mail = to(server.port, Encryption::StartTls, login, recipients(&["a@example.org"], &[]));
+        let error = deliver(&mail, &event(), &words(), &outside).await.unwrap_err();
+        assert!(!error.is_permanent() && shown(&error).contains("STARTTLS"), "{}", shown(&error));
+        assert!(server.mails().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn nothing_goes_out_in_the_clear_where_protection_is_asked_for() {
     let server = MailServer::start(Rules::default()).await;
     let mail = to(server.port, Encryption::StartTls, Some(("me", "hunter2")), recipients(&["a@example.org"], &[]));
