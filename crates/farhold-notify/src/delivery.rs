@@ -14,7 +14,7 @@ use crate::engine::TemplateFault;
 use crate::event::Event;
 use crate::target::{Target, TargetKind};
 use crate::words::{Rendered, one_line};
-use crate::{mail, sendmail, smtp, web};
+use crate::{mail, sendmail, smtp, visible, web};
 
 /// Returns the address of a user's mail.
 pub type AddressOf = Arc<dyn Fn(&Userid) -> Option<String> + Send + Sync>;
@@ -212,5 +212,5 @@ pub async fn deliver(target: &Target, event: &Event, words: &Rendered, outside: 
 
 /// Returns what a peer or program said, as a short line that is safe to show.
 pub(crate) fn shown(text: &str) -> String {
-    one_line(text).chars().take(200).collect()
+    one_line(&visible::text(text)).chars().take(200).collect()
 }

@@ -75,13 +75,23 @@ pub(crate) enum TooMuch {
     Cut,
 }
 
-/// Returns what a template makes of `data`.
-pub(crate) fn render(source: &str, data: &Value, escape: Escape, too_much: TooMuch) -> Result<String, TemplateFault> {
+/// Checks that a template could make a text, as far as that can be known without values.
+pub(crate) fn check_form(source: &str) -> Result<(), TemplateFault> {
+    compile(source).map(drop)
+}
+
+fn compile(source: &str) -> Result<Template, TemplateFault> {
     if MAX_TEMPLATE_BYTES < source.len() {
         return Err(TemplateFault::TooLarge);
     }
     let template = Template::compile(source).map_err(|error| TemplateFault::Form { line: line(error.pos()) })?;
     check(&template, 0, 0)?;
+    Ok(template)
+}
+
+/// Returns what a template makes of `data`.
+pub(crate) fn render(source: &str, data: &Value, escape: Escape, too_much: TooMuch) -> Result<String, TemplateFault> {
+    let template = compile(source)?;
     let mut registry = Handlebars::new();
     registry.register_escape_fn(match escape {
         Escape::None => no_escape,
@@ -92,6 +102,7 @@ pub(crate) fn render(source: &str, data: &Value, escape: Escape, too_much: TooMu
     for helper in HELPERS {
         registry.register_helper(helper.name, Box::new(helper));
     }
+    registry.register_helper(Plural::NAME, Box::new(Plural));
     registry.register_template("it", template);
     let mut output = Bounded { text: Vec::new(), is_full: false };
     let rendered = registry.render_to_write("it", data, &mut output);
@@ -204,6 +215,29 @@ const HELPERS: [HelperOfOne; 4] = [
     HelperOfOne { name: "human-bytes", words_of: human_bytes },
 ];
 
+/// `{{plural value "chunk" "chunks"}}`: a number and what it counts.
+struct Plural;
+
+impl Plural {
+    const NAME: &str = "plural";
+}
+
+impl HelperDef for Plural {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let part = |at| helper.param(at).ok_or(RenderErrorReason::ParamNotFoundForIndex(Self::NAME, at));
+        let number = part(0)?.value();
+        let word = if number.as_u64() == Some(1) { part(1)? } else { part(2)? };
+        Ok(out.write(&format!("{} {}", text(number), text(word.value())))?)
+    }
+}
+
 /// Returns a value as an expression shows it.
 fn text(value: &Value) -> String {
     match value {
@@ -248,6 +282,7 @@ mod tests {
             ("{{json a}}", r#""x y/ü\"\n""#),
             ("{{json m}}", r#"{"k":[1,null]}"#),
             ("{{{json m}}}", r#"{"k":[1,null]}"#),
+            ("{{plural 1 \"day\" \"days\"}}, {{plural n \"day\" \"days\"}}", "1 day, 2097152 days"),
             ("{{human-bytes n}}, {{human-bytes a}}", "2 MiB, x y/ü\"\n"),
             ("{{job-id}} {{m.k.[0]}} {{nothing}}.", "j1 1 ."),
             ("{{#if nothing}}yes{{else}}no{{/if}}", "no"),

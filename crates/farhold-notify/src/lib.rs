@@ -11,6 +11,7 @@
 //!
 //! Source: `docs/spec/schedules-and-tasks.md` 10.
 
+mod address;
 mod delivery;
 mod engine;
 mod event;
@@ -21,9 +22,11 @@ mod sendmail;
 mod smtp;
 mod target;
 mod tls;
+mod visible;
 mod web;
 mod words;
 
+pub use address::{AddressFault, check_server, check_template};
 pub use delivery::{AddressOf, DeliveryError, Outside, deliver};
 pub use engine::TemplateFault;
 pub use event::{Event, EventError, EventId, MAX_EVENT_BYTES, Severity};

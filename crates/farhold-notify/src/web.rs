@@ -136,7 +136,7 @@ fn secret_header(name: &str, value: &str) -> Result<HeaderValue, DeliveryError> 
 }
 
 /// Where a URL leads.
-struct Place {
+pub(crate) struct Place {
     host: String,
     port: u16,
     is_https: bool,
@@ -148,7 +148,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(url: &Secret) -> Result<Self, DeliveryError> {
+    /// Reads an address of http or https.
+    pub(crate) fn of(url: &Secret) -> Result<Self, DeliveryError> {
         if MAX_URL_BYTES < url.expose().len() {
             return Err(DeliveryError::Url);
         }
@@ -170,6 +171,10 @@ impl Place {
             None => (None, authority),
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(DeliveryError::Url)?;
+        // A port that is none would silently be the usual one.
+        if uri.port_u16().is_none() && !matches!(authority.strip_prefix(host), Some("" | ":")) {
+            return Err(DeliveryError::Url);
+        }
         Ok(Self {
             host: tls::bare(host).to_owned(),
             port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::engine::{self, Escape, MAX_TEMPLATE_BYTES, TooMuch};
 use crate::event::Event;
+use crate::visible;
 
 /// Longest title, in bytes. A line of a mail's head has an end at 998 bytes, and encoding makes titles longer.
 const MAX_TITLE_BYTES: usize = 200;
@@ -70,9 +71,10 @@ impl Templates {
 
     /// Returns an event in words. Blocking: reads files.
     ///
-    /// Always returns something: files that cannot be read or do not render are named in the server's log.
+    /// Always returns something: files that cannot be read or do not render are named in the server's log. Characters in the
+    /// event's values that show nothing, or turn what stands beside them, are written out.
     pub fn render(&self, event: &Event) -> Rendered {
-        let data = Value::Object(event.data.clone());
+        let data = visible::value(Value::Object(event.data.clone()));
         let own = OWN.iter().find(|(name, ..)| *name == event.template);
         let part = |suffix: &str, escape: Escape, own: Option<&str>| {
             self.overriding(event, suffix, escape, &data).or_else(|| {
@@ -85,7 +87,7 @@ impl Templates {
         let title = title.unwrap_or_else(|| line(&format!("{} ({})", event.template, event.severity)));
         let body = part("body.txt", Escape::None, own.map(|(.., body)| *body));
         let body_html = part("body.html", Escape::Html, None);
-        Rendered { title, body_text: body.unwrap_or_else(|| list(event)), body_html }
+        Rendered { title, body_text: body.unwrap_or_else(|| list(event, &data)), body_html }
     }
 
     /// Returns what a file of the directory makes of an event, or `None` if there is no usable one.
@@ -139,15 +141,15 @@ fn line(text: &str) -> String {
     line
 }
 
-/// Returns what an event holds, a line for each value.
-fn list(event: &Event) -> String {
+/// Returns what an event holds, a line for each value. `data`: its values as they are shown.
+fn list(event: &Event, data: &Value) -> String {
     let mut body = String::new();
-    let data = event.data.iter().map(|(name, value)| match value {
+    let data = data.as_object().into_iter().flatten().map(|(name, value)| match value {
         Value::String(text) => (name, text.clone()),
         other => (name, other.to_string()),
     });
     let fields = event.fields.iter().filter(|(name, _)| !event.data.contains_key(*name));
-    for (name, value) in fields.map(|(name, value)| (name, value.clone())).chain(data) {
+    for (name, value) in fields.map(|(name, value)| (name, visible::text(value))).chain(data) {
         if engine::MAX_OUTPUT_BYTES < body.len() + name.len() + value.len() {
             body.push_str("[cut here, for it is too long]\n");
             break;
@@ -183,7 +185,9 @@ mod tests {
             "hostname": "vm", "fqdn": "vm.example", "base-url": "https://vm.example:8007", "datastore": "gold",
             "job-id": "j1", "error": "it broke", "remote": "pbs2", "remote-datastore": "iron",
             "failed-snapshot-list": ["vm/1/2026-01-01T00:00:00Z"], "job-kind": "sync", "last-success": "yesterday",
-            "stale-after": "1d", "last-error": "it broke", "threshold": "50", "target": "t",
+            "stale-after": "1d", "last-error": "it broke", "threshold": "50", "target": "t", "duration": "1m 5s",
+            "upid": "UPID:vm:000029F7:000A6B94:00000011:6B035F33:syncjob:j1:root@pam:", "warning-count": 2,
+            "snapshots": 3, "snapshot-figures": true, "bytes": 4096, "behind": 1, "retries": 1, "success-age": "1d 2h",
         });
         let mut all: Vec<Event> = OWN.iter().map(|(name, ..)| with_data(name, base.clone())).collect();
         all[0] = recorded("gc-ok");
@@ -210,6 +214,73 @@ mod tests {
                 assert!(title.contains("successful"), "{title}");
             }
         }
+    }
+
+    #[test]
+    fn an_alarm_calls_the_job_by_its_kind() {
+        let title = |template: &str, kind: &str| {
+            let mut event = with_data(template, serde_json::json!({"job-kind": kind, "datastore": "gold"}));
+            event.data.insert("stale-after".to_owned(), "1d 2h".into());
+            if kind != "gc" {
+                event.data.insert("job-id".to_owned(), "j1".into());
+            }
+            Templates::default().render(&event).title
+        };
+        assert_eq!(
+            ["gc", "prune", "sync", "verify"].map(|kind| title("job-stale", kind)),
+            [
+                "The garbage collection of datastore 'gold' has not succeeded for more than 1d 2h",
+                "The prune job 'j1' of datastore 'gold' has not succeeded for more than 1d 2h",
+                "The sync job 'j1' of datastore 'gold' has not succeeded for more than 1d 2h",
+                "The verify job 'j1' of datastore 'gold' has not succeeded for more than 1d 2h",
+            ]
+        );
+        assert_eq!(title("job-healthy", "gc"), "The garbage collection of datastore 'gold' has succeeded again");
+    }
+
+    #[test]
+    fn what_was_counted_is_said_and_the_rest_is_left_out() {
+        let collected = Templates::default().render(&recorded("gc-ok")).body_text;
+        assert!(!collected.contains("amaged") && !collected.contains("Took"), "{collected}");
+        let mut bad = recorded("gc-ok");
+        bad.data.insert("still-bad".to_owned(), 1.into());
+        bad.data.insert("disk-chunks".to_owned(), 1.into());
+        let collected = Templates::default().render(&bad).body_text;
+        assert!(collected.contains("kept:     1 chunk\n") && collected.contains(" in 1 chunk\n"), "{collected}");
+        assert!(collected.contains("farhold datastore repair"), "{collected}");
+        let full = all().into_iter().find(|event| event.template == "sync-ok").unwrap();
+        let body = Templates::default().render(&full).body_text;
+        for line in [
+            "  Transferred:      3 snapshots, 4 KiB\n",
+            "  Not complete:     1 snapshot\n",
+            "  Waited:           1 time for the other side\n",
+            "  Took:             1m 5s\n",
+            "  Warnings:         2, see the log of the task\n",
+        ] {
+            assert!(body.contains(line), "{line}{body}");
+        }
+        // Whoever verified nothing has not found damage.
+        let failed = with_data("verify-err", serde_json::json!({"error": "no such datastore", "base-url": "u"}));
+        let body = Templates::default().render(&failed).body_text;
+        assert!(body.starts_with("A job could not verify") && !body.contains("repair"), "{body}");
+    }
+
+    #[test]
+    fn values_hide_nothing_and_turn_nothing() {
+        let error = "vm/1\u{202e}gpj.exe\u{200b}\u{1b}[31m\r\nsecond\tline";
+        for template in ["sync-err", "verify-err", "acme-err"] {
+            let data = serde_json::json!({"error": error, "failed-snapshot-list": [error], "base-url": "u"});
+            let Rendered { title, body_text, .. } = Templates::default().render(&with_data(template, data));
+            let hidden = |c: char| visible::is_hidden(c) && !matches!(c, '\n' | '\t');
+            assert!(!body_text.contains(hidden) && !title.contains(hidden), "{body_text:?}");
+            let shown = "vm/1\\u{202e}gpj.exe\\u{200b}\\u{1b}[31m";
+            assert!(body_text.contains(shown), "{body_text:?}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("gc-err-subject.txt.hbs"), "{{error}} {{list.[0].a}}").unwrap();
+        let event = with_data("gc-err", serde_json::json!({"error": "a\u{2066}b", "list": [{"a": "\u{feff}"}]}));
+        let title = Templates::new(directory.path().to_owned()).render(&event).title;
+        assert_eq!(title, "a\\u{2066}b \\u{feff}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Source: `docs/spec/schedules-and-tasks.md` 10.1, recorded events in `tests/golden/tasks.tar.zst`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use farhold_datastore::GcStatus;
 use farhold_format::task_log::TaskStatus;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::host_names::HostNames;
 use crate::job_end::{JobEnded, RunDetails};
+use crate::job_runs::JobRun;
 
 /// Failed snapshots that an event names; the rest is counted. A mail with more is read by nobody, and a store that lost a
 /// disk has thousands.
@@ -31,6 +33,7 @@ pub(super) fn of_run(ended: &JobEnded, id: EventId, names: &HostNames) -> Option
     let kind = ended.kind();
     let error = error_of(&ended.status);
     let mut data = data(names, &ended.store);
+    data.extend(figures(ended));
     match &ended.details {
         RunDetails::Sync(report) => {
             data.insert("remote".to_owned(), json!(ended.remote));
@@ -60,6 +63,32 @@ pub(super) fn of_run(ended: &JobEnded, id: EventId, names: &HostNames) -> Option
         template: format!("{kind}-{outcome}"),
         data,
     })
+}
+
+/// Returns what the reference's events do not hold, for our own words: the task, how long it took, and what it did. Events
+/// of theirs have the task of a garbage collection only.
+fn figures(ended: &JobEnded) -> Map<String, Value> {
+    let run = JobRun::of(ended);
+    let mut figures = Map::from_iter([("upid".to_owned(), json!(ended.upid.to_string()))]);
+    // Of a clock that was set back meanwhile nothing can be told.
+    if ended.started <= ended.ended {
+        figures.insert("duration".to_owned(), json!(TimeSpan(Duration::from_secs(run.seconds())).to_string()));
+    }
+    if let TaskStatus::Warnings(count) = ended.status {
+        figures.insert("warning-count".to_owned(), json!(count));
+    }
+    if ended.kind() == JobKind::Sync {
+        for (key, figure) in [
+            ("snapshots", run.figures.snapshots),
+            ("bytes", run.figures.bytes),
+            ("behind", run.figures.behind),
+            ("retries", run.figures.retries),
+        ] {
+            figures.extend(figure.map(|figure| (key.to_owned(), json!(figure))));
+        }
+        figures.insert("snapshot-figures".to_owned(), json!(run.figures.snapshots.is_some()));
+    }
+    figures
 }
 
 /// Returns the error of a run that failed.
@@ -148,7 +177,13 @@ pub(super) fn of_staleness(job: &StaleJob, news: StaleNews, id: EventId, now: Ep
     data.insert("job-id".to_owned(), json!(job.name));
     data.insert("job-kind".to_owned(), json!(job.kind.as_str()));
     data.insert("stale-after".to_owned(), json!(job.limit.to_string()));
-    data.extend(job.last_success.map(|at| ("last-success".to_owned(), json!(at.to_string()))));
+    if let Some(at) = job.last_success {
+        data.insert("last-success".to_owned(), json!(at.to_string()));
+        // Hours and days are what counts.
+        let age =
+            u64::try_from(now.seconds_since(at)).ok().map(|seconds| seconds - seconds % 60).filter(|age| 0 < *age);
+        data.extend(age.map(|age| ("success-age".to_owned(), json!(TimeSpan(Duration::from_secs(age)).to_string()))));
+    }
     let (severity, template) = match news {
         StaleNews::Stale => {
             let error = job.last_error.as_deref().map(truncated);
@@ -170,6 +205,8 @@ pub(super) fn of_ping(ended: &JobEnded, id: EventId) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use farhold_sync::SyncReport;
+
     use super::*;
     use crate::job_end::VerifyFindings;
 
@@ -217,6 +254,12 @@ mod tests {
         for line in RECORDED.lines() {
             let recorded = Event::from_json(line.as_bytes()).unwrap();
             let mut ours = of_run(&run_of(&recorded), recorded.id, &names()).unwrap();
+            // What ours say more.
+            for key in
+                ["duration", "snapshot-figures", "upid"].into_iter().filter(|key| !recorded.data.contains_key(*key))
+            {
+                ours.data.remove(key);
+            }
             if recorded.template == "verify-err" {
                 // Ours says what failed even if no snapshot did.
                 assert_eq!(ours.data.remove("error").unwrap(), "verification failed");
@@ -238,6 +281,26 @@ mod tests {
             RECORDED.lines().map(|line| Event::from_json(line.as_bytes()).unwrap().id).next().unwrap(),
             &names(),
         )
+    }
+
+    #[test]
+    fn an_event_says_what_its_run_did_and_how_long_it_took() {
+        let mut run = sample("sync-ok");
+        run.started = Epoch(run.ended.0 - 3725);
+        run.status = TaskStatus::Warnings(2);
+        let report =
+            SyncReport { changed_snapshots: 3, moved_bytes: 4096, behind: 1, retries: 2, ..SyncReport::default() };
+        run.details = RunDetails::Sync(Some(report));
+        let data = event_of(&run).unwrap().data;
+        assert_eq!(data["upid"], run.upid.to_string());
+        assert_eq!((&data["duration"], &data["warning-count"]), (&json!("1h 2m 5s"), &json!(2)));
+        assert_eq!((&data["snapshots"], &data["bytes"]), (&json!(3), &json!(4096)));
+        assert_eq!((&data["behind"], &data["retries"]), (&json!(1), &json!(2)));
+        run.details = RunDetails::Sync(None);
+        run.started = Epoch(run.ended.0 + 1);
+        let data = event_of(&run).unwrap().data;
+        assert!(!data.contains_key("duration") && !data.contains_key("snapshots"), "{data:?}");
+        assert_eq!(data["snapshot-figures"], false);
     }
 
     #[test]
@@ -290,6 +353,7 @@ mod tests {
             (&stale.data["stale-after"], &stale.data["last-success"]),
             (&json!("1d 2h"), &json!("1970-01-01T00:00:00Z"))
         );
+        assert_eq!(stale.data["success-age"], "1d 3h 46m");
         assert_eq!((stale.fields["type"].as_str(), stale.fields["job-id"].as_str()), ("job-stale", "s-1"));
         let healthy = of_staleness(&job, StaleNews::Healthy, id, Epoch(100_000), &names());
         assert_eq!((healthy.template.as_str(), healthy.severity), ("job-healthy", Severity::Notice));
