@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use farhold_client::{Dialer, HttpProxy, ProxyTextError, TcpDialer, Trust};
+pub use farhold_notify::{AddressFault, check_server, check_template};
 use farhold_notify::{
     Configuration, DeliveryError, Event, EventId, Outside, Problem, Severity, Target, Templates, deliver,
 };

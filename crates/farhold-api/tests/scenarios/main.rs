@@ -6,6 +6,7 @@ mod downloads;
 mod job_options;
 mod jobs;
 mod metrics;
+mod notifications;
 mod permissions;
 mod previews;
 mod remotes;

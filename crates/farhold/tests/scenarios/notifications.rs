@@ -209,3 +209,23 @@ async fn scenario_101_in_legacy_mode_only_what_the_level_says_is_mailed() {
         assert!(text.contains(part), "{part}\n{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_made_on_the_command_line_can_be_tried_there() {
+    let pair = Pair::new(Account::Token, one_machine).await;
+    let listener = Listener::start().await;
+    let url = format!("http://127.0.0.1:{}/told/{{{{url-encode title}}}}", listener.port);
+    let create = ["notification", "endpoint", "webhook", "create", "hook", "--method", "get", "--url"];
+    let refused = pair.target.run(&[&create[..], &["nonsense"]].concat()).await.failed();
+    assert!(refused.contains("must begin with http:// or https://"), "{refused}");
+    pair.target.run(&[&create[..], &[&url]].concat()).await.ok();
+    pair.target.run(&["notification", "target", "test", "hook"]).await.ok();
+    assert_eq!(listener.calls("/told/"), ["/told/Test%20of%20a%20notification%20target"]);
+    // Nobody listens any more where nobody ever listened.
+    pair.target
+        .run(&["notification", "endpoint", "webhook", "update", "hook", "--url", "http://127.0.0.1:1"])
+        .await
+        .ok();
+    let failed = pair.target.run(&["notification", "target", "test", "hook"]).await.failed();
+    assert!(failed.contains("no connection"), "{failed}");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use farhold_format::section_config::Section;
-use farhold_jobs::notification_ways::notify_of_test;
+use farhold_jobs::notification_ways::{AddressFault, check_server, check_template, notify_of_test};
 use farhold_jobs::{App, NotifyError};
 use farhold_settings::records::notification::NAMED_VALUE;
 use farhold_settings::{Entries, NotificationSecrets, Notifications, TargetSecrets};
@@ -139,6 +139,16 @@ fn check_recipients(target: &Section, kind: &Kind) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Refuses an address that can never be called. What is stored already stays as it is.
+fn check_address(kind: &Kind, given: &Params) -> Result<(), ApiError> {
+    let refused = |name: &str, fault: AddressFault| ApiError::parameter(name, fault.to_string());
+    match kind.name {
+        "gotify" => given.text("server").map_or(Ok(()), check_server).map_err(|fault| refused("server", fault)),
+        "webhook" => given.text("url").map_or(Ok(()), check_template).map_err(|fault| refused("url", fault)),
+        _ => Ok(()),
+    }
+}
+
 /// Puts the secrets that the caller gives in place of the stored ones, and drops those that are deleted.
 ///
 /// A secret of a web hook that is given by its name only, as answers show it, keeps its value.
@@ -189,6 +199,7 @@ fn with_value(secret: &str, stored: &[String]) -> Result<String, ApiError> {
 async fn create(app: Arc<App>, request: Request<App>, kind: &'static Kind) -> Result<Reply, ApiError> {
     let params = request.params;
     let name: String = params.require("name")?;
+    check_address(kind, &params)?;
     let mut target = Section::new(kind.name, name.clone());
     set_given(&mut target, kind.fields, &params, Purpose::Create);
     blocking(move || {
@@ -210,6 +221,7 @@ async fn update(app: Arc<App>, request: Request<App>, kind: &'static Kind) -> Re
     let params = request.params;
     let name: String = params.require("name")?;
     let digest: Option<Digest> = params.parse("digest")?;
+    check_address(kind, &params)?;
     blocking(move || {
         app.settings.edit_notifications(digest, |entries, secrets| {
             let mut target = find(entries, &name, kind.name)?.clone();
