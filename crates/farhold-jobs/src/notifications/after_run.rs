@@ -29,11 +29,19 @@ pub(crate) fn tell(app: &App, ended: &JobEnded, context: &TaskContext) {
     match notify(app, ended) {
         Ok(Some(id)) => context.log(&format!("queued notification (id={id})")),
         Ok(None) => {}
-        Err(error) => context.warn(&format!("failed to queue notification: {}", TaskFailure::from_error(&error))),
+        Err(error) => context.warn(&kept_or_lost(app, "notification", error)),
     }
     if let Err(error) = ping(app, ended) {
-        context.warn(&format!("failed to queue ping: {}", TaskFailure::from_error(&error)));
+        context.warn(&kept_or_lost(app, "ping", error));
     }
+}
+
+/// Keeps what could not be written, and returns what the task's log says of it.
+fn kept_or_lost(app: &App, what: &str, error: TellError) -> String {
+    let text = format!("failed to queue {what}: {}", TaskFailure::from_error(&error));
+    let TellError::Queue(QueueError::Io { unwritten, .. }) = error else { return text };
+    app.notifications.keep(unwritten);
+    format!("{text}; this is tried again as long as the program runs")
 }
 
 fn notify(app: &App, ended: &JobEnded) -> Result<Option<EventId>, TellError> {
@@ -126,8 +134,7 @@ fn ping(app: &App, ended: &JobEnded) -> Result<(), TellError> {
         return Ok(());
     }
     let event = of_ping(ended, EventId::random(&*app.randomness));
-    let recipient = Recipient::Ping { kind, name, outcome };
-    Ok(app.notifications.queue_for(recipient, event, ended.ended)?)
+    Ok(app.notifications.queue_ping(kind, &name, outcome, event, ended.ended)?)
 }
 
 #[cfg(test)]

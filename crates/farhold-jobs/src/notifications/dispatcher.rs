@@ -56,6 +56,10 @@ enum Outcome {
         /// Attempts that failed so far.
         failures: u32,
     },
+    /// Its file cannot be read, or a thread of ours crashed.
+    Broken,
+    /// Our own settings say not how to reach the recipient; nothing was tried.
+    Held,
 }
 
 /// Delivers the notifications of one server.
@@ -200,7 +204,8 @@ impl Dispatcher {
                 self.app.notifications.count(|counts| counts.given_up += 1);
             }
             Some(Outcome::Failed { failures }) => dropped = lane.failed(failures, now),
-            None => dropped = lane.failed(lane.failures_under_way() + 1, now),
+            Some(Outcome::Held) => dropped = lane.held(now),
+            Some(Outcome::Broken) | None => dropped = lane.failed(lane.failures_under_way().saturating_add(1), now),
         }
         let is_replaced = lane.only_newest();
         if lane.is_empty() {
@@ -221,7 +226,7 @@ impl Dispatcher {
 async fn attempt(app: Arc<App>, courier: Arc<dyn Courier>, file: String) -> Ended {
     let (of_read, name) = (Arc::clone(&app), file.clone());
     let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&of_read, &name)).await else {
-        return Outcome::Failed { failures: 1 }.into();
+        return Outcome::Broken.into();
     };
     let (delivery, target) = match prepared {
         Ok((delivery, target)) => (delivery, *target),
@@ -231,7 +236,7 @@ async fn attempt(app: Arc<App>, courier: Arc<dyn Courier>, file: String) -> Ende
     let too_long = || Undelivered { reason: "it took too long".to_owned(), is_permanent: false, is_for_nobody: false };
     let sent = sent.unwrap_or_else(|_| Err(too_long()));
     let settle = move || settle(&app, &file, delivery, sent);
-    tokio::task::spawn_blocking(settle).await.unwrap_or_else(|_| Outcome::Failed { failures: 1 }.into())
+    tokio::task::spawn_blocking(settle).await.unwrap_or_else(|_| Outcome::Broken.into())
 }
 
 /// Reads a delivery and looks up its recipient; the error is what the attempt comes to without one.
@@ -241,7 +246,7 @@ fn prepare(app: &App, file: &str) -> Result<(Delivery, Box<Target>), Ended> {
         Ok(None) => return Err(Outcome::Dropped.into()),
         Err(reason) => {
             tracing::warn!("delivery '{file}' cannot be read: {reason}");
-            return Err(Outcome::Failed { failures: 1 }.into());
+            return Err(Outcome::Broken.into());
         }
     };
     let id = delivery.event.id;
@@ -251,10 +256,10 @@ fn prepare(app: &App, file: &str) -> Result<(Delivery, Box<Target>), Ended> {
             tracing::info!("notification {id} is not delivered to {}, which is gone or disabled", delivery.recipient);
             Err(Ended { outcome: Outcome::Dropped, left: remove(app, file) })
         }
-        // Nothing was tried, so nothing is counted in the file.
+        // Nothing was tried, so nothing is counted.
         Err(reason) => {
-            tracing::warn!("notification {id} waits: {reason}");
-            Err(Outcome::Failed { failures: delivery.failures.saturating_add(1) }.into())
+            tracing::warn!("notification {id} and all that {} is to get wait: {reason}", delivery.recipient);
+            Err(Outcome::Held.into())
         }
     }
 }

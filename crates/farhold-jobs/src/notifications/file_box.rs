@@ -29,17 +29,24 @@ impl FileBox {
 
     /// Writes a file, or replaces it.
     pub(super) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.directory.join(name);
         // Another program may write a file of this name at the same time.
         let temporary = self.directory.join(format!(".{name}.{}.tmp", std::process::id()));
         self.fate.step()?;
         fs::create_dir_all(&self.directory)?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(self.mode).open(&temporary)?;
+        let written = self.write(&temporary, bytes).and_then(|()| fs::rename(&temporary, self.directory.join(name)));
+        if let Err(error) = written {
+            // Half a file would take the space that is missing.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        self.flush()
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(self.mode).open(path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        self.fate.step()?;
-        fs::rename(&temporary, &path)?;
-        self.flush()
+        self.fate.step()
     }
 
     /// Removes a file; one that is missing is no error.

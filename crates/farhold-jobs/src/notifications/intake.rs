@@ -24,7 +24,7 @@ pub(super) struct Found {
 pub(super) struct Look {
     /// In the order in which they were queued.
     pub(super) deliveries: Vec<Found>,
-    /// Events that are left for the next look.
+    /// What is left for the next look: events, and what could not be written.
     pub(super) events_left: usize,
     /// Whether another look would find more events to turn into deliveries right away.
     pub(super) has_more: bool,
@@ -35,6 +35,10 @@ pub(super) struct Look {
 pub(super) struct Intake {
     /// Warnings of the last look, so that each is given once and not every few seconds.
     told: BTreeSet<String>,
+    /// What cannot be used of the settings, and targets that are named and missing: told once, as long as it stays so,
+    /// however many events there are.
+    told_of_settings: BTreeSet<String>,
+    missing: BTreeSet<String>,
     /// Events whose deliveries are written, but that could not be removed. Nobody is to get them again.
     done: HashSet<EventId>,
 }
@@ -46,13 +50,14 @@ impl Intake {
     /// look, and whoever had them by then would get them twice.
     pub(super) fn look(&mut self, app: &App, known: &HashSet<String>) -> Look {
         let mut warnings = BTreeSet::new();
+        warnings.extend(app.notifications.write_kept());
         let Events { left, has_more } = self.take_events(app, &mut warnings);
         let deliveries = find_deliveries(app, known, &left, &mut warnings);
         for warning in warnings.difference(&self.told) {
             tracing::warn!("{warning}");
         }
         self.told = warnings;
-        Look { deliveries, events_left: left.len(), has_more }
+        Look { deliveries, events_left: left.len() + app.notifications.kept_count(), has_more }
     }
 
     fn take_events(&mut self, app: &App, warnings: &mut BTreeSet<String>) -> Events {
@@ -81,14 +86,19 @@ impl Intake {
                 return Events { left, has_more: false };
             }
         };
-        warnings.extend(configuration.problems.iter().map(|problem| chain(problem)));
+        let problems: BTreeSet<String> = configuration.problems.iter().map(|problem| chain(problem)).collect();
+        for problem in problems.difference(&self.told_of_settings) {
+            tracing::warn!("{problem}");
+        }
+        self.told_of_settings = problems;
+        self.missing.retain(|name| configuration.target(name).is_none());
         let mut handled = 0;
         for (_, id, name) in events {
             if handled == EVENTS_PER_LOOK {
                 break;
             }
             if !self.done.contains(&id) {
-                match take_event(app, &configuration, id, &name) {
+                match take_event(app, &configuration, &mut self.missing, id, &name) {
                     Ok(()) => drop(self.done.insert(id)),
                     Err(reason) => {
                         warnings.insert(format!("notification {id} waits: {reason}"));
@@ -119,7 +129,13 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Writes one delivery for each target of an event.
-fn take_event(app: &App, configuration: &Configuration, id: EventId, name: &str) -> Result<(), String> {
+fn take_event(
+    app: &App,
+    configuration: &Configuration,
+    missing: &mut BTreeSet<String>,
+    id: EventId,
+    name: &str,
+) -> Result<(), String> {
     let Notifications { spool, deliveries, .. } = &app.notifications;
     let Some(bytes) = spool.read(name, MAX_EVENT_BYTES).map_err(|error| error.to_string())? else { return Ok(()) };
     let event = Event::from_json(&bytes).map_err(|error| chain(&error))?;
@@ -128,7 +144,16 @@ fn take_event(app: &App, configuration: &Configuration, id: EventId, name: &str)
     }
     for target in route(&event, &configuration.matchers, &app.time_zone) {
         match configuration.target(&target) {
-            None => tracing::error!("notification {id} has a target '{target}' that does not exist or cannot be used"),
+            None if missing.contains(&target) => {
+                tracing::debug!("notification {id} is not delivered to {target}, which is missing");
+            }
+            None => {
+                tracing::error!(
+                    "notification {id} has a target '{target}' that does not exist or cannot be used; it and all that follow \
+                     are not delivered there until the target or the matchers that name it are mended"
+                );
+                missing.insert(target);
+            }
             Some(target) if target.is_disabled => {}
             Some(_) => {
                 let delivery = app.notifications.delivery(Recipient::Target(target), event.clone(), app.clock.now());
@@ -158,19 +183,22 @@ fn find_deliveries(
     for name in names.into_iter().filter(|name| !known.contains(name) && !is_unfinished(name)) {
         match read_delivery(&app.notifications, &name) {
             Ok(None) => {}
-            Ok(Some(delivery)) => found.push(delivery),
+            // The event itself stays in its file: thousands of them may wait.
+            Ok(Some(delivery)) => found.push((
+                (delivery.queued, delivery.sequence),
+                Found {
+                    lane: delivery.recipient.lane(),
+                    only_newest: delivery.recipient.only_newest(),
+                    waiting: Waiting::new(&delivery, now, at),
+                },
+            )),
             Err(reason) => {
                 warnings.insert(format!("delivery '{name}' is ignored: {reason}"));
             }
         }
     }
-    found.sort_by_key(|delivery| (delivery.queued, delivery.sequence));
-    let found = found.into_iter().map(|delivery| Found {
-        lane: delivery.recipient.lane(),
-        only_newest: delivery.recipient.only_newest(),
-        waiting: Waiting::new(&delivery, now, at),
-    });
-    found.collect()
+    found.sort_by_key(|(order, _)| *order);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// Returns the delivery in a file; `None` if it is gone.

@@ -172,7 +172,15 @@ async fn what_cannot_be_queued_changes_no_result() {
     std::fs::write(bench.0.folder().join("lib/notifications"), "in the way").unwrap();
     let log = bench.run(JobKind::Prune).await;
     assert_eq!(log.last().unwrap(), "TASK OK");
-    assert!(log[log.len() - 2].starts_with("failed to queue notification: "), "{log:?}");
+    let told = &log[log.len() - 2];
+    assert!(
+        told.starts_with("failed to queue notification: ") && told.ends_with(" as long as the program runs"),
+        "{told}"
+    );
+    assert!(bench.0.app.notifications.write_kept().is_some(), "it is in the way still");
+    std::fs::remove_file(bench.0.folder().join("lib/notifications")).unwrap();
+    assert_eq!(bench.0.app.notifications.write_kept(), None);
+    assert_eq!(bench.events()[0].template, "prune-ok");
 }
 
 #[tokio::test]
@@ -225,6 +233,21 @@ async fn a_run_pings_as_it_ended_and_only_the_last_run_counts() {
     bench.set_options(JobKind::Sync, "s-1", |options| options.ping_success = None);
     bench.run(JobKind::Sync).await;
     assert_eq!(bench.deliveries(), []);
+}
+
+#[tokio::test]
+async fn of_two_pings_the_later_one_stays_although_the_clock_was_set_back() {
+    let bench = Bench::new();
+    bench.set_options(JobKind::Sync, "s-1", |options| {
+        options.ping_success = Some("https://example.org/hunter2".parse().unwrap());
+        options.ping_failure = Some("https://example.org/hunter2/fail".parse().unwrap());
+    });
+    bench.run(JobKind::Sync).await;
+    bench.break_sync(true);
+    bench.0.clock.advance(-100_000);
+    bench.run(JobKind::Sync).await;
+    let [delivery] = &bench.deliveries()[..] else { panic!() };
+    assert!(matches!(delivery.recipient, Recipient::Ping { outcome: PingOutcome::Failure, .. }));
 }
 
 #[tokio::test]

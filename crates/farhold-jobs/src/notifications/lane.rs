@@ -12,6 +12,14 @@ use super::delivery::Delivery;
 /// wants no more.
 const MAX_IN_LANE: usize = 1000;
 
+/// Pause of a delivery that was tried in vain for longer than deliveries are, but was not given up: our own files or settings
+/// are in the way. Source: our own choice, as long as the longest of the others.
+const LONG_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Pause of all that wait for a recipient, if our own settings say not how to reach it. Source: our own choice; what they
+/// get wrong is one line a minute in the log, and soon noticed when it is mended.
+const HELD_PAUSE: Duration = Duration::from_secs(60);
+
 /// A delivery that waits in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting {
@@ -96,9 +104,19 @@ impl Lane {
         for waiting in &mut self.waiting {
             if waiting.file == file {
                 waiting.failures = failures;
-                waiting.due = now + pause_after(failures).unwrap_or_default();
+                // Where our own files are in the way, nobody gives up; nor is it tried again at once, for ever.
+                waiting.due = now + pause_after(failures).unwrap_or(LONG_PAUSE);
             }
         }
+        self.excess()
+    }
+
+    /// Notes that what was under way was not tried, for a reason that holds for everything in the lane.
+    pub(super) fn held(&mut self, now: Instant) -> Vec<String> {
+        if self.under_way.take().is_none() {
+            return Vec::new();
+        }
+        self.waiting.iter_mut().for_each(|waiting| waiting.due = waiting.due.max(now + HELD_PAUSE));
         self.excess()
     }
 
@@ -168,6 +186,32 @@ mod tests {
         assert_eq!(lane.start(now + Duration::from_secs(60)).as_deref(), Some("a"));
         lane.settled(false, now);
         assert!(lane.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_more_often_than_is_tried_still_waits() {
+        let now = Instant::now();
+        let mut lane = Lane::new(false);
+        lane.add(waiting("a", now));
+        for failures in [80, 1000, u32::MAX] {
+            lane.start(now + Duration::from_secs(3600)).unwrap();
+            lane.failed(failures, now);
+            assert_eq!(lane.start(now + Duration::from_secs(3599)), None, "{failures}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_up_by_our_own_settings_waits_together_and_counts_no_failure() {
+        let now = Instant::now();
+        let mut lane = Lane::new(false);
+        for name in ["a", "b"] {
+            lane.add(waiting(name, now));
+        }
+        lane.start(now).unwrap();
+        assert_eq!(lane.held(now), [""; 0]);
+        assert_eq!(lane.start(now + Duration::from_secs(59)), None, "one line in the log is enough");
+        assert_eq!(lane.start(now + Duration::from_secs(60)).as_deref(), Some("a"));
+        assert_eq!(lane.counts(), (2, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,9 @@
 //! it for good, or was tried in vain for days. A server that is killed anywhere in between loses nothing and repeats, for
 //! each recipient, at most the delivery that it was busy with.
 //!
+//! What cannot be written, as on a full disk, is kept in memory until it can be: a full disk is what administrators must be told
+//! of. Only a server that is killed meanwhile loses it, and the task's log has said so.
+//!
 //! In mode `legacy-sendmail` a delivery to the user's mail address is written at once. A ping is a delivery like others,
 //! but a newer one of the same job takes the place of one that still waits: what counts is how the last run ended.
 //!
@@ -31,6 +34,8 @@ mod stale_jobs;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +60,11 @@ use file_box::{Fate, FileBox};
 /// events, and every file costs a look every few seconds. Source: our own choice.
 const MAX_WAITING: usize = 20_000;
 
+/// What could not be written and is kept in memory at most: notifications, and bytes. Source: our own choice; a full disk is
+/// noticed long before a thousand jobs have failed of it.
+const MAX_KEPT: usize = 1000;
+const MAX_KEPT_BYTES: usize = 16 << 20;
+
 /// Why something was not queued.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -70,7 +80,41 @@ pub enum QueueError {
         /// The cause.
         #[source]
         source: io::Error,
+        /// What was to be written, for another attempt.
+        unwritten: Unwritten,
     },
+    /// What waits cannot be looked through.
+    #[error("failed to read {}", path.display())]
+    Look {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where something is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Among the events.
+    Spool,
+    /// Among the deliveries.
+    Deliveries,
+}
+
+/// A file that could not be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unwritten {
+    place: Place,
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unwritten").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// How many notifications wait or failed.
@@ -101,6 +145,8 @@ pub struct Notifications {
     /// Something was queued.
     wake: Notify,
     counts: Mutex<NotificationCounts>,
+    /// What could not be written yet, oldest first.
+    kept: Mutex<VecDeque<Unwritten>>,
 }
 
 impl Notifications {
@@ -116,6 +162,7 @@ impl Notifications {
             next: AtomicU64::new(0),
             wake: Notify::new(),
             counts: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -124,7 +171,7 @@ impl Notifications {
     /// # Errors
     /// [`QueueError`].
     pub fn queue(&self, event: &Event) -> Result<(), QueueError> {
-        self.put(&self.spool, &format!("{}.json", event.id), &event.to_json())
+        self.put(Unwritten { place: Place::Spool, name: format!("{}.json", event.id), bytes: event.to_json() })
     }
 
     /// Queues an event for one recipient, past the matchers. Blocking.
@@ -133,15 +180,75 @@ impl Notifications {
     /// [`QueueError`].
     pub fn queue_for(&self, recipient: Recipient, event: Event, now: Epoch) -> Result<(), QueueError> {
         let delivery = self.delivery(recipient, event, now);
-        self.put(&self.deliveries, &delivery.file_name(), &delivery.to_json())
+        self.put(Unwritten { place: Place::Deliveries, name: delivery.file_name(), bytes: delivery.to_json() })
+    }
+
+    /// Keeps in memory what could not be written, until the dispatcher can: a disk that is full is what administrators
+    /// must be told of. The oldest are given up if there are too many.
+    pub(crate) fn keep(&self, unwritten: Unwritten) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back(unwritten);
+        let mut bytes: usize = kept.iter().map(|unwritten| unwritten.bytes.len()).sum();
+        let mut lost = 0;
+        while MAX_KEPT < kept.len() || MAX_KEPT_BYTES < bytes {
+            let Some(oldest) = kept.pop_front() else { break };
+            bytes -= oldest.bytes.len();
+            lost += 1;
+        }
+        if 0 < lost {
+            tracing::error!("too many notifications cannot be written; the oldest {lost} are given up");
+            self.count(|counts| counts.given_up += lost);
+        }
+    }
+
+    /// Writes what could not be written before, oldest first. Returns why it still cannot. Blocking.
+    fn write_kept(&self) -> Option<String> {
+        loop {
+            let oldest = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+            if let Err(error) = self.files(oldest.place).put(&oldest.name, &oldest.bytes) {
+                self.kept.lock().unwrap_or_else(PoisonError::into_inner).push_front(oldest);
+                return Some(format!("notifications that cannot be written wait in memory: {error}"));
+            }
+        }
+    }
+
+    /// Returns how much waits in memory to be written.
+    fn kept_count(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Queues a ping of a job and drops those of it that still wait: which of two is the newer one cannot be told later, if
+    /// the clock was set back between them. Blocking.
+    fn queue_ping(
+        &self,
+        kind: JobKind,
+        name: &str,
+        outcome: PingOutcome,
+        event: Event,
+        now: Epoch,
+    ) -> Result<(), QueueError> {
+        let delivery = self.delivery(Recipient::Ping { kind, name: name.to_owned(), outcome }, event, now);
+        let newest = delivery.file_name();
+        let queued = self.put(Unwritten { place: Place::Deliveries, name: newest.clone(), bytes: delivery.to_json() });
+        // Also if it could not be written: what waits is not true any more.
+        let forgotten = self.forget_pings_but(kind, name, &newest);
+        queued?;
+        forgotten
     }
 
     /// Drops pings of a job that still wait. Blocking.
     fn forget_pings(&self, kind: JobKind, name: &str) -> Result<(), QueueError> {
+        self.forget_pings_but(kind, name, "")
+    }
+
+    fn forget_pings_but(&self, kind: JobKind, name: &str, newest: &str) -> Result<(), QueueError> {
         let lane = Recipient::Ping { kind, name: name.to_owned(), outcome: PingOutcome::Success }.lane();
-        let failed = |source| QueueError::Io { path: self.deliveries.directory().to_owned(), source };
+        let failed = |source| QueueError::Look { path: self.deliveries.directory().to_owned(), source };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| lane_of(&kept.name) != Some(&*lane) || kept.name == newest);
+        drop(kept);
         for name in self.deliveries.names(MAX_WAITING).map_err(failed)? {
-            if lane_of(&name) == Some(&*lane) {
+            if lane_of(&name) == Some(&*lane) && name != newest {
                 self.deliveries.remove(&name).map_err(failed)?;
             }
         }
@@ -162,12 +269,26 @@ impl Notifications {
         Delivery { recipient, event, queued: now, sequence, failures: 0, last_attempt: None }
     }
 
-    fn put(&self, files: &FileBox, name: &str, bytes: &[u8]) -> Result<(), QueueError> {
-        let failed = |source| QueueError::Io { path: files.directory().to_owned(), source };
-        if MAX_WAITING <= files.names(MAX_WAITING).map_err(failed)?.len() {
-            return Err(QueueError::Full);
+    const fn files(&self, place: Place) -> &FileBox {
+        match place {
+            Place::Spool => &self.spool,
+            Place::Deliveries => &self.deliveries,
         }
-        files.put(name, bytes).map_err(failed)?;
+    }
+
+    fn put(&self, unwritten: Unwritten) -> Result<(), QueueError> {
+        let files = self.files(unwritten.place);
+        let written = files.names(MAX_WAITING).and_then(|waiting| {
+            if MAX_WAITING <= waiting.len() {
+                return Ok(false);
+            }
+            files.put(&unwritten.name, &unwritten.bytes).map(|()| true)
+        });
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Err(QueueError::Full),
+            Err(source) => return Err(QueueError::Io { path: files.directory().to_owned(), source, unwritten }),
+        }
         self.wake.notify_one();
         Ok(())
     }

@@ -324,6 +324,25 @@ async fn events_wait_for_settings_that_can_be_read_and_go_to_targets_that_are_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn deliveries_wait_for_settings_that_cannot_be_read_and_are_not_tried_meanwhile() {
+    let mut town = Town::new();
+    TARGETS.iter().for_each(|target| town.street.set(target, Manner::Refuses));
+    town.start();
+    let id = town.queue();
+    seconds(10).await;
+    std::fs::write(town.settings(), "matcher all\n").unwrap();
+    let attempts = *town.street.attempts.lock().unwrap();
+    seconds(2 * 3600).await;
+    assert_eq!((town.files(), town.notifications().counts().given_up), ((0, 3), 0));
+    assert_eq!(*town.street.attempts.lock().unwrap(), attempts);
+    TARGETS.iter().for_each(|target| town.street.set(target, Manner::Takes));
+    town.configure("");
+    seconds(120).await;
+    // Not after the hour that a second attempt would wait after so many failures.
+    assert_eq!(TARGETS.map(|target| town.street.taken_by(target)), [vec![id], vec![id], vec![id]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_cannot_be_removed_is_not_told_again() {
     let mut town = Town::new();
     let id = town.queue();
@@ -337,6 +356,79 @@ async fn an_event_that_cannot_be_removed_is_not_told_again() {
     seconds(10).await;
     assert_eq!(town.files(), (0, 3), "the deliveries are done with and stay until the next start");
     assert_eq!(TARGETS.map(|target| town.street.taken_by(target).len()), [1; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_disk_does_not_take_is_told_once_there_is_room() {
+    let mut town = Town::new();
+    town.start();
+    let steps = Arc::clone(&town.notifications().fate.steps);
+    *steps.lock().unwrap() = Some(0);
+    let events: Vec<EventId> = (0..3)
+        .map(|_| {
+            let event = town.event();
+            let Err(QueueError::Io { unwritten, .. }) = town.notifications().queue(&event) else { panic!() };
+            town.notifications().keep(unwritten);
+            event.id
+        })
+        .collect();
+    seconds(60).await;
+    assert_eq!(town.street.taken_by("west"), []);
+    *steps.lock().unwrap() = None;
+    town.until_quiet().await;
+    seconds(10).await;
+    for target in TARGETS {
+        let mut taken = town.street.taken_by(target);
+        taken.sort();
+        let mut expected = events.clone();
+        expected.sort();
+        assert_eq!(taken, expected, "{target}");
+    }
+    // Memory has an end.
+    *steps.lock().unwrap() = Some(0);
+    for _ in 0..MAX_KEPT + 2 {
+        let Err(QueueError::Io { unwritten, .. }) = town.notifications().queue(&town.event()) else { panic!() };
+        town.notifications().keep(unwritten);
+    }
+    assert_eq!(town.notifications().counts().given_up, 2);
+}
+
+#[test]
+fn half_a_file_does_not_stay_where_there_is_no_room_for_it() {
+    let town = Town::new();
+    // A folder cannot be replaced by a file.
+    let event = town.event();
+    let spool = town.server.folder().join("lib/notifications");
+    std::fs::create_dir_all(spool.join(format!("{}.json/x", event.id))).unwrap();
+    assert!(matches!(town.notifications().queue(&event), Err(QueueError::Io { .. })));
+    assert_eq!(std::fs::read_dir(spool).unwrap().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_waiting_deliveries_keep_nobody_else_waiting() {
+    let mut town = Town::new();
+    let away: Vec<String> = (0..10).map(|number| format!("away{number}")).collect();
+    let more = away.iter().map(|name| format!("\nsendmail: {name}\n\tmailto a@example.org\n"));
+    town.configure(&more.collect::<String>());
+    away.iter().for_each(|name| town.street.set(name, Manner::Hangs));
+    let folder = town.server.folder().join("lib/farhold/deliveries");
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..10_000 {
+        let recipient = Recipient::Target(away[number % away.len()].clone());
+        let delivery = town.notifications().delivery(recipient, town.event(), START);
+        std::fs::write(folder.join(delivery.file_name()), delivery.to_json()).unwrap();
+    }
+    town.start();
+    let id = town.queue();
+    seconds(10).await;
+    assert_eq!(TARGETS.map(|target| town.street.taken_by(target)), [vec![id], vec![id], vec![id]]);
+    let counts = town.notifications().counts();
+    assert_eq!((counts.deliveries, counts.given_up), (10_000, 0));
+    // All of them arrive once their targets are back.
+    away.iter().for_each(|name| town.street.set(name, Manner::Takes));
+    seconds(2 * 3600).await;
+    assert_eq!(town.files(), (0, 0));
+    assert!(away.iter().all(|name| town.street.taken_by(name).len() == 1000));
 }
 
 #[test]
