@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::path::{form_pairs, query_pairs};
 use crate::declare::{Body, Declaration, RequestBody};
+use crate::endpoints::blocking;
 use crate::error::ApiError;
 use crate::schema::{Input, Params, verify_form, verify_json};
 
@@ -20,6 +21,10 @@ pub(crate) const BODY_LIMIT_BYTES: usize = 524_288;
 
 /// Bytes of a too long body that are read and dropped, so that a client that writes first still gets the answer.
 const DRAIN_LIMIT_BYTES: usize = 4 * BODY_LIMIT_BYTES;
+
+/// Larger bodies are checked on a thread for work: they may hold thousands of expressions, of which each takes up to some
+/// milliseconds to compile. Source: our own choice; hardly any call has more.
+const QUICK_BYTES: usize = 4096;
 
 /// Time for a whole parameter body to arrive: 512 KiB at 9 KiB/s. The reference has no limit; one held connection
 /// costs a file descriptor.
@@ -52,13 +57,23 @@ pub(crate) async fn read_params(
         Mode::Form => {
             let text = read_text(body, pauses).await?;
             let pairs = path.into_iter().chain(form_pairs(&text)).chain(query_pairs(query)).collect();
-            Ok(verify_form(&declaration.params, pairs)?)
+            let params = declaration.params.clone();
+            apart(QUICK_BYTES < text.len(), move || Ok(verify_form(&params, pairs)?)).await
         }
         Mode::Json => {
             let text = read_text(body, pauses).await?;
-            Ok(verify_json(&declaration.params, json_object(&text)?, path)?)
+            let params = declaration.params.clone();
+            apart(QUICK_BYTES < text.len(), move || Ok(verify_json(&params, json_object(&text)?, path)?)).await
         }
     }
+}
+
+/// Checks parameters, those of a large body beside the threads that wait for the network.
+async fn apart(
+    is_large: bool,
+    check: impl FnOnce() -> Result<Params, ApiError> + Send + 'static,
+) -> Result<Params, ApiError> {
+    if is_large { blocking(check).await } else { check() }
 }
 
 fn declared_raw_answer(declaration: &Declaration) -> bool {
