@@ -172,20 +172,29 @@ fn log(ended: &JobEnded, run: &JobRun) {
     let (bytes, snapshots, behind) = (run.figures.bytes, run.figures.snapshots, run.figures.behind);
     let (failures, retries) = (run.figures.failures, run.figures.retries);
     let status = run.status.to_string();
-    tracing::info!(
-        kind,
-        job = id,
-        datastore = store,
-        remote,
-        seconds,
-        bytes,
-        snapshots,
-        behind,
-        failures,
-        retries,
-        status,
-        "job ended"
-    );
+    macro_rules! told {
+        ($level:ident) => {
+            tracing::$level!(
+                kind,
+                job = id,
+                datastore = store,
+                remote,
+                seconds,
+                bytes,
+                snapshots,
+                behind,
+                failures,
+                retries,
+                status,
+                "job ended"
+            )
+        };
+    }
+    // Whoever keeps only what matters keeps the failures; one that was called off is none.
+    match run.is_success() || ended.is_called_off() {
+        true => told!(info),
+        false => told!(warn),
+    }
 }
 
 /// Does what is to be done after a run, the most important first. Blocking.
