@@ -168,4 +168,21 @@ mod tests {
         assert!(received(long, &turns).await.is_err());
         assert_eq!(turns.available_permits(), 1);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_our_own_limit_holds_up_is_not_slow() {
+        let (mut parts, body) = body(10).await;
+        let pauses = Pauses::default();
+        let noted = pauses.clone();
+        let sending = tokio::spawn(async move {
+            for _ in 0..10 {
+                noted.begin(STALL_LIMIT * 2);
+                tokio::time::sleep(STALL_LIMIT * 2).await;
+                parts.send(Ok(Frame::data(Bytes::from_static(b"x")))).await.unwrap();
+            }
+        });
+        let (bytes, _) = receive(body, Arc::new(Semaphore::new(1)), &pauses).await.unwrap();
+        assert_eq!(bytes.len(), 20);
+        sending.await.unwrap();
+    }
 }
