@@ -71,8 +71,8 @@ fn figures(ended: &JobEnded) -> Map<String, Value> {
     let run = JobRun::of(ended);
     let mut figures = Map::from_iter([("upid".to_owned(), json!(ended.upid.to_string()))]);
     // Of a clock that was set back meanwhile nothing can be told.
-    if ended.started <= ended.ended {
-        figures.insert("duration".to_owned(), json!(TimeSpan(Duration::from_secs(run.seconds())).to_string()));
+    if let Ok(seconds) = u64::try_from(ended.ended.seconds_since(ended.started)) {
+        figures.insert("duration".to_owned(), json!(TimeSpan(Duration::from_secs(seconds)).to_string()));
     }
     if let TaskStatus::Warnings(count) = ended.status {
         figures.insert("warning-count".to_owned(), json!(count));

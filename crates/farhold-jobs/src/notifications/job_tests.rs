@@ -294,6 +294,22 @@ async fn a_job_without_success_for_too_long_is_told_once_whatever_happens_meanwh
     assert_eq!(memory, b"{}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_ran_soon_after_the_start_of_the_server_is_not_told_as_stale() {
+    let bench = Bench::new();
+    bench.set_options(JobKind::Sync, "s-1", |options| options.stale_after = Some(Duration::from_secs(3600)));
+    assert_eq!(bench.look(), [""; 0]);
+    bench.0.clock.advance(100_000);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let watching = tokio::spawn(watch_stale_jobs(Arc::clone(&bench.0.app), shutdown.clone()));
+    tokio::time::sleep(Duration::from_secs(299)).await;
+    assert_eq!(bench.events(), []);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(bench.events()[0].template, "job-stale");
+    shutdown.cancel();
+    watching.await.unwrap();
+}
+
 #[tokio::test]
 async fn an_alarm_that_cannot_be_queued_is_raised_later_and_one_job_harms_no_other() {
     let bench = Bench::new();

@@ -16,7 +16,7 @@ use farhold_tasks::job_state::{JobKey, JobState, JobStateError, RunState};
 use farhold_types::{DatastoreName, Epoch, JobKind};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::after_run::{TellError, Worth, queue};
@@ -29,6 +29,10 @@ use crate::job_runs::JobRunsError;
 
 /// How often jobs are looked at: limits are hours and days.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// How long after the start of the server the first look is. What became due while it was off runs first: after a weekend
+/// without power each of hundreds of jobs would be told as stale, and as healthy a moment later. Source: our own choice; a
+/// server that does not live that long tells nobody anything.
+const FIRST_LOOK: Duration = Duration::from_secs(300);
 /// Name of the file.
 const FILE: &str = "stale-alarms.json";
 /// Largest file that is read, in bytes: some hundred bytes for each of many thousand jobs.
@@ -79,9 +83,9 @@ impl From<Remembered> for StaleWatch {
     }
 }
 
-/// Looks at the jobs every minute until `shutdown`.
+/// Looks at the jobs every minute until `shutdown`, from a few minutes after the start on.
 pub async fn watch_stale_jobs(app: Arc<App>, shutdown: CancellationToken) {
-    let mut looks = interval(LOOK_INTERVAL);
+    let mut looks = interval_at(Instant::now() + FIRST_LOOK, LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
