@@ -11,6 +11,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use farhold_format::task_log::{MAX_LIST_LINE_BYTES, TaskListEntry, TaskStatus};
@@ -37,6 +38,9 @@ const BLOCK_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct TaskDirectory {
     path: PathBuf,
+    /// Whose turn it is in this program to change the lists. The file's lock is asked for again and again; hundreds of tasks
+    /// that begin or end at once would keep each other from it until some have waited too long.
+    turn: Arc<Mutex<()>>,
 }
 
 /// What changes in the lists.
@@ -49,8 +53,8 @@ pub(crate) struct ListChange<'a> {
 }
 
 impl TaskDirectory {
-    pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, turn: Arc::default() }
     }
 
     pub(crate) fn log_path(&self, upid: &Upid) -> PathBuf {
@@ -83,6 +87,7 @@ impl TaskDirectory {
         change: &ListChange<'_>,
         now: Epoch,
     ) -> Result<(), TaskError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.lock(LockKind::Exclusive)?;
         let mut running = Vec::new();
         let mut finished: Vec<TaskListEntry> = change.ended.cloned().into_iter().collect();
@@ -420,6 +425,24 @@ mod tests {
             })
             .unwrap();
         lines
+    }
+
+    #[test]
+    fn changes_of_many_threads_at_once_are_all_kept() {
+        let (_temporary, directory) = directory();
+        std::thread::scope(|scope| {
+            for thread in 0..100_u32 {
+                let directory = directory.clone();
+                scope.spawn(move || {
+                    for number in 0..3 {
+                        let started = upid(thread * 3 + number);
+                        let change = ListChange { started: Some(&started), ended: None };
+                        directory.update(&|_| true, &change, Epoch(0)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(directory.read_active().unwrap().len(), 300);
     }
 
     #[test]
