@@ -70,7 +70,10 @@ pub enum DatastoreJobError {
         other: DatastoreName,
     },
     /// Somebody works on the store.
-    #[error("datastore is in use by {readers} reading and {writers} writing operations")]
+    #[error(
+        "datastore is in use by {readers} reading and {writers} writing operations; no new ones begin, so remove it again when \
+         these have ended"
+    )]
     InUse {
         /// Number of operations that read.
         readers: u64,
@@ -189,6 +192,9 @@ pub async fn create_datastore(app: &Arc<App>, caller: &Authid, new: NewDatastore
 /// # Errors
 /// A wrong digest, then an unknown store, then a removable one whose device the caller may not touch or whose data is not
 /// there to be removed, then a job that the caller may not change; nothing was changed in these cases.
+///
+/// The jobs of a store that is in use stay: its removal is going to fail, and the store would be left without them. The task
+/// takes them along if it does not fail after all.
 pub fn prepare_removal(
     app: &App,
     acl: &AclTree,
@@ -208,10 +214,17 @@ pub fn prepare_removal(
     }
     if !how.keeps_job_configs {
         let jobs = jobs_of(app, acl, caller, name)?;
-        remove_jobs(app, &jobs)?;
-        app.settings.remove_datastore_acl(name)?;
+        if app.stores.active_operations(name) == (0, 0) {
+            remove_with_acl(app, name, &jobs)?;
+        }
     }
     Ok(())
+}
+
+/// Removes the jobs of a store and its access control entries.
+fn remove_with_acl(app: &App, name: &DatastoreName, jobs: &JobsOfStore) -> Result<(), DatastoreJobError> {
+    remove_jobs(app, jobs)?;
+    Ok(app.settings.remove_datastore_acl(name)?)
 }
 
 /// Starts the task that removes a datastore, after [`prepare_removal`].
@@ -225,8 +238,9 @@ pub async fn remove_datastore(
     how: RemoveDatastore,
 ) -> Result<Upid, DatastoreJobError> {
     let kind = TaskKind::new("delete-datastore", Some(name.to_string()));
-    let (server, name) = (Arc::clone(app), name.clone());
-    let worker = move |task: TaskContext| in_background("removal", move || Ok(remove(&server, &name, how, &task)?));
+    let (server, name, remover) = (Arc::clone(app), name.clone(), caller.clone());
+    let worker =
+        move |task: TaskContext| in_background("removal", move || Ok(remove(&server, &remover, &name, how, &task)?));
     Ok(app.tasks.spawn(kind, caller, worker).await?)
 }
 
@@ -461,7 +475,13 @@ fn remove_all<F: ConfigFile>(jobs: &ConfigStore<Entries<F>>, ids: &[String]) -> 
     Ok(())
 }
 
-fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskContext) -> Result<(), DatastoreJobError> {
+fn remove(
+    app: &App,
+    caller: &Authid,
+    name: &DatastoreName,
+    how: RemoveDatastore,
+    task: &TaskContext,
+) -> Result<(), DatastoreJobError> {
     let config = close_for_removal(app, name)?;
     // Whoever uses the store got it before the mode was set; nobody gets it any more.
     let (readers, writers) = app.stores.active_operations(name);
@@ -470,6 +490,11 @@ fn remove(app: &App, name: &DatastoreName, how: RemoveDatastore, task: &TaskCont
     }
     app.stores.close(name);
     check_data_is_there(app, &config, how)?;
+    if !how.keeps_job_configs {
+        // None are left unless the store was in use when the removal was asked for.
+        let acl = app.acl()?;
+        remove_with_acl(app, name, &jobs_of(app, &acl, caller, name)?)?;
+    }
     let store = if how.destroys_data {
         task.log("removing all backups and chunks");
         let options = app.stores.open_options(name, app.stores.content_path(&config));

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use farhold_format::task_log::TaskStatus;
 use farhold_format::upid::Upid;
+use farhold_jobs::Operation;
 use farhold_types::Role;
 use serde_json::json;
 
@@ -72,6 +73,27 @@ async fn scenario_21_the_jobs_of_a_datastore_go_with_it() {
         let states = desk.job_states();
         assert_eq!(states.iter().any(|name| name.contains("pull1") || name.contains("push1")), keeps, "{states:?}");
     }
+}
+
+#[tokio::test]
+async fn a_datastore_in_use_keeps_its_jobs_until_its_removal_succeeds() {
+    let desk = Desk::new();
+    desk.server.add_datastore_without_chunks("local");
+    desk.create_job(ROOT, remote_job()).await;
+    let user = desk.server.app.stores.open(&"local".parse().unwrap(), Operation::Write).unwrap();
+    let remove = async || {
+        let upid = desk.delete(ROOT, "/config/datastore/local").await.data();
+        desk.server.ended(upid.as_str().unwrap()).await
+    };
+    let failed = remove().await;
+    assert!(
+        matches!(&failed, TaskStatus::Error(text) if text.contains("in use by 0 reading and 1 writing")),
+        "{failed}"
+    );
+    assert!(desk.file("sync.cfg").contains("pbs2-local"), "the store is still there, and so must be its job");
+    drop(user);
+    assert_eq!(remove().await, TaskStatus::Ok);
+    assert_eq!(desk.file("sync.cfg").trim(), "");
 }
 
 #[tokio::test(start_paused = true)]
