@@ -7,6 +7,7 @@ use std::sync::Arc;
 use farhold_access::Access;
 use farhold_rules::acl::AclTree;
 use farhold_settings::{Settings, SettingsError};
+use farhold_sync::ChunkRoom;
 use farhold_tasks::TaskRegistry;
 use farhold_tasks::job_state::{JobKey, JobStateError, JobStates};
 use farhold_types::{Clock, Randomness};
@@ -56,6 +57,8 @@ pub struct App {
     pub notifications: Notifications,
     /// Datastores.
     pub stores: Stores,
+    /// Room for the chunks in flight of all syncs together.
+    pub chunk_room: ChunkRoom,
     /// Progress of running syncs.
     pub progress: ProgressBoard,
     /// Notes on backups that are being received.

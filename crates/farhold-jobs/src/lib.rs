@@ -61,6 +61,7 @@ pub mod work_progress;
 pub use app::{App, NodeFacts};
 pub use census::{Census, CensusError, StoreCounts, keep_census};
 pub use certificate::{CertificateFacts, NoCertificate, ServerCertificate};
+pub use farhold_sync::ChunkRoom;
 pub use health::{Health, LoopWatch, Verdict};
 pub use history::History;
 pub use job_runs::{JobRun, JobRuns, JobRunsError, JobSummary, JobTotals, RunFigures};

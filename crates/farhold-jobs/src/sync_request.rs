@@ -209,6 +209,7 @@ impl SyncRequest {
             worker_threads: usize::from(self.worker_threads),
             state_dir: Some(app.sync_state_directory.clone()),
             pause_seed: pause_seed(app),
+            room: Some(app.chunk_room.clone()),
             decryption_keys: keys.decryption_keys,
             encryption: keys.encryption_key.map(|key| Encryption { key, randomness: Arc::clone(&app.randomness) }),
             ..SyncOptions::new(self.name.clone(), self.owner.clone())

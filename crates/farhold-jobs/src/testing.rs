@@ -142,6 +142,7 @@ impl TestServer {
             access: Access::new(settings.clone(), clock.clone(), keys, None),
             verify_turns: crate::verify::VerifyTurns::default(),
             progress: ProgressBoard::default(),
+            chunk_room: farhold_sync::ChunkRoom::default(),
             stores: Stores::new(settings.clone(), at("run/locks"), removable, clock.clone(), Arc::clone(&randomness)),
             traffic: crate::traffic::TrafficControl::new(settings.clone(), clock.clone(), jiff::tz::TimeZone::UTC),
             settings,

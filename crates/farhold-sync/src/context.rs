@@ -11,6 +11,7 @@ use crate::ahead::chunks::Claims;
 use crate::ahead::groups::Distance;
 use crate::ahead::listing::MAX_LISTED_AT_ONCE;
 use crate::ahead::snapshots::SNAPSHOTS_AHEAD;
+use crate::budget::Budget;
 use crate::chunks::check_pool::CheckPool;
 use crate::chunks::shared::SharedChunks;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
@@ -31,8 +32,8 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) events: Arc<dyn EventSink>,
     pub(crate) cancel: CancellationToken,
     pub(crate) pool: CheckPool,
-    /// One permit per content byte of a chunk in flight.
-    pub(crate) budget: Arc<Semaphore>,
+    /// Content bytes of chunks in flight.
+    pub(crate) budget: Budget,
     /// One permit per reader session beyond the first of a snapshot.
     pub(crate) extra_sessions: Arc<Semaphore>,
     /// One permit per snapshot prepared ahead of its turn within a group whose turn it is.
@@ -55,9 +56,6 @@ pub(crate) struct RunContext<S: Source, T: Target> {
     pub(crate) closing: TaskTracker,
 }
 
-/// Smallest byte budget that lets the largest chunk through.
-pub(crate) const MIN_BUDGET_BYTES: u32 = 16 << 20;
-
 impl<S: Source, T: Target> RunContext<S, T> {
     pub(crate) fn new(
         options: SyncOptions,
@@ -73,7 +71,7 @@ impl<S: Source, T: Target> RunContext<S, T> {
         Self {
             chunks: target.chunks(),
             pool: CheckPool::new(options.blocking.clone()),
-            budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
+            budget: Budget::new(options.budget_bytes, options.room.clone()),
             extra_sessions: Arc::new(Semaphore::new(options.sessions_per_archive.saturating_sub(1))),
             ahead: Arc::new(Semaphore::new(SNAPSHOTS_AHEAD)),
             distance: Distance::new(),

@@ -26,6 +26,7 @@
 
 mod ahead;
 mod blocking;
+mod budget;
 mod chunks;
 mod context;
 mod decrypt;
@@ -58,6 +59,7 @@ mod source;
 mod target;
 
 pub use blocking::{Blocking, Pace};
+pub use budget::ChunkRoom;
 pub use event::{EventSink, GroupEvent, KeyName, NamespaceIndex, StartState, SyncEvent};
 pub use fault::RequestFault;
 pub use local::source::{LocalSnapshotReader, LocalSource, SourceRights};

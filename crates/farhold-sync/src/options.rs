@@ -11,6 +11,7 @@ use farhold_types::{Authid, GroupFilter, KeyId, Namespace, Randomness};
 use crate::event::KeyName;
 
 use crate::blocking::Blocking;
+use crate::budget::ChunkRoom;
 use crate::retry::DEFAULT_PATIENCE;
 
 /// Bytes of chunks in flight at once in a whole job: what bounds the memory of a run. 80 MiB are 20 chunks of 4 MiB that
@@ -76,6 +77,8 @@ pub struct SyncOptions {
     pub worker_threads: usize,
     /// See [`DEFAULT_BUDGET_BYTES`]; at least the largest chunk, 16 MiB.
     pub budget_bytes: u32,
+    /// Room for chunks in flight that the run shares with others; none means that it has its budget for itself.
+    pub room: Option<ChunkRoom>,
     /// See [`DEFAULT_SESSIONS_PER_ARCHIVE`]; at least 1.
     pub sessions_per_archive: usize,
     /// Private folder for notes on unfinished snapshots; none means that an interrupted archive starts over.
@@ -106,6 +109,7 @@ impl SyncOptions {
             remove_vanished: false,
             worker_threads: 1,
             budget_bytes: DEFAULT_BUDGET_BYTES,
+            room: None,
             sessions_per_archive: DEFAULT_SESSIONS_PER_ARCHIVE,
             state_dir: None,
             patience: DEFAULT_PATIENCE,

@@ -170,6 +170,7 @@ pub fn compose(parts: Parts) -> anyhow::Result<Composed> {
         stores,
         verify_turns: farhold_jobs::verify::VerifyTurns::default(),
         progress: ProgressBoard::default(),
+        chunk_room: farhold_jobs::ChunkRoom::default(),
         open_backups,
         sync_state_directory,
         api_log_directory: log.join("api"),

@@ -244,7 +244,7 @@ impl<S: Source, T: Target> Fetching<'_, S, T> {
                     }
                 }
                 let charge = density.charge_bytes(chunk.length).min(run.options.budget_bytes);
-                let acquire = run.budget.clone().acquire_many_owned(charge);
+                let acquire = run.budget.acquire(charge);
                 tokio::pin!(acquire);
                 let permit = loop {
                     tokio::select! {

@@ -142,8 +142,8 @@ impl<S: Source, T: PushTarget> Archive<'_, S, T> {
         let length = u32::try_from(chunk.size_bytes()).map_err(too_long)?;
         let is_encrypted = self.file.crypt_mode == CryptMode::Encrypt;
         let expected = ExpectedChunk { digest: chunk.digest, length, is_encrypted };
-        let permits = run.budget.clone().acquire_many_owned(length.min(sender.most_permits())).await;
-        let mut permits = permits.map_err(|_| ArchiveFailure::Crashed)?;
+        let charge = run.budget.acquire(length.min(sender.most_permits())).await;
+        let mut charge = charge.map_err(|_| ArchiveFailure::Crashed)?;
         let stored = sender.reader.chunk(&chunk.digest, expected.max_encoded_bytes()).await?;
         let (form, chunks) = (sender.form.clone(), sender.chunks.clone());
         let prepared = run.pool.run(move |bench| form.prepare(bench, &expected, &stored, |d| chunks.is_known(d)));
@@ -152,8 +152,7 @@ impl<S: Source, T: PushTarget> Archive<'_, S, T> {
         let entry = Entry { digest: sent.digest, start: chunk.start, end: chunk.end };
         let Some(encoded) = sent.upload else { return Ok(entry) };
         // What compression spared is room for others.
-        let spare = permits.num_permits().saturating_sub(encoded.len());
-        drop(permits.split(spare));
+        charge.shrink_to(encoded.len());
         let upload = loop {
             match sender.chunks.claim(sent.digest) {
                 Claim::Known => return Ok(entry),

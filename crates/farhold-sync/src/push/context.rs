@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use farhold_types::{Group, Namespace, Snapshot};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budget;
 use crate::chunks::check_pool::CheckPool;
-use crate::context::MIN_BUDGET_BYTES;
 use crate::event::{EventSink, GroupEvent, NamespaceIndex, SyncEvent};
 use crate::fault::RequestFault;
 use crate::notes::journal::JournalScope;
@@ -34,7 +33,7 @@ pub(crate) struct PushRun<S: Source, T: PushTarget> {
     pub(crate) over: CancellationToken,
     pub(crate) pool: CheckPool,
     /// One permit per byte of a chunk that is read or on its way.
-    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) budget: Budget,
     pub(crate) retry: Retry,
     /// Where the job's private notes are, if it keeps any.
     pub(crate) notes: Option<Arc<JournalScope>>,
@@ -65,7 +64,7 @@ impl<S: Source, T: PushTarget> PushRun<S, T> {
         let removed = options.remove_vanished.then(RemovedCounts::default);
         Self {
             pool: CheckPool::new(options.blocking.clone()),
-            budget: Arc::new(Semaphore::new(options.budget_bytes.max(MIN_BUDGET_BYTES) as usize)),
+            budget: Budget::new(options.budget_bytes, options.room.clone()),
             retry: Retry::new(events.clone(), options.patience, options.pause_seed),
             notes: dir.map(scope),
             report: Mutex::new(SyncReport { removed, ..SyncReport::default() }),

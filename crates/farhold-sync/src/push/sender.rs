@@ -15,12 +15,12 @@ use farhold_format::index::{FIXED_CHUNK_BYTES, Index};
 use farhold_format::manifest::{Manifest, ManifestFile};
 use farhold_types::{ArchiveKind, ArchiveName, Epoch};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::ahead::prepare::{MAX_BLOB_BYTES, max_file_bytes};
+use crate::budget::{Charge, MIN_BUDGET_BYTES};
 use crate::chunks::renamed::with_digests;
-use crate::context::MIN_BUDGET_BYTES;
 use crate::encrypt::digests::PushDigests;
 use crate::encrypt::form::ChunkForm;
 use crate::encrypt::pairing::Pairing;
@@ -125,13 +125,12 @@ impl<S: Source, T: PushTarget> Sender<'_, S, T> {
 
     /// Waits until a blob fits into the byte budget. Indexes are not counted: their entries are a thousandth of what they
     /// stand for.
-    async fn room_for(&self, file: &ManifestFile) -> Result<Option<OwnedSemaphorePermit>, ArchiveFailure> {
+    async fn room_for(&self, file: &ManifestFile) -> Result<Option<Charge>, ArchiveFailure> {
         if file.name.kind() != ArchiveKind::Blob {
             return Ok(None);
         }
         let bytes = u32::try_from(max_file_bytes(file)).unwrap_or(u32::MAX).min(self.most_permits());
-        let permits = self.run.budget.clone().acquire_many_owned(bytes).await;
-        permits.map(Some).map_err(|_| ArchiveFailure::Crashed)
+        self.run.budget.acquire(bytes).await.map(Some).map_err(|_| ArchiveFailure::Crashed)
     }
 
     async fn send_blob(&self, file: &ManifestFile, stored: Bytes) -> Result<(ManifestFile, u64), ArchiveFailure> {

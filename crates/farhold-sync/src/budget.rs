@@ -1,0 +1,184 @@
+//! Bytes of chunks in flight: what bounds the memory of a run, and that of all runs of a server together.
+//!
+//! A run has a budget of its own, and what it takes from that it also takes from the room that all runs share. A run never
+//! waits for others for ever: if it gets nothing from the room for a while, as when others hold all of it for lines on
+//! which nothing comes, it goes on with one chunk at a time beside the room. Nobody who holds a part of the room waits for
+//! more of it with the same chunk, so that there is no deadlock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+/// Smallest byte budget that lets the largest chunk through.
+pub(crate) const MIN_BUDGET_BYTES: u32 = 16 << 20;
+
+/// Bytes of chunks in flight at once in all runs of a server: four runs at their full speed. A hundred runs at once had
+/// a gigabyte and more before there was such a bound.
+const DEFAULT_ROOM_BYTES: u32 = 320 << 20;
+
+/// How long a run waits for the room before it goes on beside it: longer than it takes until its turn comes among hundreds
+/// of runs that all move, short enough for one whose neighbours do not.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+/// Room for the chunks in flight of all runs of one server. Cheap to clone; the copies are the same room.
+#[derive(Debug, Clone)]
+pub struct ChunkRoom {
+    free: Arc<Semaphore>,
+    bytes: u32,
+}
+
+impl ChunkRoom {
+    /// Returns room for so many bytes; it is never smaller than the largest chunk.
+    pub fn new(bytes: u32) -> Self {
+        let bytes = bytes.max(MIN_BUDGET_BYTES);
+        Self { free: Arc::new(Semaphore::new(bytes as usize)), bytes }
+    }
+}
+
+impl Default for ChunkRoom {
+    fn default() -> Self {
+        Self::new(DEFAULT_ROOM_BYTES)
+    }
+}
+
+/// What one run may have in flight.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    own: Arc<Semaphore>,
+    room: Option<ChunkRoom>,
+    /// One chunk beside the room.
+    beside: Arc<Semaphore>,
+    /// Whether the last chunk had to go beside the room: then the next one does not wait as long.
+    is_starved: AtomicBool,
+}
+
+impl Budget {
+    /// Returns a budget of so many bytes, at least as much as the largest chunk; `room`: what is shared with others.
+    pub(crate) fn new(bytes: u32, room: Option<ChunkRoom>) -> Self {
+        let own = Arc::new(Semaphore::new(bytes.max(MIN_BUDGET_BYTES) as usize));
+        Self { own, room, beside: Arc::new(Semaphore::new(1)), is_starved: AtomicBool::new(false) }
+    }
+
+    /// Waits for a place for a chunk of so many bytes, not more than the whole budget, which it keeps until the returned
+    /// value is dropped. Cancel safe; places are given in the order of the calls.
+    ///
+    /// # Errors
+    /// The budget was closed, which nobody does.
+    pub(crate) async fn acquire(&self, bytes: u32) -> Result<Charge, AcquireError> {
+        let own = Arc::clone(&self.own).acquire_many_owned(bytes).await?;
+        let Some(room) = &self.room else { return Ok(Charge { own, place: None }) };
+        let in_room = Arc::clone(&room.free).acquire_many_owned(bytes.min(room.bytes));
+        let beside = async {
+            if !self.is_starved.load(Ordering::Relaxed) {
+                tokio::time::sleep(ROOM_WAIT).await;
+            }
+            Arc::clone(&self.beside).acquire_owned().await
+        };
+        tokio::select! {
+            biased;
+            place = in_room => {
+                self.is_starved.store(false, Ordering::Relaxed);
+                Ok(Charge { own, place: Some(Place::InRoom(place?)) })
+            }
+            place = beside => {
+                self.is_starved.store(true, Ordering::Relaxed);
+                Ok(Charge { own, place: Some(Place::Beside(place?)) })
+            }
+        }
+    }
+}
+
+/// Where a chunk has its place among those of all runs; given back when dropped.
+#[derive(Debug)]
+enum Place {
+    InRoom(OwnedSemaphorePermit),
+    Beside(#[expect(dead_code, reason = "held, not looked at")] OwnedSemaphorePermit),
+}
+
+/// The place of one chunk in flight; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    own: OwnedSemaphorePermit,
+    place: Option<Place>,
+}
+
+impl Charge {
+    /// Gives back what is not needed for so many bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        drop(self.own.split(self.own.num_permits().saturating_sub(bytes)));
+        if let Some(Place::InRoom(place)) = &mut self.place {
+            drop(place.split(place.num_permits().saturating_sub(bytes)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const MIB: u32 = 1 << 20;
+
+    fn now(budget: &Budget, bytes: u32) -> Option<Charge> {
+        budget.acquire(bytes).now_or_never().map(Result::unwrap)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_runs_together_have_no_more_in_flight_than_the_room_has() {
+        let room = ChunkRoom::new(32 * MIB);
+        let runs: Vec<Budget> = (0..10).map(|_| Budget::new(80 * MIB, Some(room.clone()))).collect();
+        let mut held: Vec<Charge> = runs.iter().filter_map(|run| now(run, 4 * MIB)).collect();
+        assert_eq!(held.len(), 8);
+        // What compression spares is room for others, and what ends too.
+        held[0].shrink_to(MIB as usize);
+        held[1].shrink_to(3 * MIB as usize);
+        let another = now(&runs[8], 4 * MIB).unwrap();
+        assert!(now(&runs[9], 4 * MIB).is_none());
+        drop(another);
+        assert!(now(&runs[9], 4 * MIB).is_some());
+        drop(held);
+        assert_eq!(room.free.available_permits(), 32 * MIB as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_alone_has_its_own_budget_and_one_without_room_too() {
+        for room in [None, Some(ChunkRoom::default())] {
+            let run = Budget::new(80 * MIB, room);
+            let held: Vec<Charge> = (0..30).filter_map(|_| now(&run, 4 * MIB)).collect();
+            assert_eq!(held.len(), 20);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_goes_on_although_others_hold_all_the_room_for_ever() {
+        let room = ChunkRoom::new(16 * MIB);
+        let (stuck, run) = (Budget::new(80 * MIB, Some(room.clone())), Budget::new(80 * MIB, Some(room.clone())));
+        let held = now(&stuck, 16 * MIB).unwrap();
+        let begin = tokio::time::Instant::now();
+        for _ in 0..100 {
+            let charge = run.acquire(16 * MIB).await.unwrap();
+            assert!(now(&run, MIB).is_none(), "one at a time");
+            drop(charge);
+        }
+        assert_eq!(begin.elapsed(), ROOM_WAIT, "it waits once, not with every chunk");
+        // As soon as there is room it is used again.
+        drop(held);
+        let in_room = [run.acquire(8 * MIB).await.unwrap(), run.acquire(8 * MIB).await.unwrap()];
+        assert_eq!(room.free.available_permits(), 0);
+        drop(in_room);
+        assert_eq!(room.free.available_permits(), 16 * MIB as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_leaves_nothing_behind() {
+        let room = ChunkRoom::new(16 * MIB);
+        let (one, other) = (Budget::new(80 * MIB, Some(room.clone())), Budget::new(80 * MIB, Some(room.clone())));
+        let held = now(&one, 16 * MIB).unwrap();
+        assert!(now(&other, 8 * MIB).is_none());
+        drop(held);
+        assert_eq!((room.free.available_permits(), other.own.available_permits()), (16 << 20, 80 << 20));
+    }
+}
