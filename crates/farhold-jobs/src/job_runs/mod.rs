@@ -99,7 +99,7 @@ impl JobRuns {
     /// # Errors
     /// The file cannot be read or written; then the run is not kept.
     pub fn record(&self, key: &JobKey, run: &JobRun) -> Result<(), JobRunsError> {
-        let (name, path) = (key.file_stem(), self.path(key));
+        let (name, path) = (key.file_stem().to_owned(), self.path(key));
         let failed = |action| {
             let path = path.clone();
             move |source| JobRunsError { action, path, source }
@@ -160,7 +160,7 @@ impl JobRuns {
     /// The file cannot be removed.
     pub fn forget(&self, key: &JobKey) -> Result<(), JobRunsError> {
         let path = self.path(key);
-        self.lock().remove(&key.file_stem());
+        self.lock().remove(key.file_stem());
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(JobRunsError { action: "remove", path, source })
@@ -204,7 +204,7 @@ impl JobRuns {
 
     /// Returns the end of a job's file, from memory if the file is still the same.
     fn tail(&self, key: &JobKey) -> Result<Option<Tail>, JobRunsError> {
-        let (name, path) = (key.file_stem(), self.path(key));
+        let (name, path) = (key.file_stem().to_owned(), self.path(key));
         let failed = |source| JobRunsError { action: "read", path: path.clone(), source };
         let stamp = match std::fs::metadata(&path) {
             Ok(metadata) => Stamp::of(&metadata),

@@ -72,7 +72,8 @@ pub enum JobStateError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JobKey {
     job_type: &'static str,
-    name: String,
+    /// Type and name: asked for with every look at a state.
+    stem: String,
 }
 
 impl JobKey {
@@ -85,7 +86,7 @@ impl JobKey {
         if !is_sound(job_type) || !is_sound(name) {
             return Err(JobStateError::Name);
         }
-        Ok(Self { job_type, name: name.to_owned() })
+        Ok(Self { job_type, stem: format!("{job_type}-{name}") })
     }
 
     /// Returns the key of a sync job.
@@ -103,12 +104,12 @@ impl JobKey {
 
     /// Returns the name: the job's id, or a datastore for garbage collection.
     pub fn name(&self) -> &str {
-        &self.name
+        self.stem.get(self.job_type.len() + 1..).unwrap_or_default()
     }
 
     /// Returns the name of the job's files, without extension: no path separator is in it.
-    pub fn file_stem(&self) -> String {
-        format!("{}-{}", self.job_type, self.name)
+    pub fn file_stem(&self) -> &str {
+        &self.stem
     }
 }
 

@@ -101,7 +101,7 @@ impl JobStates {
     /// The file exists and cannot be read.
     pub fn find(&self, key: &JobKey) -> Result<Option<Arc<JobState>>, JobStateError> {
         let stem = key.file_stem();
-        self.place.read(&stem).map_err(|source| self.failed("read", &stem)(source))
+        self.place.read(stem).map_err(|source| self.failed("read", stem)(source))
     }
 
     /// Returns whether anything was ever stored for the job.
@@ -168,7 +168,7 @@ impl JobStates {
     pub fn create(&self, key: &JobKey, now: Epoch) -> Result<(), JobStateError> {
         self.write(key, JobState::Created { time: now })?;
         let stem = key.file_stem();
-        self.place.make_lock(&stem).map_err(|source| self.failed("create lock of", &stem)(source))
+        self.place.make_lock(stem).map_err(|source| self.failed("create lock of", stem)(source))
     }
 
     /// Removes both files of a job. A run goes on and leaves no new ones; files that are missing are no error.
@@ -177,7 +177,7 @@ impl JobStates {
     /// A file cannot be removed.
     pub fn remove(&self, key: &JobKey) -> Result<(), JobStateError> {
         let stem = key.file_stem();
-        self.place.remove(&stem).map_err(|source| self.failed("remove", &stem)(source))
+        self.place.remove(stem).map_err(|source| self.failed("remove", stem)(source))
     }
 
     /// Takes the lock of a job, waiting up to [`LOCK_WAIT`] for a run that may be about to end.
@@ -194,10 +194,10 @@ impl JobStates {
     /// [`JobStateError::Locked`] if it is not free in time.
     pub fn lock_within(&self, key: &JobKey, wait: Duration) -> Result<JobLock, JobStateError> {
         let stem = key.file_stem();
-        match self.place.lock(&stem, wait) {
+        match self.place.lock(stem, wait) {
             Ok(Some(lock)) => Ok(JobLock { states: self.clone(), key: key.clone(), lock, answers: None }),
-            Ok(None) => Err(JobStateError::Locked { job: stem }),
-            Err(source) => Err(self.failed("lock", &stem)(source)),
+            Ok(None) => Err(JobStateError::Locked { job: stem.to_owned() }),
+            Err(source) => Err(self.failed("lock", stem)(source)),
         }
     }
 
@@ -210,7 +210,7 @@ impl JobStates {
     pub fn lock_for(&self, key: &JobKey, event: &WaitingEvent, now: Epoch) -> Result<JobLock, JobStateError> {
         let mut lock = self.lock_within(key, Duration::ZERO)?;
         if now < event.time || ScheduleBasis::of(self.find(key)?.as_ref()) != event.basis {
-            return Err(JobStateError::Overtaken { job: key.file_stem() });
+            return Err(JobStateError::Overtaken { job: key.file_stem().to_owned() });
         }
         lock.answers = Some(event.time);
         Ok(lock)
@@ -244,7 +244,7 @@ impl JobStates {
 
     fn write(&self, key: &JobKey, state: JobState) -> Result<(), JobStateError> {
         let stem = key.file_stem();
-        self.place.write(&stem, state).map_err(|source| self.failed("write", &stem)(source))
+        self.place.write(stem, state).map_err(|source| self.failed("write", stem)(source))
     }
 }
 
@@ -284,7 +284,7 @@ impl JobLock {
             return Ok(());
         }
         self.states.write(&self.key, state)?;
-        if !self.states.place.has_lock(&self.key.file_stem()) {
+        if !self.states.place.has_lock(self.key.file_stem()) {
             self.states.remove(&self.key)?;
         }
         Ok(())
