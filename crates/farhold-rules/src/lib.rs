@@ -20,3 +20,4 @@ pub mod staleness;
 pub mod sync_plan;
 pub mod time_span;
 pub mod traffic;
+pub mod unmounting;

@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
+use farhold_rules::unmounting::Mode;
 use farhold_settings::DatastoreConfig;
 use farhold_tasks::{TaskContext, TaskFailure};
 
+use super::unmounting::{Change, mode_of, set_mode};
 use super::{RemovableError, uuid_of};
 use crate::App;
 use crate::stores::MountStatus;
@@ -26,7 +28,8 @@ pub(crate) enum Mounted {
     Before,
 }
 
-/// Mounts a removable store. Blocking. What is left of an attempt that failed is removed.
+/// Mounts a removable store. Blocking. What is left of an attempt that failed is removed, and so is the maintenance mode of an
+/// unmount that was cut off.
 ///
 /// # Errors
 /// The device is not there or cannot be mounted; directories cannot be made, or lead out of the device.
@@ -53,7 +56,23 @@ pub(crate) fn mount_store(app: &App, config: &DatastoreConfig, task: &TaskContex
     if let Err(error) = cleaned {
         task.warn(&format!("failed to remove the temporary mount: {}", TaskFailure::from_error(&error)));
     }
-    shown.map(|()| Mounted::Now)
+    shown?;
+    end_interrupted_unmount(app, config, task);
+    Ok(Mounted::Now)
+}
+
+/// Removes the maintenance mode that is left where the server was killed after it had let go of the device: nobody unmounts
+/// the store, which was not mounted, and the mode would keep everybody out of it for ever.
+fn end_interrupted_unmount(app: &App, config: &DatastoreConfig, task: &TaskContext) {
+    if mode_of(config) != Mode::Unmount {
+        return;
+    }
+    match set_mode(app, &config.name, Change::End) {
+        Ok(()) => task.log("removed the maintenance mode 'unmount', which was left over"),
+        Err(error) => {
+            task.warn(&format!("failed to remove the maintenance mode: {}", TaskFailure::from_error(&error)));
+        }
+    }
 }
 
 /// Shows the store's directory of the device at its mount point.

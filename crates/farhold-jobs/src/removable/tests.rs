@@ -232,6 +232,24 @@ async fn a_busy_device_keeps_the_mode_until_a_later_unmount_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn mounting_ends_an_unmount_that_was_cut_off_and_no_other_mode() {
+    let server = server();
+    for (left, stays) in [("unmount", None), ("offline", Some("offline".to_owned()))] {
+        let mode = Some(left.to_owned());
+        let set =
+            |stores: &mut Entries<_>| stores.update(DatastoreConfig { maintenance_mode: mode, ..config("usb", "pbs") });
+        // As if the server had been killed when the device was gone and the mode was not.
+        server.app.settings.datastores().edit::<_, SettingsError>(None, set).unwrap();
+        let upid = mount_it(&server).await;
+        let told = log_of(&server, &upid).iter().any(|line| line.contains("which was left over"));
+        assert_eq!((told, status(&server)), (stays.is_none(), (MountStatus::Mounted, stays)));
+        server.app.stores.close(&usb());
+        let place = server.app.stores.content_path(&config("usb", "pbs"));
+        server.app.stores.removable().devices.unmount(&place).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn scenario_100_a_job_that_fails_stops_neither_the_next_ones_nor_the_unmounting_after_them() {
     let server = server();
     server.add_datastore_without_chunks("local");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use farhold_datastore::{Datastore, LockError};
 use farhold_format::upid::Upid;
+use farhold_rules::unmounting::{Mode, Step, Users, begun, ended, next_step};
 use farhold_settings::{DatastoreConfig, MaintenanceType};
 use farhold_storage::DeviceError;
 use farhold_tasks::{TaskContext, TaskFailure, TaskKind};
@@ -80,7 +81,7 @@ pub(crate) enum Then {
 pub(crate) fn unmount_store(app: &App, config: &DatastoreConfig, then: Then) -> Result<(), RemovableError> {
     let name = &config.name;
     let _turn = app.stores.lock_mounts();
-    if then == Then::ClearMode && !is_unmounting(config) {
+    if then == Then::ClearMode && mode_of(config) != Mode::Unmount {
         return Err(RemovableError::ModeChanged);
     }
     if app.stores.mount_status(config) == MountStatus::Mounted {
@@ -112,18 +113,22 @@ pub(crate) fn unmount_store(app: &App, config: &DatastoreConfig, then: Then) -> 
 fn mounted_store(app: &App, name: &DatastoreName) -> Result<DatastoreConfig, RemovableError> {
     let config = removable_store(app, name)?;
     match app.stores.mount_status(&config) {
-        MountStatus::Mounted if is_deleted(&config) => Err(RemovableError::BeingDeleted { name: name.clone() }),
+        MountStatus::Mounted if mode_of(&config) == Mode::Delete => {
+            Err(RemovableError::BeingDeleted { name: name.clone() })
+        }
         MountStatus::Mounted => Ok(config),
         _ => Err(RemovableError::NotMounted { name: name.clone() }),
     }
 }
 
-fn is_deleted(config: &DatastoreConfig) -> bool {
-    config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Delete)
-}
-
-fn is_unmounting(config: &DatastoreConfig) -> bool {
-    config.maintenance().is_some_and(|mode| mode.maintenance_type == MaintenanceType::Unmount)
+/// Returns the maintenance mode as the rules of unmounting see it.
+pub(super) fn mode_of(config: &DatastoreConfig) -> Mode {
+    match config.maintenance().map(|mode| mode.maintenance_type) {
+        None => Mode::Unset,
+        Some(MaintenanceType::Unmount) => Mode::Unmount,
+        Some(MaintenanceType::Delete) => Mode::Delete,
+        Some(_) => Mode::Other,
+    }
 }
 
 /// Waits until no operation uses the store, of this process or another one.
@@ -131,18 +136,18 @@ async fn wait_until_unused(app: &Arc<App>, name: &DatastoreName, task: &TaskCont
     let mut told = None;
     loop {
         let (server, store) = (Arc::clone(app), name.clone());
-        let users = blocking(move || users_of(&server, &store)).await?;
-        match users {
-            None => {
+        let (mode, users) = blocking(move || users_of(&server, &store)).await?;
+        match next_step(mode, &users) {
+            Step::GiveUp => {
                 task.log("somebody changed the maintenance mode, which is not 'unmount' any more");
                 return Err(RemovableError::ModeChanged);
             }
-            Some(Users { readers: 0, writers: 0, others: false }) => return Ok(()),
-            Some(users) if told.as_ref() != Some(&users) => {
-                task.log(&users.to_line());
+            Step::Unmount => return Ok(()),
+            Step::Wait if told != Some(users) => {
+                task.log(&line_of(&users));
                 told = Some(users);
             }
-            Some(_) => {}
+            Step::Wait => {}
         }
         tokio::select! {
             biased;
@@ -153,40 +158,29 @@ async fn wait_until_unused(app: &Arc<App>, name: &DatastoreName, task: &TaskCont
     }
 }
 
-/// Who uses a store.
-#[derive(Debug, PartialEq, Eq)]
-struct Users {
-    readers: u64,
-    writers: u64,
-    /// Another process writes to it.
-    others: bool,
-}
-
-impl Users {
-    fn to_line(&self) -> String {
-        let (readers, writers) = (self.readers, self.writers);
-        match self.others {
-            true => "waiting for another process that uses the datastore".to_owned(),
-            false => format!("waiting for active operations to finish: read {readers}, write {writers}"),
-        }
+/// Returns what is waited for.
+fn line_of(users: &Users) -> String {
+    let Users { readers, writers, others } = users;
+    match others {
+        true => "waiting for another process that uses the datastore".to_owned(),
+        false => format!("waiting for active operations to finish: read {readers}, write {writers}"),
     }
 }
 
-/// Returns who uses a store, or `None` if it is not being unmounted any more.
-fn users_of(app: &App, name: &DatastoreName) -> Result<Option<Users>, RemovableError> {
+/// Returns the maintenance mode of a store and who uses it.
+fn users_of(app: &App, name: &DatastoreName) -> Result<(Mode, Users), RemovableError> {
     let config = removable_store(app, name)?;
-    if !is_unmounting(&config) {
-        return Ok(None);
-    }
+    let mode = mode_of(&config);
     let (readers, writers) = app.stores.active_operations(name);
     let mut users = Users { readers, writers, others: false };
-    if readers + writers == 0 && app.stores.mount_status(&config) == MountStatus::Mounted {
+    let is_next = next_step(mode, &users) == Step::Unmount;
+    if is_next && app.stores.mount_status(&config) == MountStatus::Mounted {
         // A directory that is no store any more is used by nobody.
         if let Ok(store) = Datastore::open(app.stores.open_options(name, app.stores.content_path(&config))) {
             users.others = matches!(store.lock_process_exclusive(), Err(LockError::Busy { .. }));
         }
     }
-    Ok(Some(users))
+    Ok((mode, users))
 }
 
 /// Removes the maintenance mode after waiting was given up, unless somebody set another one.
@@ -198,23 +192,26 @@ async fn clear_mode(app: &Arc<App>, name: &DatastoreName, task: &TaskContext) {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     /// Sets mode `unmount`, whatever was set before, unless the store is being removed.
     Begin,
     /// Removes mode `unmount`, and no other one.
     End,
 }
 
-fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), RemovableError> {
+pub(super) fn set_mode(app: &App, name: &DatastoreName, change: Change) -> Result<(), RemovableError> {
     app.settings.datastores().edit::<_, RemovableError>(None, |stores| {
         let Some(mut config) = stores.get(name.as_str())?.cloned() else { return Ok(()) };
-        match change {
-            // Whoever removes the store relies on nobody getting it before it is gone.
-            Change::Begin if is_deleted(&config) => return Err(RemovableError::BeingDeleted { name: name.clone() }),
-            Change::Begin => config.maintenance_mode = Some("unmount".to_owned()),
-            Change::End if is_unmounting(&config) => config.maintenance_mode = None,
-            Change::End => return Ok(()),
-        }
+        let mode = mode_of(&config);
+        let wanted = match change {
+            Change::Begin => begun(mode).map_err(|_| RemovableError::BeingDeleted { name: name.clone() })?,
+            Change::End => ended(mode),
+        };
+        config.maintenance_mode = match wanted {
+            Mode::Unmount => Some("unmount".to_owned()),
+            Mode::Unset => None,
+            Mode::Delete | Mode::Other => return Ok(()),
+        };
         Ok(stores.update(config)?)
     })?;
     Ok(())
