@@ -14,6 +14,7 @@ use crate::disk::{Absence, Crash};
 use crate::ledger::Place;
 use crate::network::Weather;
 use crate::pruning::prune_all;
+use crate::removable::Use;
 use crate::rng::Rng;
 use crate::server::{BackupJob, FIRST_SECOND, groups, mark_verified, snapshots};
 use crate::turns::Rhythm;
@@ -65,6 +66,8 @@ pub enum Act {
     TargetFull,
     /// The target's disk is pulled out, or unmounted by force, and comes back.
     TargetUnplug,
+    /// The target is unmounted in good order, and mounted again.
+    TargetUnmount,
     /// The target's clock is set forward or back.
     TargetClock,
     /// The target's process is killed in one of its next steps.
@@ -102,6 +105,7 @@ const WEIGHTS: &[(Act, u64)] = &[
     (Act::TargetLock, 3),
     (Act::TargetFull, 3),
     (Act::TargetUnplug, 3),
+    (Act::TargetUnmount, 8),
     (Act::TargetClock, 6),
     (Act::TargetKill, 4),
     (Act::TargetPowerFailure, 4),
@@ -166,6 +170,7 @@ impl World {
             Act::SourceRestart => {
                 self.source.disk().crash(Crash::Kill);
                 self.source.restart()?;
+                self.tell_source_died();
                 Ok(String::new())
             }
             Act::SourceDamage => damage_source_chunk(self, rng),
@@ -187,6 +192,7 @@ impl World {
                 Ok("over".to_owned())
             }
             Act::TargetUnplug => self.unplug(rng).await,
+            Act::TargetUnmount => self.unmount_beside_a_backup(rng).await,
             Act::TargetClock => self.set_clock(rng),
             Act::TargetKill => Ok(self.plan_death(Crash::Kill, rng)),
             Act::TargetPowerFailure => Ok(self.plan_death(Crash::PowerFailure, rng)),
@@ -209,7 +215,7 @@ impl World {
         }
     }
 
-    /// Collects garbage; often a client backs up meanwhile and before.
+    /// Collects garbage; often a client backs up meanwhile and before, now and then under a clock that is set back.
     async fn collect_beside_a_backup(&self, rng: &Rng) -> anyhow::Result<String> {
         let (of_backup, is_alone) = (rng.fork(), rng.chance(40));
         let backup = async {
@@ -218,16 +224,45 @@ impl World {
                 self.note_outcome("a backup beside a collection", outcome);
             }
         };
+        let is_set_back = !is_alone && rng.chance(40);
+        let longest_ms = self.tempo.longest_pause_ms;
+        let set_back_at = rng.millis(0, longest_ms);
+        let begin = if is_set_back { set_back_at + rng.millis(0, longest_ms) } else { rng.millis(0, 3 * longest_ms) };
+        let seconds = *rng.pick(&[-600, -120, -7200]).unwrap_or(&-600);
+        let clock = async {
+            if is_set_back {
+                tokio::time::sleep(set_back_at).await;
+                let outcome = self.set_clock_by(seconds);
+                self.note_outcome("a clock beside a collection", outcome);
+            }
+        };
         let collection = async {
-            tokio::time::sleep(rng.millis(0, 3 * self.tempo.longest_pause_ms)).await;
+            tokio::time::sleep(begin).await;
             collect_garbage(self, rng, Rhythm::random(rng)).await
         };
-        tokio::join!(backup, collection).1
+        tokio::join!(backup, clock, collection).2
+    }
+
+    /// Unmounts the target; often a client backs up when that begins.
+    async fn unmount_beside_a_backup(&self, rng: &Rng) -> anyhow::Result<String> {
+        let (of_backup, is_alone) = (rng.fork(), rng.chance(40));
+        let backup = async {
+            if !is_alone && self.removable.is_some() {
+                let outcome = self.back_up(Side::Target, &of_backup).await;
+                self.note_outcome("a backup beside an unmount", outcome);
+            }
+        };
+        let unmount = async {
+            tokio::time::sleep(rng.millis(0, 2 * self.tempo.longest_pause_ms)).await;
+            self.unmount_for_a_while(rng).await
+        };
+        tokio::join!(backup, unmount).1
     }
 
     /// Takes the target's disk away for a while.
     async fn unplug(&self, rng: &Rng) -> anyhow::Result<String> {
-        ensure!(!self.target.is_dead() && !self.target.disk().is_away(), "it is away");
+        let disk = self.target.disk();
+        ensure!(!self.target.is_dead() && !disk.is_away() && !disk.is_unmounted(), "it is away");
         let absence = if rng.chance(50) { Absence::Pulled } else { Absence::Unmounted };
         let length = if rng.chance(50) { rng.millis(1, 200) } else { rng.millis(200, 20_000) };
         self.book.ledger().absences += 1;
@@ -238,10 +273,13 @@ impl World {
         Ok("it is back".to_owned())
     }
 
-    /// Sets the target's clock, unless the world is one in which clocks must agree.
     fn set_clock(&self, rng: &Rng) -> anyhow::Result<String> {
+        self.set_clock_by(*rng.pick(&CLOCK_JUMPS_S).unwrap_or(&0))
+    }
+
+    /// Sets the target's clock, unless the world is one in which clocks must agree.
+    fn set_clock_by(&self, seconds: i64) -> anyhow::Result<String> {
         ensure!(0 < self.cutoff_seconds, "clocks agree here");
-        let seconds = *rng.pick(&CLOCK_JUMPS_S).unwrap_or(&0);
         let clock = self.target.clock();
         // The clock of a server is never before the time at which it was made.
         ensure!(FIRST_SECOND <= clock.now().0 + seconds, "that is before the beginning");
@@ -263,6 +301,8 @@ impl World {
 
     /// Makes a backup with a time of its own.
     pub async fn back_up(&self, side: Side, rng: &Rng) -> anyhow::Result<String> {
+        let _used = if side == Side::Target { Some(self.use_target_slowly(rng).await?) } else { None };
+        let _writer = (side == Side::Target).then(|| self.target.writer());
         let store = self.server(side).store();
         let namespaces = store.namespaces(&Namespace::root(), usize::MAX)?;
         let ns = rng.pick(&namespaces).cloned().unwrap_or_default();
@@ -316,6 +356,11 @@ impl World {
         if side == Side::Source { &ledger.source } else { &ledger.native }.get(place).cloned()
     }
 
+    /// Begins to use one of the two.
+    fn use_side(&self, side: Side) -> anyhow::Result<Option<Use>> {
+        if side == Side::Target { self.use_target().map(Some) } else { Ok(None) }
+    }
+
     fn any_snapshot(&self, side: Side, rng: &Rng) -> anyhow::Result<Place> {
         let all = snapshots(&self.server(side).store())?;
         rng.pick(&all).cloned().ok_or_else(|| anyhow::anyhow!("there is nothing"))
@@ -334,6 +379,7 @@ impl World {
     }
 
     fn prune(&self, side: Side, rng: &Rng) -> anyhow::Result<String> {
+        let _used = self.use_side(side)?;
         let place = self.any_snapshot(side, rng)?;
         self.leave(side, [place.clone()]);
         self.server(side).store().remove_snapshot(&place.0, &place.1)?;
@@ -371,6 +417,7 @@ impl World {
     }
 
     fn change_notes(&self, side: Side, rng: &Rng) -> anyhow::Result<String> {
+        let _used = self.use_side(side)?;
         let (ns, snapshot) = self.any_snapshot(side, rng)?;
         self.touch(side, &ns, &snapshot);
         self.server(side).store().set_snapshot_notes(&ns, &snapshot, &format!("note {}", rng.below(1000)))?;
@@ -391,6 +438,7 @@ impl World {
     }
 
     fn protect(&self, rng: &Rng) -> anyhow::Result<String> {
+        let _used = self.use_target()?;
         let (ns, snapshot) = self.any_snapshot(Side::Target, rng)?;
         self.touch(Side::Target, &ns, &snapshot);
         let place = (ns.clone(), snapshot.clone());
@@ -407,6 +455,7 @@ impl World {
     }
 
     async fn lock_group(&self, rng: &Rng) -> anyhow::Result<String> {
+        let _used = self.use_target()?;
         let store = self.target.store();
         let all = groups(&store)?;
         let Some((ns, group, _)) = rng.pick(&all) else { return Ok("there is nothing".to_owned()) };

@@ -14,6 +14,7 @@ use anyhow::ensure;
 use farhold_datastore::gc::{GcError, GcEvent, GcOptions, GcWatch, MarkError};
 use farhold_datastore::{AccessTimeCheck, Datastore, GcStatus};
 use farhold_format::index::{HEADER_BYTES, Index};
+use farhold_rules::gc_cutoff::{Cutoff, CutoffFacts};
 use farhold_storage::StorageError;
 use farhold_types::{ArchiveKind, Digest, Epoch};
 
@@ -38,6 +39,8 @@ type Ending = (Result<GcStatus, GcError>, Option<Epoch>);
 /// It was refused for a reason that the world has.
 pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow::Result<String> {
     let plant = world.target.disk().planted();
+    let _used = world.use_target_slowly(rng).await?;
+    let deaths = world.target.disk().deaths();
     let store = if plant == Plant::WritersIgnored {
         // It would not know of another collection either; that is not the fault that is meant.
         ensure!(!world.is_journal_busy() && world.target.store().lock_process_exclusive().is_ok(), "another runs");
@@ -68,7 +71,7 @@ pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow
     match outcome {
         Ok(status) => {
             // A power failure in its last step may have turned back times of access.
-            if !world.target.is_dead() {
+            if !world.target.is_dead() && world.target.disk().deaths() == deaths {
                 world.judge_collection(min_access);
             }
             let mut ledger = world.book.ledger();
@@ -77,7 +80,7 @@ pub async fn collect_garbage(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow
             Ok(format!("{status:?}"))
         }
         Err(error) => {
-            if !world.excuses(&error, absences) {
+            if !world.excuses(&error, absences, deaths) {
                 world.book.ledger().wrong.push(format!("garbage was not collected: {:#}", anyhow::anyhow!(error)));
                 return Ok("it must not fail".to_owned());
             }
@@ -92,6 +95,13 @@ fn collect(world: &World, store: &Datastore, options: &GcOptions, plant: Plant) 
     match (plant, store.oldest_writer()) {
         (Plant::GraceIgnored, Some(oldest)) if options.cutoff_seconds < start.seconds_since(oldest) => {
             put_on(Glasses { old_before: Some(oldest.0), ..Glasses::default() });
+        }
+        (Plant::SetBackIgnored, Some(noted)) => {
+            let oldest_writer = world.target.first_writer();
+            let facts = CutoffFacts { start, oldest_writer, cutoff_seconds: options.cutoff_seconds };
+            if oldest_writer.is_some_and(|oldest| noted < oldest) {
+                put_on(Glasses { old_before: Some(Cutoff::new(facts).min_access().0), ..Glasses::default() });
+            }
         }
         _ => {}
     }
@@ -137,8 +147,8 @@ impl World {
 
     /// Whether something that happened in this world is a reason for a collection to fail.
     ///
-    /// `absences`: how often its disk had been away when the collection began.
-    fn excuses(&self, error: &GcError, absences: u64) -> bool {
+    /// `absences`: how often its disk had been away when the collection began. `deaths`: how often its process had died.
+    fn excuses(&self, error: &GcError, absences: u64, deaths: u64) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         let mut has_space = true;
         while let Some(error) = cause {
@@ -153,6 +163,7 @@ impl World {
         let ledger = self.book.ledger();
         matches!(error, GcError::Busy(_))
             || self.target.is_dead()
+            || self.target.disk().deaths() != deaths
             || self.target.disk().is_away()
             || ledger.absences != absences
             || (is_by_clock && ledger.was_clock_set)
@@ -168,7 +179,7 @@ impl World {
             // What was used while the clock was ahead stays until that time has come.
             self.target.clock().set_by(LONG_S);
         }
-        let absences = self.book.ledger().absences;
+        let (absences, deaths) = (self.book.ledger().absences, self.target.disk().deaths());
         let store = self.target.store();
         let options = GcOptions {
             cutoff_seconds: 60,
@@ -179,7 +190,7 @@ impl World {
         self.collect_beside_rot(&store, &options)?;
         let (outcome, _) = collect(self, &store, &options, self.target.disk().planted());
         let status = match outcome {
-            Err(error) if self.excuses(&error, absences) => return Ok(()),
+            Err(error) if self.excuses(&error, absences, deaths) => return Ok(()),
             outcome => outcome?,
         };
         self.book.note(|| format!("the last collection, {status:?}"));
@@ -226,6 +237,7 @@ impl World {
             *byte ^= 1;
         }
         let (plant, absences) = (self.target.disk().planted(), self.book.ledger().absences);
+        let deaths = self.target.disk().deaths();
         self.book.note(|| format!("a bit flips in {path}"));
         self.target.disk().damage(path, Some(rotten.into()));
         let before = self.chunk_names();
@@ -237,7 +249,7 @@ impl World {
                 ensure!(gone.is_empty(), "{gone:?} were removed although an index is damaged");
                 Ok(())
             }
-            Err(error) if self.excuses(&error, absences) => Ok(()),
+            Err(error) if self.excuses(&error, absences, deaths) => Ok(()),
             outcome => anyhow::bail!("a bit flipped in {path}, and the collection ended with {outcome:?}"),
         }
     }

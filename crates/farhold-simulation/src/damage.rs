@@ -57,6 +57,7 @@ fn any_chunk(world: &World, store: &Datastore, rng: &Rng) -> anyhow::Result<Opti
 
 /// Damages a chunk of the target.
 pub fn damage_chunk(world: &World, rng: &Rng) -> anyhow::Result<String> {
+    let _used = world.use_target()?;
     let store = world.target.store();
     let Some((digest, content)) = any_chunk(world, &store, rng)? else { return Ok("there is none".to_owned()) };
     world.book.ledger().damage_log.push(digest);

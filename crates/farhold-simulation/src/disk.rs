@@ -95,6 +95,12 @@ pub(crate) struct State {
     pub(crate) space_for: Option<u64>,
     pub(crate) chance: Rng,
     pub(crate) absence: Option<Absence>,
+    /// Whether it has to be mounted after each start of the machine.
+    pub(crate) is_removable: bool,
+    /// Whether it was unmounted in good order, so that nobody may use it any more.
+    pub(crate) is_unmounted: bool,
+    /// Who tried all the same: path by path.
+    pub(crate) late_uses: Vec<String>,
     pub(crate) plant: Plant,
     /// Draws for planted faults only, so that a world with one begins like the world without.
     pub(crate) plant_chance: Rng,
@@ -128,6 +134,9 @@ impl Disk {
             plant_chance: Rng::new(chance.below(u64::MAX)),
             chance,
             absence: None,
+            is_removable: false,
+            is_unmounted: false,
+            late_uses: Vec::new(),
             plant: Plant::Nothing,
             undamaged: BTreeMap::new(),
         };
@@ -171,6 +180,26 @@ impl Disk {
     /// Returns whether the disk is away.
     pub fn is_away(&self) -> bool {
         self.lock().absence.is_some()
+    }
+
+    /// Makes this a disk that is mounted and unmounted, and not mounted when the machine starts.
+    pub fn make_removable(&self) {
+        self.lock().is_removable = true;
+    }
+
+    /// Unmounts the disk in good order, or mounts it.
+    pub fn set_unmounted(&self, is_unmounted: bool) {
+        self.lock().is_unmounted = is_unmounted;
+    }
+
+    /// Returns whether the disk is unmounted in good order.
+    pub fn is_unmounted(&self) -> bool {
+        self.lock().is_unmounted
+    }
+
+    /// Takes the paths that somebody wanted to use after the disk was unmounted in good order.
+    pub fn take_late_uses(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().late_uses)
     }
 
     /// Plants a fault.
@@ -354,6 +383,7 @@ impl State {
         if how == Crash::Kill {
             return;
         }
+        self.is_unmounted = self.is_removable;
         let survives = self.chance.below(self.pending.len() as u64 + 1);
         let survivors: Vec<Change> = self.pending.drain(..).take(usize::try_from(survives).unwrap_or(0)).collect();
         for change in survivors {

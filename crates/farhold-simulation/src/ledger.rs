@@ -71,6 +71,12 @@ pub struct Done {
     pub pruned: u64,
     /// Moves of groups that began.
     pub moves: u64,
+    /// Times at which the target was unmounted in good order.
+    pub unmounts: u64,
+    /// Runs of the job because its target was mounted.
+    pub runs_on_mount: u64,
+    /// Runs that pushed.
+    pub pushes: u64,
 }
 
 impl Done {
@@ -82,6 +88,9 @@ impl Done {
         self.failed += other.failed;
         self.pruned += other.pruned;
         self.moves += other.moves;
+        self.unmounts += other.unmounts;
+        self.runs_on_mount += other.runs_on_mount;
+        self.pushes += other.pushes;
     }
 }
 

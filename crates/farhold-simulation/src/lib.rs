@@ -1,9 +1,9 @@
-//! A deterministic simulation of two servers, one of which pulls from the other.
+//! A deterministic simulation of two servers, one of which pulls from the other or pushes to it.
 //!
 //! The engine and the datastores are the real ones; disks, time, the line between the servers and everybody around them
 //! are simulated and driven by one integer. [`simulate`] lives through the world of a seed: rounds in which a job runs
-//! while clients back up, administrators prune, garbage is collected, disks fill, chunks rot, connections break and the
-//! pulling server is killed or loses power; after each round an [audit](audit::audit), and in the end runs without
+//! while clients back up, administrators prune, garbage is collected, disks fill or are unmounted, chunks rot,
+//! connections break and servers are killed or lose power; after each round an [audit](audit::audit), and in the end runs without
 //! faults that must reach what an independent [model] of the rules says. The same seed gives the same world.
 //!
 //! `cargo xtask simulate --seeds N` lives through as many worlds as one likes, `--seed S --trace` tells one.
@@ -23,6 +23,8 @@ pub mod moving;
 pub mod network;
 pub mod plant;
 pub mod pruning;
+pub mod pushing;
+pub mod removable;
 pub mod rng;
 mod schedules;
 pub mod server;

@@ -13,6 +13,13 @@
 //!   scope of the filters that belong to the job's owner; namespaces that the depth reaches, below the anchor, once
 //!   nothing is left in or below them. What is protected stays. Where a namespace below stays, nothing above it goes.
 //! - Everything else stays as it was.
+//!
+//! A push (10 and 11 there) differs in this:
+//!
+//! - A group that belongs to somebody else on the target is left alone, which is no failure.
+//! - Only what is newer than everything finished on the target is copied. Of the newest one there, notes and log follow.
+//! - A group in which something is to be copied fails if the manifest of the newest finished one there cannot be read, and
+//!   from the first one on of whose time there is an unfinished directory that is protected. Nothing is removed from it then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +41,8 @@ pub enum Expected {
     Gone,
     /// It may be a copy or be absent: an earlier run skipped over it because it failed.
     MayBeCopied,
+    /// It is as it was before, apart from notes and log.
+    Followed,
 }
 
 /// What a run must do.
@@ -73,8 +82,17 @@ fn is_wanted(options: &SyncOptions, facts: &SnapshotFacts) -> bool {
         && (!options.selection.encrypted_only || facts.is_encrypted())
 }
 
+/// Which way a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The target's server fetches.
+    Pull,
+    /// The source's server sends.
+    Push,
+}
+
 /// Returns what a run without any disturbance must leave.
-pub fn expect(options: &SyncOptions, source: &StoreFacts, target: &StoreFacts) -> Expectation {
+pub fn expect(options: &SyncOptions, way: Way, source: &StoreFacts, target: &StoreFacts) -> Expectation {
     let mut expectation = Expectation { sources: scope(options, source.keys()), ..Expectation::default() };
     expectation.namespaces.extend(target.keys().cloned());
     for (ns, groups) in target {
@@ -96,14 +114,24 @@ pub fn expect(options: &SyncOptions, source: &StoreFacts, target: &StoreFacts) -
             expectation.handled += 1;
             let local = target.get(&twin).and_then(|groups| groups.get(group));
             if local.is_some_and(|local| local.owner.as_ref() != Some(&options.owner)) {
-                expectation.failures.insert((twin.clone(), group.clone()));
+                if way == Way::Pull {
+                    expectation.failures.insert((twin.clone(), group.clone()));
+                }
                 continue;
             }
-            let taken = taken(options, facts, local);
+            let mut taken = match way {
+                Way::Pull => taken(options, facts, local),
+                Way::Push => pushed(options, facts, local),
+            };
+            let obstacle = if way == Way::Push { obstacle(&taken, local) } else { None };
+            if let Some(obstacle) = obstacle {
+                expectation.failures.insert((twin.clone(), group.clone()));
+                taken.retain(|time, _| *time < obstacle);
+            }
             if !taken.is_empty() {
                 expectation.groups.entry((twin.clone(), group.clone())).or_default().extend(taken);
             }
-            if let Some(local) = local.filter(|_| options.remove_vanished) {
+            if let Some(local) = local.filter(|_| options.remove_vanished && obstacle.is_none()) {
                 let absent = |time: &Epoch| !facts.snapshots.contains_key(time);
                 lose(&mut expectation, &twin, group, local, absent);
             }
@@ -179,20 +207,49 @@ pub fn is_reached(options: &SyncOptions, ns: &Namespace) -> bool {
     ns.is_at_or_below(anchor) && options.max_depth.is_none_or(|max| ns.depth() - anchor.depth() <= usize::from(max))
 }
 
-fn taken(options: &SyncOptions, source: &GroupFacts, local: Option<&GroupFacts>) -> BTreeMap<Epoch, Expected> {
-    let nothing = BTreeMap::new();
-    let local = local.map_or(&nothing, |local| &local.snapshots);
-    let newest = local.iter().filter(|(_, facts)| facts.has_manifest).map(|(time, _)| *time).max();
-    let wanted: Vec<(Epoch, &SnapshotFacts)> = source
-        .snapshots
-        .iter()
-        .filter(|(_, facts)| is_wanted(options, facts))
-        .map(|(time, facts)| (*time, facts))
-        .collect();
+/// Returns the newest finished snapshot of a group, readable or not.
+fn newest(group: Option<&GroupFacts>) -> Option<(Epoch, &SnapshotFacts)> {
+    let finished = group?.snapshots.iter().filter(|(_, facts)| facts.has_manifest);
+    finished.map(|(time, facts)| (*time, facts)).next_back()
+}
+
+/// Returns the times that are wanted of a group, and which of them is the first of those that `transfer-last` leaves.
+fn wanted(options: &SyncOptions, source: &GroupFacts) -> (Vec<Epoch>, usize) {
+    let wanted = source.snapshots.iter().filter(|(_, facts)| is_wanted(options, facts));
+    let wanted: Vec<Epoch> = wanted.map(|(time, _)| *time).collect();
     let last = options.selection.transfer_last.map_or(wanted.len(), |last| usize::try_from(last).unwrap_or(usize::MAX));
     let first_of_the_last = wanted.len().saturating_sub(last);
+    (wanted, first_of_the_last)
+}
+
+fn pushed(options: &SyncOptions, source: &GroupFacts, local: Option<&GroupFacts>) -> BTreeMap<Epoch, Expected> {
+    let newest = newest(local).map(|(time, _)| time);
+    let (wanted, first_of_the_last) = wanted(options, source);
+    let new = wanted.into_iter().skip(first_of_the_last).filter(|time| newest.is_none_or(|newest| newest < *time));
+    let mut pushed: BTreeMap<Epoch, Expected> = new.map(|time| (time, Expected::Copy)).collect();
+    if let Some(newest) = newest.filter(|newest| source.snapshots.contains_key(newest)) {
+        pushed.insert(newest, Expected::Followed);
+    }
+    pushed
+}
+
+/// Returns the first snapshot that cannot be pushed.
+fn obstacle(pushed: &BTreeMap<Epoch, Expected>, local: Option<&GroupFacts>) -> Option<Epoch> {
+    let mut copies = pushed.iter().filter(|(_, expected)| **expected == Expected::Copy).map(|(time, _)| *time);
+    if newest(local).is_some_and(|(_, facts)| facts.manifest.is_none()) {
+        return copies.next();
+    }
+    let is_blocked = |facts: &SnapshotFacts| facts.is_protected && !facts.has_manifest;
+    copies.find(|time| local.and_then(|local| local.snapshots.get(time)).is_some_and(is_blocked))
+}
+
+fn taken(options: &SyncOptions, source: &GroupFacts, local: Option<&GroupFacts>) -> BTreeMap<Epoch, Expected> {
+    let newest = newest(local).map(|(time, _)| time);
+    let nothing = BTreeMap::new();
+    let local = local.map_or(&nothing, |local| &local.snapshots);
+    let (wanted, first_of_the_last) = wanted(options, source);
     let mut taken = BTreeMap::new();
-    for (position, (time, _)) in wanted.iter().enumerate() {
+    for (position, time) in wanted.iter().enumerate() {
         let copy = local.get(time);
         let is_bad = copy.is_some_and(|copy| {
             copy.has_manifest && (copy.manifest.is_none() || copy.verified() == Some(VerifyState::Failed))

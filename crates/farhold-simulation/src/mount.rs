@@ -36,6 +36,9 @@ fn failure(operation: Operation, path: &StorePath, kind: io::ErrorKind) -> Stora
 /// `EIO` of Linux.
 const INPUT_OUTPUT_ERROR: i32 = 5;
 
+/// How many uses of a disk that was unmounted are kept for the audit.
+const MAX_LATE_USES: usize = 5;
+
 /// Returns how a call fails on what should lie in the store's own directory, which is empty and may not be changed.
 fn away_at_top(operation: Operation, path: &StorePath) -> StorageError {
     let makes = matches!(
@@ -59,11 +62,15 @@ impl Mount {
     }
 
     fn look(&self, operation: Operation, path: &StorePath) -> Result<MutexGuard<'_, State>, StorageError> {
-        let state = self.disk.lock();
+        let mut state = self.disk.lock();
         if state.generation != self.generation {
             return Err(failure(operation, path, io::ErrorKind::BrokenPipe));
         }
-        match state.absence {
+        if state.absence.is_none() && state.is_unmounted && state.late_uses.len() < MAX_LATE_USES {
+            state.late_uses.push(format!("{operation:?} {path}"));
+        }
+        let unmounted = state.is_unmounted.then_some(Absence::Unmounted);
+        match state.absence.or(unmounted) {
             None => Ok(state),
             Some(Absence::Unmounted) if path.parent().is_some_and(|parent| !parent.is_root()) => {
                 Err(State::missing(path))
@@ -168,10 +175,11 @@ impl Storage for Mount {
     fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StorageError> {
         // Nobody lists directories of snapshots while holding a lock that others wait for.
         breathe();
-        if path.is_root() && self.disk.lock().absence == Some(Absence::Unmounted) {
-            return Ok(Vec::new());
-        }
-        let state = self.look(Operation::List, path)?;
+        let state = match self.look(Operation::List, path) {
+            Ok(state) => state,
+            Err(error) if path.is_root() && error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
         let number = state.directory(path)?;
         let kind = |number: &u64| if state.now.contains_key(number) { EntryKind::Directory } else { EntryKind::File };
         let is_blind = glasses().is_blind_to_protection;

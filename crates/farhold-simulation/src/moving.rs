@@ -40,6 +40,7 @@ impl World {
     }
 
     fn move_group_now(&self, rng: &Rng) -> anyhow::Result<String> {
+        let _used = self.use_target()?;
         let store = self.target.store();
         let all = groups(&store)?;
         let Some((from, group, _)) = rng.pick(&all) else { return Ok("there is nothing".to_owned()) };

@@ -98,8 +98,14 @@ impl Network {
         (self.chunks.swap(0, Ordering::Relaxed), self.chunk_bytes.swap(0, Ordering::Relaxed))
     }
 
+    /// Counts a chunk that was sent over the line.
+    pub(crate) fn count_chunk(&self, bytes: u64) {
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        self.chunk_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// One way of a request or an answer.
-    async fn travel(&self) -> Result<(), SourceError> {
+    pub(crate) async fn travel(&self) -> Result<(), SourceError> {
         let (delay, is_down, is_cut, is_stalled) = {
             let state = self.lock();
             let weather = state.weather;
@@ -116,7 +122,7 @@ impl Network {
         if is_down || is_cut || is_stalled { Err(lost()) } else { Ok(()) }
     }
 
-    fn cuts(&self) -> u64 {
+    pub(crate) fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Relaxed)
     }
 }
@@ -264,8 +270,7 @@ impl SourceSnapshot for SimulatedSnapshot {
         self.travel().await?;
         self.reader()?;
         if let Ok(chunk) = &chunk {
-            self.network.chunks.fetch_add(1, Ordering::Relaxed);
-            self.network.chunk_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            self.network.count_chunk(chunk.len() as u64);
         }
         chunk
     }

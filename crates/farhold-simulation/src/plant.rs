@@ -3,7 +3,7 @@
 //! Each makes the pulling server's disk or the line break one promise silently, or lets a job of the datastore see
 //! something else than what is there, with the same effect as an error in the engine or the datastore: a commit before
 //! its chunks, a skipped check, a forgotten mark of use, an owner that nobody compares, a listing taken for complete, a
-//! collection that knows of no writers. A simulation that did not notice would prove nothing about the real ones.
+//! collection that knows of no writers, a device that goes while it is used. A simulation that did not notice would prove nothing about the real ones.
 
 /// A planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,11 +45,21 @@ pub enum Plant {
     PruneBlind,
     /// Pruning keeps one less than it was told.
     PruneGreedy,
+    /// Garbage collection believes that writers used nothing before they began, also if the clock was set back since.
+    SetBackIgnored,
+    /// Unmounting does not wait for who uses the store.
+    UnmountHasty,
+    /// Who begins to use a store does not look at its mode again after having been counted.
+    LateLookSkipped,
+    /// What is pushed becomes visible before its chunks are written.
+    ManifestFirst,
+    /// A push takes for known what was sent at any time, instead of what the session may name.
+    KnownAssumed,
 }
 
 impl Plant {
     /// All faults.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::ChunkLost,
         Self::ChunkUnchecked,
         Self::NeverFlushed,
@@ -67,5 +77,10 @@ impl Plant {
         Self::DamageInvented,
         Self::PruneBlind,
         Self::PruneGreedy,
+        Self::SetBackIgnored,
+        Self::UnmountHasty,
+        Self::LateLookSkipped,
+        Self::ManifestFirst,
+        Self::KnownAssumed,
     ];
 }

@@ -43,6 +43,7 @@ pub fn random_rules(rng: &Rng) -> KeepOptions {
 /// # Errors
 /// The store cannot be listed.
 pub async fn prune_all(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow::Result<String> {
+    let _used = world.use_target_slowly(rng).await?;
     let keep = random_rules(rng);
     let zone_hours = i8::try_from(rng.below(25)).unwrap_or(0) - 12;
     world.book.note(|| format!("prune begins, {keep:?}, {zone_hours} h east, {rhythm:?}"));

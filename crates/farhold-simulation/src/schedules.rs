@@ -85,6 +85,7 @@ impl World {
     ) -> anyhow::Result<()> {
         let rng = self.fork_rng();
         self.begin_round();
+        self.present().replace(options.clone());
         self.target.disk().flush();
         let before = Before::read(self)?;
         let begin = self.target.clock().now();
@@ -137,7 +138,8 @@ impl World {
         if !self.book.ledger().was_clock_set {
             jobs.iter().try_for_each(|job| job.judge(begin, last_look))?;
         }
-        let wrong = audit(self, &before, options)?;
+        let mut wrong = self.put_in_place()?;
+        wrong.extend(audit(self, &before, options)?);
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     }

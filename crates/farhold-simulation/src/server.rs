@@ -1,5 +1,6 @@
 //! A simulated server: a disk, and the datastore that its present process has opened on it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,9 @@ use farhold_datastore::{Datastore, DatastoreError, OpenOptions};
 use farhold_format::manifest::Manifest;
 use farhold_format::upid::Upid;
 use farhold_storage::Storage;
-use farhold_types::{Authid, Clock, Epoch, Group, Namespace, Snapshot, SyncLevel, VerificationItem, VerifyState};
+use farhold_types::{
+    Authid, Clock, DatastoreName, Epoch, Group, Namespace, Snapshot, SyncLevel, VerificationItem, VerifyState,
+};
 use tokio::time::Instant;
 
 use crate::backup::{Backup, manifest_blob};
@@ -93,12 +96,28 @@ struct Process {
     mount: Mount,
 }
 
+/// When writers began, by number.
+type Starts = Arc<Mutex<BTreeMap<u64, Epoch>>>;
+
+/// A writer of a server, as the world knows of it.
+pub struct Writer {
+    starts: Starts,
+    number: u64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
 /// A server. Clones are the same.
 #[derive(Clone)]
 pub struct Server {
     options: ServerOptions,
     disk: Disk,
     process: Arc<Mutex<Process>>,
+    writers: Starts,
 }
 
 fn open(options: &ServerOptions, disk: &Disk) -> anyhow::Result<Process> {
@@ -128,7 +147,7 @@ impl Server {
         mount.create_dir(&".chunks".parse()?, 0o750)?;
         mount.sync_all()?;
         let process = Arc::new(Mutex::new(open(&options, &disk)?));
-        Ok(Self { options, disk, process })
+        Ok(Self { options, disk, process, writers: Arc::default() })
     }
 
     /// Returns the store as the present process has it open.
@@ -173,6 +192,32 @@ impl Server {
         let fresh = open(&self.options, &self.disk)?;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
+    }
+
+    /// Opens the store anew in the present process, as after its device was mounted.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub fn reopen(&self) -> anyhow::Result<()> {
+        self.restart()
+    }
+
+    /// Returns the name of the store.
+    pub fn name(&self) -> DatastoreName {
+        self.store().name().clone()
+    }
+
+    /// Notes a writer that begins now, and goes on until the guard is dropped.
+    pub fn writer(&self) -> Writer {
+        let mut starts = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = starts.last_key_value().map_or(0, |(number, _)| number + 1);
+        starts.insert(number, self.options.clock.now());
+        Writer { starts: Arc::clone(&self.writers), number }
+    }
+
+    /// Returns when the first of those writers began, by what the clock showed then.
+    pub fn first_writer(&self) -> Option<Epoch> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
     }
 
     /// Returns the server's clock.

@@ -28,6 +28,7 @@ use crate::world::World;
 /// # Errors
 /// The store cannot be listed.
 pub async fn verify_all(world: &World, rng: &Rng, rhythm: Rhythm) -> anyhow::Result<String> {
+    let _used = world.use_target_slowly(rng).await?;
     let reverify = match rng.below(4) {
         0 => Reverify::Never,
         1 => Reverify::Outdated { after_days: 0, now: world.target.clock().now() },
@@ -52,6 +53,8 @@ struct Verification<'a> {
     began: Epoch,
     /// How often the disk had been away when it began.
     absences: u64,
+    /// How often the process had died when it began.
+    deaths: u64,
     /// How much damage there was when it began.
     damages: usize,
     /// Whether a good reason was told for the present snapshot to fail.
@@ -75,6 +78,7 @@ impl<'a> Verification<'a> {
             verifier: Verifier::new(store.clone(), options),
             began: world.target.clock().now(),
             absences,
+            deaths: world.target.disk().deaths(),
             damages,
             store,
             has_reason: AtomicBool::new(false),
@@ -140,7 +144,7 @@ impl<'a> Verification<'a> {
     /// Whether nothing can be said about what it finds.
     fn is_excused(&self) -> bool {
         let was_away = self.world.target.disk().is_away() || self.world.book.ledger().absences != self.absences;
-        self.world.target.is_dead() || was_away
+        self.world.target.is_dead() || self.world.target.disk().deaths() != self.deaths || was_away
     }
 
     /// Compares a verdict with the truth.

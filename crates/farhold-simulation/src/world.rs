@@ -1,16 +1,19 @@
-//! A world: two servers, a line between them, a job that pulls, and everything that happens meanwhile.
+//! A world: two servers, a line between them, a job that pulls or pushes, and everything that happens meanwhile.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use farhold_rules::sync_plan::SelectionOptions;
 use farhold_sync::{
-    Blocking, EventSink, LocalTarget, RunPlan, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted,
+    Blocking, EventSink, LocalSource, LocalTarget, RunPlan, SyncError, SyncEvent, SyncOptions, SyncReport, Unrestricted,
 };
-use farhold_types::{Authid, Group, GroupFilter, Namespace, Snapshot, SyncLevel};
+use farhold_types::{Authid, Digest, Group, GroupFilter, Namespace, Snapshot, SyncLevel};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,11 +23,16 @@ use crate::backup::Backup;
 use crate::ledger::{Book, Done};
 use crate::network::{Network, SimulatedSource, Weather};
 use crate::plant::Plant;
+use crate::pushing::SimulatedTarget;
+use crate::removable::Removable;
 use crate::rng::Rng;
 use crate::server::{Server, ServerOptions, WorldClock};
 
 /// Longest time of a run in a world before it counts as one that does not end.
 const RUN_LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// How long it takes until a server that died starts again while a push goes on.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
 
 /// A world. Clones are the same.
 #[derive(Clone)]
@@ -45,9 +53,21 @@ pub struct World {
     pub cutoff_seconds: i64,
     /// How fast things go in this world.
     pub tempo: Tempo,
+    /// What is known of the target's device, if that is removable.
+    pub removable: Option<Removable>,
+    /// Whether the job runs on the source and pushes.
+    pub pushes: bool,
     rng: Rng,
     base: SyncOptions,
     pace: Arc<Pace>,
+    /// Held while the job runs: once at a time.
+    job: Arc<tokio::sync::Mutex<()>>,
+    /// The options of the job in this round.
+    present: Arc<Mutex<Option<SyncOptions>>>,
+    /// Told when the source's process died.
+    source_died: Arc<Notify>,
+    /// What was ever pushed, for a planted fault.
+    sent: Arc<Mutex<BTreeSet<Digest>>>,
 }
 
 /// How fast things go in a world.
@@ -143,6 +163,13 @@ impl World {
         target.disk().plant(plant);
         network.plant(plant);
         let base = Self::base_options(&rng, folder, pace.clone())?;
+        let pushes = rng.chance(30);
+        let removable = if rng.chance(40) {
+            target.disk().make_removable();
+            Some(Removable::new(&rng, &target.name(), &source.name(), pushes)?)
+        } else {
+            None
+        };
         Ok(Self {
             source,
             target,
@@ -152,9 +179,15 @@ impl World {
             owners: ("client@pbs".parse()?, "other@pbs".parse()?),
             cutoff_seconds,
             tempo,
+            removable,
+            pushes,
             rng,
             base,
             pace,
+            job: Arc::default(),
+            present: Arc::default(),
+            source_died: Arc::default(),
+            sent: Arc::default(),
         })
     }
 
@@ -166,6 +199,7 @@ impl World {
         let mut world = Self::new(0, folder, true, Plant::Nothing)?;
         let pace = Arc::new(Pace { rng: Rng::new(0), longest_us: 0, begun: AtomicU64::new(0) });
         world.base = SyncOptions { blocking: Blocking::Inline(pace), ..options };
+        (world.pushes, world.removable) = (false, None);
         world.weather = Weather::default();
         world.network.set_weather(world.weather);
         Ok(world)
@@ -206,7 +240,7 @@ impl World {
             transfer_last: rng.chance(20).then(|| rng.between(1, 3)),
             verified_only: rng.chance(12),
             encrypted_only: rng.chance(8),
-            resync_corrupt: rng.chance(40),
+            resync_corrupt: rng.chance(40) && !self.pushes,
         };
         options.remove_vanished = rng.chance(40);
         options.group_filter = match rng.below(10) {
@@ -267,6 +301,8 @@ impl World {
             };
             outcome.with_context(|| format!("round {round}"))?;
         }
+        // Servers that have not noticed yet that a session broke.
+        tokio::time::sleep(Duration::from_secs(10)).await;
         self.calm_down()?;
         self.last_runs(&options, &mut statistics).await.context("after the last round")?;
         let before = Before::read(self)?;
@@ -313,6 +349,7 @@ impl World {
         let idle = *self.rng.pick(&[0, 0, 400, 7200]).unwrap_or(&0);
         tokio::time::sleep(Duration::from_secs(idle)).await;
         self.begin_round();
+        self.present().replace(options.clone());
         self.target.disk().flush();
         let before = Before::read(self)?;
         let cancel = CancellationToken::new();
@@ -333,33 +370,30 @@ impl World {
         self.book.note(|| format!("round {number}: the run ends, {}", told(&outcome)));
         while acts.join_next().await.is_some() {}
         self.settle_after_death(options)?;
-        let wrong = audit(self, &before, options)?;
+        let mut wrong = self.put_in_place()?;
+        wrong.extend(audit(self, &before, options)?);
         anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     }
 
-    /// Runs the job once.
+    pub(crate) fn present(&self) -> MutexGuard<'_, Option<SyncOptions>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the options of the job in this round.
+    pub(crate) fn present_options(&self) -> Option<SyncOptions> {
+        self.present().clone()
+    }
+
+    /// Runs the job once, alone.
     pub(crate) async fn run(
         &self,
         options: &SyncOptions,
         cancel: CancellationToken,
         statistics: &mut Statistics,
     ) -> anyhow::Result<Result<SyncReport, SyncError>> {
-        let source = SimulatedSource::new(self.source.clone(), self.network.clone(), options.blocking.clone());
-        let target = match LocalTarget::open_with(self.target.store(), options.blocking.clone()) {
-            Ok(target) => target,
-            // It died before the run began.
-            Err(error) if self.target.is_dead() => {
-                self.book.note(|| format!("the target cannot be opened: {error}"));
-                return Ok(Err(SyncError::Cancelled));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let book = self.book.clone();
-        let events: Arc<dyn EventSink> = Arc::new(move |event: &SyncEvent| book.note(|| format!("    {event:?}")));
-        let (source, target) = (Arc::new(source), Arc::new(target));
-        let run = farhold_sync::run(options.clone(), source, target, Arc::new(Unrestricted), events, cancel);
-        let outcome = tokio::time::timeout(RUN_LIMIT, run).await.context("the run does not end")?;
+        let _turn = self.job.lock().await;
+        let outcome = if self.pushes { self.push(options, cancel).await? } else { self.pull(options, cancel).await? };
         statistics.runs += 1;
         if let Ok(report) = &outcome {
             statistics.good_runs += 1;
@@ -369,8 +403,96 @@ impl World {
         Ok(outcome)
     }
 
+    fn events(&self) -> Arc<dyn EventSink> {
+        let book = self.book.clone();
+        Arc::new(move |event: &SyncEvent| book.note(|| format!("    {event:?}")))
+    }
+
+    fn local_source(&self, options: &SyncOptions) -> Arc<LocalSource> {
+        let everything = |_: &Namespace, _: &Authid| true;
+        let source = LocalSource::new(self.source.store(), Arc::new(everything));
+        Arc::new(source.with_blocking(options.blocking.clone()))
+    }
+
+    fn push_target(&self, options: &SyncOptions) -> Arc<SimulatedTarget> {
+        Arc::new(SimulatedTarget::new(self.clone(), options.owner.clone(), self.rng.fork(), self.sent.clone()))
+    }
+
+    /// Pushes once. The run dies with the source's process; the target's starts again while the run goes on.
+    async fn push(
+        &self,
+        options: &SyncOptions,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<Result<SyncReport, SyncError>> {
+        let (source, target) = (self.local_source(options), self.push_target(options));
+        let rights = Arc::new(Unrestricted);
+        let run = farhold_sync::push(options.clone(), source, target, rights, self.events(), cancel);
+        let run = tokio::time::timeout(RUN_LIMIT, run);
+        self.book.ledger().done.pushes += 1;
+        tokio::select! {
+            biased;
+            outcome = run => outcome.context("the run does not end"),
+            () = self.source_died.notified() => {
+                self.book.note(|| "the run dies with the source".to_owned());
+                Ok(Err(SyncError::Cancelled))
+            }
+            outcome = self.watch_over_target(options) => outcome.map(|never| match never {}),
+        }
+    }
+
+    /// Starts the target again whenever it died, until this is dropped.
+    async fn watch_over_target(&self, options: &SyncOptions) -> anyhow::Result<Infallible> {
+        loop {
+            tokio::time::sleep(RESTART_PAUSE).await;
+            if self.target.is_dead() {
+                self.settle_after_death(options)?;
+            }
+        }
+    }
+
+    /// Tells everybody that the source's process died.
+    pub(crate) fn tell_source_died(&self) {
+        self.source_died.notify_waiters();
+    }
+
+    /// Pulls once.
+    async fn pull(
+        &self,
+        options: &SyncOptions,
+        cancel: CancellationToken,
+    ) -> anyhow::Result<Result<SyncReport, SyncError>> {
+        let _used = match self.use_target_slowly(&self.rng.fork()).await {
+            Ok(used) => used,
+            Err(error) => {
+                self.book.note(|| format!("the run fails: {error}"));
+                return Ok(Err(SyncError::Cancelled));
+            }
+        };
+        let _writer = self.target.writer();
+        let source = SimulatedSource::new(self.source.clone(), self.network.clone(), options.blocking.clone());
+        let target = match LocalTarget::open_with(self.target.store(), options.blocking.clone()) {
+            Ok(target) => target,
+            // It died, or its disk went away, before the run began.
+            Err(error) if self.target.is_dead() || self.target.disk().is_away() => {
+                self.book.note(|| format!("the target cannot be opened: {error}"));
+                return Ok(Err(SyncError::Cancelled));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (source, target) = (Arc::new(source), Arc::new(target));
+        let run = farhold_sync::run(options.clone(), source, target, Arc::new(Unrestricted), self.events(), cancel);
+        tokio::time::timeout(RUN_LIMIT, run).await.context("the run does not end")
+    }
+
     /// Returns what the job would do.
     pub(crate) async fn dry_run(&self, options: &SyncOptions) -> anyhow::Result<RunPlan> {
+        if self.pushes {
+            let (source, target) = (self.local_source(options), self.push_target(options));
+            let (rights, cancel) = (Arc::new(Unrestricted), CancellationToken::new());
+            let plan = farhold_sync::plan_push(options.clone(), source, target, rights, cancel);
+            let plan = tokio::time::timeout(RUN_LIMIT, plan).await.context("the dry run does not end")?;
+            return plan.context("the dry run failed");
+        }
         let source = SimulatedSource::new(self.source.clone(), self.network.clone(), options.blocking.clone());
         let target = LocalTarget::open_with(self.target.store(), options.blocking.clone())?;
         let (source, target) = (Arc::new(source), Arc::new(target));
@@ -387,7 +509,9 @@ impl World {
             return Ok(());
         }
         self.book.note(|| "the target starts again".to_owned());
-        if let Some(folder) = &options.state_dir {
+        self.remount_after_death();
+        // Of a job that pushes, they lie on the other server.
+        if let Some(folder) = options.state_dir.as_ref().filter(|_| !self.pushes) {
             tear_notes(folder, &self.rng)?;
         }
         self.target.restart()?;

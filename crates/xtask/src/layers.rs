@@ -121,7 +121,7 @@ const TABLE: &[Room] = &[
             "api",
         ],
     ),
-    room("simulation", &["types", "crypto", "format", "rules", "storage", "datastore", "sync"]),
+    room("simulation", &["types", "crypto", "format", "rules", "storage", "protocol", "datastore", "sync"]),
     room("fuzz", &["types", "crypto", "rules", "format", "protocol", "settings", "access", "jobs", "api"]),
     room("xtask", &["types", "crypto", "format", "testkit", "fuzz"]),
 ];
