@@ -203,7 +203,12 @@ pub(super) fn set_options(config: &mut DatastoreConfig, params: &Params, purpose
 /// Returns a property string in the form in which the server writes it.
 fn rewritten(schema: &PropertySchema, name: &str, text: &str) -> Result<String, ApiError> {
     let properties = schema.parse(text).map_err(|error| ApiError::parameter(name, error.to_string()))?;
-    Ok(schema.write(&properties))
+    let written = schema.write(&properties);
+    // Values are written without quotes, as the reference does it; a comma in one would begin the next property.
+    if schema.parse(&written).is_err() {
+        return Err(ApiError::parameter(name, "a comma in a text must be written as %2C"));
+    }
+    Ok(written)
 }
 
 /// Resets a field. Those that stores do not have any more have no effect.
@@ -245,4 +250,18 @@ pub(super) fn item(config: &DatastoreConfig) -> Value {
     put("backing-device", text(&config.backing_device));
     put("backend", text(&config.backend));
     Value::Object(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_a_message_is_refused_with_what_to_do() {
+        let write = |text: &str| rewritten(&schemas::MAINTENANCE, "maintenance-mode", text);
+        assert_eq!(write(r#"type=read-only,message="disk swap""#).unwrap(), "read-only,message=disk swap");
+        assert_eq!(write("read-only,message=ask%2C Ann").unwrap(), "read-only,message=ask%2C Ann");
+        let refused = write(r#"read-only,message="disk swap, ask Ann""#).unwrap_err().to_string();
+        assert!(refused.contains("'maintenance-mode'") && refused.contains("%2C"), "{refused}");
+    }
 }
