@@ -80,7 +80,10 @@ fn check_content(world: &World, now: &StoreFacts, wrong: &mut Vec<String>) {
         let mut ledger = world.book.ledger();
         for fault in faults {
             let is_known = match &fault {
-                Fault::ChunkMissing(digest) if ledger.taken_now.contains(digest) => {
+                Fault::ChunkMissing(digest)
+                    if ledger.taken_now.contains(digest)
+                        || world.pushes && builds_on_loser(ledger.taken_away.get(digest), &place) =>
+                {
                     ledger.taken_away.entry(*digest).or_default().insert(place.clone());
                     true
                 }
@@ -97,6 +100,14 @@ fn check_content(world: &World, now: &StoreFacts, wrong: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Returns whether an older snapshot of the group lost the chunk: who pushes, as every backup client, relies on the chunks of
+/// the newest snapshot that the target has until a verification says that it is damaged.
+fn builds_on_loser(losers: Option<&BTreeSet<Place>>, (ns, snapshot): &Place) -> bool {
+    let is_older =
+        |(other_ns, other): &Place| other_ns == ns && other.group == snapshot.group && other.time < snapshot.time;
+    losers.is_some_and(|losers| losers.iter().any(is_older))
 }
 
 /// What is gone was removed by somebody who may, and nothing protected is gone.
